@@ -1,0 +1,45 @@
+"""TensorFlow, set up once for every other module: quiet, and one thread for each operation."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what C code writes to stderr off the page, unless the block fails.
+
+    TensorFlow announces its kernels and missing GPUs there before any log level counts, once while it is imported.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            aside.seek(0)
+            os.write(kept, aside.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with _quiet():
+    import tensorflow as tf
+
+    try:
+        # Parallel work goes across chunks of networks instead (lib.ensemble): for small networks that is faster, and
+        # no result depends on the number of cores. TensorFlow refuses once it has run anything; then the user's own
+        # setting stands.
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+    except RuntimeError:
+        pass
+    tf.get_logger().setLevel("ERROR")  # a new graph for each shape of network is meant, not a mistake
+    tf.zeros(())  # the first operation has announcements of its own
+
+__all__ = ["tf"]

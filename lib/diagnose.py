@@ -1,0 +1,89 @@
+"""What is measured on trained networks: saturation, norms, distance, effective dimension, linear probes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lib import nets
+from lib.backend import tf
+
+
+def norms(layers: Sequence[tf.Tensor]) -> np.ndarray:
+    """Euclidean norm of each layer's parameters, biases included.
+
+    Args:
+        layers: L tensors (M, n_in + 1, n_out).
+
+    Returns:
+        (M, L).
+    """
+    return np.stack([tf.norm(layer, axis=(1, 2)).numpy() for layer in layers], axis=1)
+
+
+def distances(layers: Sequence[tf.Tensor], others: Sequence[tf.Tensor]) -> np.ndarray:
+    """Euclidean distance between two sets of layers, layer by layer: (M, L)."""
+    return norms([a - b for a, b in zip(layers, others, strict=True)])
+
+
+def slope(activations: Sequence[tf.Tensor]) -> np.ndarray:
+    """Mean slope tanh'(z) = 1 - h^2 of the units of each hidden layer, over units and examples.
+
+    1 for units at rest, 0 for saturated ones: the factor by which a gradient shrinks on its way down.
+
+    Args:
+        activations: L hidden layers' activations (M, N, n).
+
+    Returns:
+        (M, L), in 0..1.
+    """
+    return np.stack([tf.reduce_mean(1 - h * h, axis=(1, 2)).numpy() for h in activations], axis=1)
+
+
+def dimension(activations: Sequence[tf.Tensor]) -> np.ndarray:
+    """Effective dimension of each hidden layer: participation ratio (sum v)^2 / sum v^2 of the covariance's eigenvalues.
+
+    Computed without eigenvalues, as trace(C)^2 / trace(C^2). Ranges from 1 (all variance along one line) to n.
+
+    Args:
+        activations: L hidden layers' activations (M, N, n).
+
+    Returns:
+        (M, L).
+    """
+    result = []
+    for h in activations:
+        h = h - tf.reduce_mean(h, axis=1, keepdims=True)
+        covariance = tf.matmul(h, h, transpose_a=True)
+        result.append(tf.linalg.trace(covariance) ** 2 / tf.reduce_sum(covariance**2, axis=(1, 2)))
+    return np.stack([r.numpy() for r in result], axis=1)
+
+
+def probe(
+    train: tf.Tensor, targets: np.ndarray, test: tf.Tensor, labels: np.ndarray, ridge: float
+) -> np.ndarray:
+    """Accuracy of a linear probe: ridge regression from a layer's activations to one-hot classes.
+
+    In closed form, so that no learning rate and no number of steps comes between the layer and its score.
+
+    Args:
+        train: Activations on the training images (M, N, n).
+        targets: One-hot classes (N, K).
+        test: Activations on the test images (M, N', n).
+        labels: Classes of the test images (N',).
+        ridge: Penalty on the squared weights, per training image, above 0; the bias is penalised too.
+
+    Returns:
+        (M,) fractions of the test images.
+
+    Raises:
+        ValueError: ridge is not positive.
+
+    Source: linear classifier probes, Alain and Bengio 2016; here with squared loss.
+    """
+    if not ridge > 0:
+        raise ValueError(f"ridge must be above 0, got {ridge}")
+    a = nets.with_ones(train)
+    gram = tf.matmul(a, a, transpose_a=True) + ridge * a.shape[1] * tf.eye(a.shape[2], dtype=a.dtype)
+    weights = tf.linalg.solve(gram, tf.einsum("mni,nk->mik", a, tf.constant(targets, a.dtype)))
+    scores = tf.matmul(nets.with_ones(test), weights)
+    return (tf.argmax(scores, axis=-1).numpy() == labels).mean(axis=1)

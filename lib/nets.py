@@ -1,0 +1,142 @@
+"""Many fully connected networks at once: layers, initialisation, forward pass.
+
+A network is a tuple of layers. A layer is one tensor of shape (M, n_in + 1, n_out) for M members: the weights,
+with the bias as the last row. So a layer's whole set of parameters is one tensor, and a bias needs no case of
+its own in training, in distances or in norms.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lib.backend import tf
+
+ACTIVATIONS = {"tanh": tf.tanh, "sigmoid": tf.sigmoid, "relu": tf.nn.relu}
+
+
+def shapes(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Shapes (n_in + 1, n_out) of the layers between consecutive sizes.
+
+    Args:
+        sizes: Units of input, hidden layers and output, at least two, each at least 1.
+
+    Raises:
+        ValueError: A size is not a positive integer, or there are fewer than two.
+    """
+    if len(sizes) < 2 or any(not isinstance(s, (int, np.integer)) or s < 1 for s in sizes):
+        raise ValueError(f"sizes must be at least two positive integers, got {list(sizes)}")
+    return [(int(a) + 1, int(b)) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+
+
+def truncated_normal(
+    seeds: Sequence[int],
+    layers: Sequence[tuple[int, int]],
+    sd: float,
+    bias: float,
+    stream: int = 0,
+    dtype: tf.DType = tf.float32,
+) -> tuple[tf.Tensor, ...]:
+    """Layers with weights from a normal distribution cut at two standard deviations, and constant biases.
+
+    Member k depends on ``seeds[k]`` and ``stream`` alone, never on who else is in the ensemble.
+
+    Args:
+        seeds: One seed for each of the M members, 0 to 2**31 - 1.
+        layers: Shapes (n_in + 1, n_out), as from `shapes`.
+        sd: Standard deviation of the normal distribution before the cut.
+        bias: Value of every bias.
+        stream: Number of an independent sequence of draws for the same seeds.
+        dtype: Float type of the layers.
+
+    Returns:
+        One tensor (M, n_in + 1, n_out) for each shape.
+
+    Raises:
+        ValueError: A seed is out of range or sd is not positive.
+
+    Source: TensorFlow's ``tf.random.stateless_truncated_normal``, counter-based and the same on all machines.
+    """
+    check_seeds(seeds)
+    if not sd > 0:
+        raise ValueError(f"sd must be above 0, got {sd}")
+    counts = [(rows - 1) * columns for rows, columns in layers]
+    draws = tf.stack(
+        [
+            tf.random.stateless_truncated_normal([sum(counts)], seed=[seed, stream], stddev=sd, dtype=dtype)
+            for seed in seeds
+        ]
+    )
+    result = []
+    for (rows, columns), piece in zip(layers, tf.split(draws, counts, axis=1), strict=True):
+        weights = tf.reshape(piece, (len(seeds), rows - 1, columns))
+        result.append(tf.concat([weights, tf.fill((len(seeds), 1, columns), tf.cast(bias, dtype))], axis=1))
+    return tuple(result)
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse an empty list of seeds, and seeds that are not whole numbers from 0 to 2**31 - 1."""
+    if len(seeds) == 0:
+        raise ValueError("seeds must name at least one member, got none")
+    for seed in seeds:
+        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**31:
+            raise ValueError(f"seeds must be whole numbers from 0 to {2**31 - 1}, got {seed!r}")
+
+
+def with_ones(values: tf.Tensor) -> tf.Tensor:
+    """Append a column of ones, which the bias row of the next layer multiplies: (..., n) to (..., n + 1)."""
+    return tf.concat([values, tf.ones_like(values[..., :1])], axis=-1)
+
+
+def wide(layer: tf.Tensor) -> tf.Tensor:
+    """All members' layers side by side: (M, n_in, n_out) to (n_in, M * n_out), for one product on shared inputs."""
+    return tf.concat(tf.unstack(layer), axis=1)
+
+
+def stacked(values: tf.Tensor, members: int) -> tf.Tensor:
+    """The inverse of `wide`: (N, M * n_out) to (M, N, n_out)."""
+    return tf.stack(tf.split(values, members, axis=1))
+
+
+@tf.function(reduce_retracing=True)
+def _forward(layers, inputs, hidden):
+    values = stacked(tf.matmul(inputs, wide(layers[0])), layers[0].shape[0])
+    outputs = [values]
+    for layer in layers[1:]:
+        outputs[-1] = ACTIVATIONS[hidden](outputs[-1])
+        outputs.append(tf.matmul(with_ones(outputs[-1]), layer))
+    return tuple(outputs)
+
+
+def forward(layers: Sequence[tf.Tensor], x: np.ndarray, hidden: str) -> tuple[tf.Tensor, ...]:
+    """Activations of every hidden layer and the output's pre-activation, on shared inputs.
+
+    Args:
+        layers: L tensors (M, n_in + 1, n_out).
+        x: Inputs (N, D), or tensor of the same type as the layers.
+        hidden: Name in `ACTIVATIONS` of the hidden units' activation.
+
+    Returns:
+        L tensors (M, N, n_out): hidden activations, and last the pre-activation of the output.
+
+    Raises:
+        ValueError: Unknown activation, or the inputs' width does not fit the first layer.
+    """
+    if hidden not in ACTIVATIONS:
+        raise ValueError(f"hidden must be one of {sorted(ACTIVATIONS)}, got {hidden!r}")
+    inputs = tf.convert_to_tensor(x, layers[0].dtype)
+    if inputs.shape[-1] + 1 != layers[0].shape[1]:
+        raise ValueError(f"x has {inputs.shape[-1]} columns, the first layer takes {layers[0].shape[1] - 1}")
+    return _forward(tuple(layers), with_ones(inputs), hidden)
+
+
+def classes(layers: Sequence[tf.Tensor], x: np.ndarray, hidden: str, block: int = 2000) -> np.ndarray:
+    """Predicted class of every input by every member, as uint8 of shape (M, N).
+
+    Args:
+        layers: L tensors (M, n_in + 1, n_out).
+        x: Inputs (N, D).
+        hidden: Name in `ACTIVATIONS` of the hidden units' activation.
+        block: Inputs at a time; bounds the memory.
+    """
+    parts = [forward(layers, x[i : i + block], hidden)[-1] for i in range(0, len(x), block)]
+    return np.concatenate([tf.argmax(part, axis=-1).numpy().astype(np.uint8) for part in parts], axis=1)

@@ -1,0 +1,213 @@
+"""Networks trained in stages: which layers, under which head, towards what, with which learning rate.
+
+The job for `lib.ensemble` behind every recipe of greedy and end-to-end training. A recipe is plain data, so it can be
+shown, stored and sent elsewhere.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from lib import data, diagnose, nets, train
+from lib.backend import tf
+
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Attributes:
+        depth: Hidden layers in use, counted from the input. At full depth the output layer sits on top; below it a
+            new head, drawn for this stage and thrown away after it.
+        rates: Pieces (steps, learning rate) of the schedule, in order. The rate multiplies the gradient of the loss
+            summed over the batch.
+        learns: Numbers of the layers that learn, from 0; the head counts as number ``depth``. None for all.
+        fresh: Numbers of the layers drawn anew before the stage.
+        target: 'label' for the class, 'input' to reproduce what the topmost layer in use receives (an autoencoder).
+        optimiser: Name in `lib.train.OPTIMISERS`.
+        images: First image and number of images of this stage, where they are not the recipe's own.
+    """
+
+    depth: int
+    rates: tuple[tuple[int, float], ...]
+    learns: tuple[int, ...] | None = None
+    fresh: tuple[int, ...] = ()
+    target: str = "label"
+    optimiser: str = "sgd"
+    images: tuple[int, int] | None = None
+
+
+def recipe(
+    stages: Sequence[Stage],
+    *,
+    images: tuple[int, int],
+    sizes: Sequence[int],
+    sd: float,
+    bias: float,
+    batch: int,
+    divisor: int = 255,
+    ridge: float | None = None,
+) -> dict:
+    """A recipe as plain data, checked whole.
+
+    Args:
+        stages: The stages in order.
+        images: First image and number of images, in the training file.
+        sizes: Units of input (784), hidden layers and output (10).
+        sd: Standard deviation of the truncated normal weights.
+        bias: Initial value of the biases.
+        batch: Images in a batch; divides the number of images.
+        divisor: Pixels are divided by this, 255 or 256.
+        ridge: If given, also measure linear probes of each hidden layer with this penalty (`lib.diagnose.probe`).
+
+    Raises:
+        ValueError: Anything in it does not fit.
+    """
+    shapes = nets.shapes(sizes)
+    if sizes[0] != 784 or sizes[-1] != CLASSES:
+        raise ValueError(f"sizes must begin with 784 and end with {CLASSES}, got {list(sizes)}")
+    if not sd > 0:
+        raise ValueError(f"sd must be above 0, got {sd}")
+    if not stages:
+        raise ValueError("stages must hold at least one stage")
+    for first, count in [images, *(s.images for s in stages if s.images)]:
+        data.check_range(first, count)
+        train.cycled(count, batch, 1)
+    for number, stage in enumerate(stages):
+        where = f"stage {number}"
+        if not 1 <= stage.depth < len(shapes):
+            raise ValueError(f"{where}: depth must be 1 to {len(shapes) - 1}, got {stage.depth}")
+        if not stage.rates or any(n < 0 or not 0 <= r < np.inf for n, r in stage.rates) or not steps(stage):
+            raise ValueError(f"{where}: rates must be pairs (steps, rate), at least one step, got {stage.rates}")
+        if stage.learns is not None and not set(stage.learns) <= set(range(stage.depth + 1)) or stage.learns == ():
+            raise ValueError(f"{where}: learns must be layers 0 to {stage.depth}, got {stage.learns}")
+        if not set(stage.fresh) <= set(range(len(shapes))):
+            raise ValueError(f"{where}: fresh must be layers 0 to {len(shapes) - 1}, got {stage.fresh}")
+        if stage.target not in ("label", "input") or stage.optimiser not in train.OPTIMISERS:
+            raise ValueError(f"{where}: unknown target {stage.target!r} or optimiser {stage.optimiser!r}")
+    return {
+        "stages": [asdict(stage) for stage in stages],
+        "images": list(images),
+        "sizes": [int(s) for s in sizes],
+        "sd": float(sd),
+        "bias": float(bias),
+        "batch": int(batch),
+        "divisor": int(divisor),
+        "ridge": ridge,
+        "data": data.CONTENT_SHA256,
+    }
+
+
+def steps(stage: Stage) -> int:
+    """Number of updates of a stage."""
+    return sum(n for n, _ in stage.rates)
+
+
+def multiplications(stage: Stage, sizes: Sequence[int]) -> int:
+    """Multiply-adds of one update of a stage for one image: forward, weight gradients, gradients passed down."""
+    widths = [*sizes[: stage.depth + 1], sizes[-1] if stage.target == "label" else sizes[stage.depth - 1]]
+    counts = [a * b for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    learns = range(len(counts)) if stage.learns is None else stage.learns
+    return sum(counts) + sum(counts[k] for k in learns) + sum(counts[min(learns) + 1 :])
+
+
+@functools.lru_cache(maxsize=4)
+def _images(first: int, count: int, divisor: int) -> tuple[train.Inputs, np.ndarray]:
+    x, y = data.subset(data.load(), first, count)
+    return train.Inputs(data.scale(x, divisor)), np.eye(CLASSES, dtype=np.float32)[y]
+
+
+@functools.lru_cache(maxsize=1)
+def _test(divisor: int) -> tuple[np.ndarray, np.ndarray]:
+    mnist = data.load()
+    return data.scale(mnist.x_test, divisor), mnist.y_test
+
+
+def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
+    """Initial and trained layers of the networks with these seeds."""
+    shapes = nets.shapes(config["sizes"])
+
+    def draw(which: Sequence[tuple[int, int]], stream: int) -> tuple[tf.Tensor, ...]:
+        return nets.truncated_normal(seeds, which, config["sd"], config["bias"], stream)
+
+    start = draw(shapes, 0)
+    layers = list(start)
+    for number, stage in enumerate(Stage(**s) for s in config["stages"]):
+        # Streams of their own: a stage more or less does not change the draws of the others.
+        if stage.fresh:
+            anew = draw(shapes, 1000 + number)
+            layers = [anew[k] if k in stage.fresh else layer for k, layer in enumerate(layers)]
+        used = layers[: stage.depth]
+        inputs, targets = _images(*(stage.images or config["images"]), config["divisor"])
+        loss = "cross-entropy"
+        if stage.target == "input":
+            loss = "binary cross-entropy" if stage.depth == 1 else "squared error"
+            targets = inputs.x
+            if stage.depth > 1:
+                targets = nets.forward(layers, inputs.x, "tanh")[stage.depth - 2]
+        whole = stage.depth == len(layers) - 1 and stage.target == "label"
+        head = layers[-1] if whole else draw([(used[-1].shape[2] + 1, targets.shape[-1])], 1 + number)[0]
+        learns = range(stage.depth + 1) if stage.learns is None else stage.learns
+        *used, head = train.fit(
+            (*used, head),
+            inputs,
+            targets,
+            train.cycled(len(inputs), config["batch"], steps(stage)),
+            np.concatenate([np.full(n, rate) for n, rate in stage.rates]),
+            hidden="tanh",
+            loss=loss,
+            optimiser=stage.optimiser,
+            trained=[k in learns for k in range(stage.depth + 1)],
+        )
+        layers[: stage.depth] = used
+        if whole:
+            layers[-1] = head
+    return start, tuple(layers)
+
+
+def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+    """Train the networks with these seeds by a recipe, and measure them.
+
+    Args:
+        config: From `recipe`.
+        seeds: M seeds.
+
+    Returns:
+        Arrays with M rows. ``correct``: for each of the 10,000 test images whether it is classified rightly, eight to
+        a byte (see `unpack`). ``loss``: mean cross-entropy on the training images [nats]. ``fitted``: fraction of the
+        training images classified rightly. For each layer: ``norm``, ``moved`` (distance from initialisation). For
+        each hidden layer, on the training images: ``slope``, ``dimension``, and ``probe``, if asked for, on the test images.
+    """
+    start, layers = networks(config, seeds)
+    inputs, targets = _images(*config["images"], config["divisor"])
+    test, labels = _test(config["divisor"])
+    *activations, z = nets.forward(layers, inputs.x, "tanh")
+    guess = nets.classes(layers, test, "tanh")
+    result = {
+        "correct": np.packbits(guess == labels, axis=1),
+        "loss": tf.reduce_mean(train.LOSSES["cross-entropy"].value(z, targets), axis=1).numpy(),
+        "fitted": (tf.argmax(z, axis=-1).numpy() == targets.argmax(axis=1)).mean(axis=1),
+        "norm": diagnose.norms(layers),
+        "moved": diagnose.distances(layers, start),
+        "slope": diagnose.slope(activations),
+        "dimension": diagnose.dimension(activations),
+    }
+    if config["ridge"] is not None:
+        on_test = nets.forward(layers, test, "tanh")
+        result["probe"] = np.stack(
+            [
+                diagnose.probe(a, targets, b, labels, config["ridge"])
+                for a, b in zip(activations, on_test[:-1], strict=True)
+            ],
+            axis=1,
+        )
+    return result
+
+
+def unpack(correct: np.ndarray) -> np.ndarray:
+    """The booleans (M, 10000) behind ``correct``: member by test image."""
+    return np.unpackbits(correct, axis=1, count=10_000).astype(bool)
