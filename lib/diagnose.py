@@ -73,7 +73,7 @@ def probe(
         ridge: Penalty on the squared weights, per training image, above 0; the bias is penalised too.
 
     Returns:
-        (M,) fractions of the test images.
+        (M,) fractions of the test images; NaN for a member whose activations are not finite.
 
     Raises:
         ValueError: ridge is not positive.
@@ -82,8 +82,10 @@ def probe(
     """
     if not ridge > 0:
         raise ValueError(f"ridge must be above 0, got {ridge}")
+    finite = np.isfinite(train.numpy()).all(axis=(1, 2)) & np.isfinite(test.numpy()).all(axis=(1, 2))
+    train, test = (tf.where(finite[:, None, None], h, tf.zeros_like(h)) for h in (train, test))
     a = nets.with_ones(train)
     gram = tf.matmul(a, a, transpose_a=True) + ridge * a.shape[1] * tf.eye(a.shape[2], dtype=a.dtype)
     weights = tf.linalg.solve(gram, tf.einsum("mni,nk->mik", a, tf.constant(targets, a.dtype)))
     scores = tf.matmul(nets.with_ones(test), weights)
-    return (tf.argmax(scores, axis=-1).numpy() == labels).mean(axis=1)
+    return np.where(finite, (tf.argmax(scores, axis=-1).numpy() == labels).mean(axis=1), np.nan)

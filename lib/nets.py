@@ -127,16 +127,3 @@ def forward(layers: Sequence[tf.Tensor], x: np.ndarray, hidden: str) -> tuple[tf
     if inputs.shape[-1] + 1 != layers[0].shape[1]:
         raise ValueError(f"x has {inputs.shape[-1]} columns, the first layer takes {layers[0].shape[1] - 1}")
     return _forward(tuple(layers), with_ones(inputs), hidden)
-
-
-def classes(layers: Sequence[tf.Tensor], x: np.ndarray, hidden: str, block: int = 2000) -> np.ndarray:
-    """Predicted class of every input by every member, as uint8 of shape (M, N).
-
-    Args:
-        layers: L tensors (M, n_in + 1, n_out).
-        x: Inputs (N, D).
-        hidden: Name in `ACTIVATIONS` of the hidden units' activation.
-        block: Inputs at a time; bounds the memory.
-    """
-    parts = [forward(layers, x[i : i + block], hidden)[-1] for i in range(0, len(x), block)]
-    return np.concatenate([tf.argmax(part, axis=-1).numpy().astype(np.uint8) for part in parts], axis=1)

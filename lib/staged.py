@@ -186,9 +186,9 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     inputs, targets = _images(*config["images"], config["divisor"])
     test, labels = _test(config["divisor"])
     *activations, z = nets.forward(layers, inputs.x, "tanh")
-    guess = nets.classes(layers, test, "tanh")
+    *on_test, scores = nets.forward(layers, test, "tanh")
     result = {
-        "correct": np.packbits(guess == labels, axis=1),
+        "correct": np.packbits(tf.argmax(scores, axis=-1).numpy() == labels, axis=1),
         "loss": tf.reduce_mean(train.LOSSES["cross-entropy"].value(z, targets), axis=1).numpy(),
         "fitted": (tf.argmax(z, axis=-1).numpy() == targets.argmax(axis=1)).mean(axis=1),
         "norm": diagnose.norms(layers),
@@ -197,14 +197,11 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         "dimension": diagnose.dimension(activations),
     }
     if config["ridge"] is not None:
-        on_test = nets.forward(layers, test, "tanh")
-        result["probe"] = np.stack(
-            [
-                diagnose.probe(a, targets, b, labels, config["ridge"])
-                for a, b in zip(activations, on_test[:-1], strict=True)
-            ],
-            axis=1,
-        )
+        probes = [
+            diagnose.probe(a, targets, b, labels, config["ridge"])
+            for a, b in zip(activations, on_test, strict=True)
+        ]
+        result["probe"] = np.stack(probes, axis=1)
     return result
 
 
