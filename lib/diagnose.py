@@ -76,16 +76,17 @@ def probe(
         (M,) fractions of the test images; NaN for a member whose activations are not finite.
 
     Raises:
-        ValueError: ridge is not positive.
+        ValueError: ridge is not positive and finite.
 
     Source: linear classifier probes, Alain and Bengio 2016; here with squared loss.
     """
-    if not ridge > 0:
-        raise ValueError(f"ridge must be above 0, got {ridge}")
+    if not 0 < ridge < np.inf:
+        raise ValueError(f"ridge must be above 0 and finite, got {ridge}")
     finite = np.isfinite(train.numpy()).all(axis=(1, 2)) & np.isfinite(test.numpy()).all(axis=(1, 2))
     train, test = (tf.where(finite[:, None, None], h, tf.zeros_like(h)) for h in (train, test))
-    a = nets.with_ones(train)
+    # In float64: saturated units repeat each other, and in float32 a small ridge is lost beside their squares.
+    a = tf.cast(nets.with_ones(train), tf.float64)
     gram = tf.matmul(a, a, transpose_a=True) + ridge * a.shape[1] * tf.eye(a.shape[2], dtype=a.dtype)
     weights = tf.linalg.solve(gram, tf.einsum("mni,nk->mik", a, tf.constant(targets, a.dtype)))
-    scores = tf.matmul(nets.with_ones(test), weights)
+    scores = tf.matmul(nets.with_ones(test), tf.cast(weights, test.dtype))
     return np.where(finite, (tf.argmax(scores, axis=-1).numpy() == labels).mean(axis=1), np.nan)

@@ -6,16 +6,16 @@ with the same shapes whatever the size of the ensemble; its results are then the
 one chunk for each worker, however many seeds there are.
 """
 
+import ast
 import hashlib
 import importlib.metadata
-import inspect
+import importlib.util
+import io
 import json
 import os
 import platform
-import sys
 import tempfile
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -38,9 +38,9 @@ def run(
 ) -> dict[str, np.ndarray]:
     """Results of a job for every seed, in the order of the seeds.
 
-    A finished chunk is written to the folder ``SGD_BOOK_CHUNKS`` (default ``_build/chunks`` of the project) under a
-    key of the job's code, the configuration, the seeds, the versions and the processor. A run that was interrupted
-    takes up from there; a change of anything in the key computes it again.
+    A finished chunk is written to the folder ``SGD_BOOK_CHUNKS`` (default ``_build/chunks`` of the project)
+    under a key of the job's code, the configuration, the seeds, the chunk's size, the versions and the processor.
+    A run that was interrupted takes up from there; a change of anything in the key computes it again.
 
     Args:
         job: A function of a module of ``lib``. TensorFlow releases the interpreter while it computes, so chunks run
@@ -55,24 +55,25 @@ def run(
         The job's arrays, each with ``len(seeds)`` rows.
 
     Raises:
-        ValueError: Seeds repeat or are out of range, chunk or workers is below 1, or the job returns an array without
-            one row for each seed.
+        ValueError: Seeds repeat or are out of range, chunk or workers is no whole number from 1, the
+            configuration is not plain data, or the job returns an array without one row for each seed.
+        OSError: A chunk cannot be written. The chunks before it are kept.
     """
     nets.check_seeds(seeds)
     seeds = [int(s) for s in seeds]
     if len(set(seeds)) != len(seeds):
         raise ValueError("seeds must be distinct")
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
-    if chunk < 1 or workers < 1:
-        raise ValueError(f"chunk and workers must be at least 1, got {chunk} and {workers}")
+    workers = _cores() if workers is None else workers
+    if not all(isinstance(n, (int, np.integer)) and n >= 1 for n in (chunk, workers)):
+        raise ValueError(f"chunk and workers must be whole numbers of at least 1, got {chunk} and {workers}")
     key = _key(job, config)
     parts = [seeds[i : i + chunk] for i in range(0, len(seeds), chunk)]
 
     def compute(part: list[int]) -> dict[str, np.ndarray]:
-        path = folder() / f"{_digest(key, part)}.npz"
+        filled = part + [part[0]] * (chunk - len(part))
+        path = folder() / f"{_digest(key, filled)}.chunk"
         result = _read(path)
         if result is None:
-            filled = part + [part[0]] * (chunk - len(part))
             result = {name: np.asarray(value) for name, value in job(config, filled).items()}
             for name, value in result.items():
                 if value.shape[:1] != (chunk,):
@@ -124,19 +125,36 @@ class _Progress:
             self.bar.close()
 
 
+def _cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _imports(source: str) -> Iterator[str]:
+    """Names of the modules of lib that a module imports, at any place in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "lib":
+            yield from (f"lib.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
 def _key(job: Callable, config: Mapping) -> str:
-    sources = {}
-    waiting = [inspect.getmodule(job)]
-    while waiting:  # every module of lib that the job's module uses, directly or through another
-        module = waiting.pop()
-        if module.__name__ not in sources:
-            sources[module.__name__] = inspect.getsource(module)
-            names = {getattr(v, "__module__", None) or getattr(v, "__name__", "") for v in vars(module).values()}
-            names |= {v.__name__ for v in vars(module).values() if inspect.ismodule(v)}
-            waiting += [sys.modules[n] for n in names if n.startswith("lib.") and n in sys.modules]
+    sources, waiting = {}, [job.__module__]
+    while waiting:  # every module of lib that the job's module imports, directly or through another
+        name = waiting.pop()
+        spec = importlib.util.find_spec(name)
+        if name not in sources and spec is not None:
+            sources[name] = spec.loader.get_source(name)
+            waiting += [n for n in _imports(sources[name]) if n.startswith("lib.")]
     versions = {name: importlib.metadata.version(name) for name in ("numpy", "tensorflow")}
     key = [job.__qualname__, config, sorted(sources.items()), versions, platform.python_version(), _processor()]
-    return json.dumps(key, sort_keys=True)
+    try:
+        return json.dumps(key, sort_keys=True)
+    except TypeError as e:
+        raise ValueError(f"config must be plain data, what JSON can hold: {e}") from None
 
 
 def _processor() -> str:
@@ -152,22 +170,37 @@ def _digest(key: str, part: list[int]) -> str:
     return hashlib.sha256(f"{key}{part}".encode()).hexdigest()
 
 
+# A chunk's file is the SHA-256 of an .npz file, then that file: a ZIP archive alone misses some damage.
+_SUM = hashlib.sha256().digest_size
+
+
 def _read(path: Path) -> dict[str, np.ndarray] | None:
     """The chunk at a path, or nothing where there is none or it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        content = path.read_bytes()
+    except OSError:
         return None
+    if hashlib.sha256(content[_SUM:]).digest() != content[:_SUM]:
+        return None
+    with np.load(io.BytesIO(content[_SUM:]), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def _write(path: Path, result: dict[str, np.ndarray]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **result)
+    content = buffer.getvalue()
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, **result)
+            file.write(hashlib.sha256(content).digest() + content)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as e:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(e, OSError):
+            why = f"{e.strerror}: cannot keep finished chunks there (SGD_BOOK_CHUNKS names another folder)"
+            raise OSError(e.errno, why, str(path.parent)) from e
         raise

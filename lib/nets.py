@@ -52,13 +52,15 @@ def truncated_normal(
         One tensor (M, n_in + 1, n_out) for each shape.
 
     Raises:
-        ValueError: A seed is out of range or sd is not positive.
+        ValueError: A seed is out of range, sd is not positive and finite, or the bias is not finite.
 
     Source: TensorFlow's ``tf.random.stateless_truncated_normal``, counter-based and the same on all machines.
     """
     check_seeds(seeds)
-    if not sd > 0:
-        raise ValueError(f"sd must be above 0, got {sd}")
+    if not 0 < sd < np.inf:
+        raise ValueError(f"sd must be above 0 and finite, got {sd}")
+    if not np.isfinite(bias):
+        raise ValueError(f"bias must be finite, got {bias}")
     counts = [(rows - 1) * columns for rows, columns in layers]
     draws = tf.stack(
         [
@@ -69,7 +71,8 @@ def truncated_normal(
     result = []
     for (rows, columns), piece in zip(layers, tf.split(draws, counts, axis=1), strict=True):
         weights = tf.reshape(piece, (len(seeds), rows - 1, columns))
-        result.append(tf.concat([weights, tf.fill((len(seeds), 1, columns), tf.cast(bias, dtype))], axis=1))
+        biases = tf.fill((len(seeds), 1, columns), tf.constant(bias, dtype))
+        result.append(tf.concat([weights, biases], axis=1))
     return tuple(result)
 
 
@@ -97,7 +100,7 @@ def stacked(values: tf.Tensor, members: int) -> tf.Tensor:
     return tf.stack(tf.split(values, members, axis=1))
 
 
-@tf.function(reduce_retracing=True)
+@tf.function  # one graph for each set of shapes: the products side by side need to know them
 def _forward(layers, inputs, hidden):
     values = stacked(tf.matmul(inputs, wide(layers[0])), layers[0].shape[0])
     outputs = [values]

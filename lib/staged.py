@@ -51,6 +51,7 @@ def recipe(
     batch: int,
     divisor: int = 255,
     ridge: float | None = None,
+    judged_on: tuple[int, int] | None = None,
 ) -> dict:
     """A recipe as plain data, checked whole.
 
@@ -62,6 +63,8 @@ def recipe(
         bias: Initial value of the biases.
         batch: Images in a batch; divides the number of images.
         divisor: Pixels are divided by this, 255 or 256.
+        judged_on: First image and number of images, in the training file, to judge the networks on; default the test
+            file. For choices that must not be made on the test images.
         ridge: If given, also measure linear probes of each hidden layer with this penalty (`lib.diagnose.probe`).
 
     Raises:
@@ -74,6 +77,10 @@ def recipe(
         raise ValueError(f"sd must be above 0, got {sd}")
     if not stages:
         raise ValueError("stages must hold at least one stage")
+    if judged_on is not None:
+        data.check_range(*judged_on)
+        if max(images[0], judged_on[0]) < min(sum(images), sum(judged_on)):
+            raise ValueError(f"judged_on {judged_on} shares images with the training images {images}")
     for first, count in [images, *(s.images for s in stages if s.images)]:
         data.check_range(first, count)
         train.cycled(count, batch, 1)
@@ -98,6 +105,7 @@ def recipe(
         "batch": int(batch),
         "divisor": int(divisor),
         "ridge": ridge,
+        "judged_on": judged_on and list(judged_on),
         "data": data.CONTENT_SHA256,
     }
 
@@ -122,9 +130,10 @@ def _images(first: int, count: int, divisor: int) -> tuple[train.Inputs, np.ndar
 
 
 @functools.lru_cache(maxsize=1)
-def _test(divisor: int) -> tuple[np.ndarray, np.ndarray]:
+def _judged(where: tuple[int, int] | None, divisor: int) -> tuple[np.ndarray, np.ndarray]:
     mnist = data.load()
-    return data.scale(mnist.x_test, divisor), mnist.y_test
+    x, y = data.subset(mnist, *where) if where else (mnist.x_test, mnist.y_test)
+    return data.scale(x, divisor), y
 
 
 def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
@@ -177,14 +186,14 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         seeds: M seeds.
 
     Returns:
-        Arrays with M rows. ``correct``: for each of the 10,000 test images whether it is classified rightly, eight to
-        a byte (see `unpack`). ``loss``: mean cross-entropy on the training images [nats]. ``fitted``: fraction of the
-        training images classified rightly. For each layer: ``norm``, ``moved`` (distance from initialisation). For
-        each hidden layer, on the training images: ``slope``, ``dimension``, and ``probe``, if asked for, on the test images.
+        Arrays with M rows. ``correct``: for each test image whether it is classified rightly, eight to a byte (see
+        `unpack`). ``loss``: mean cross-entropy on the training images [nats]. ``fitted``: fraction of the training
+        images classified rightly. For each layer: ``norm``, ``moved`` (distance from initialisation). For each hidden
+        layer: ``slope`` and ``dimension`` on the training images, and ``probe`` on the test images, if asked for.
     """
     start, layers = networks(config, seeds)
     inputs, targets = _images(*config["images"], config["divisor"])
-    test, labels = _test(config["divisor"])
+    test, labels = _judged(config["judged_on"] and tuple(config["judged_on"]), config["divisor"])
     *activations, z = nets.forward(layers, inputs.x, "tanh")
     *on_test, scores = nets.forward(layers, test, "tanh")
     result = {
@@ -205,6 +214,6 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     return result
 
 
-def unpack(correct: np.ndarray) -> np.ndarray:
-    """The booleans (M, 10000) behind ``correct``: member by test image."""
-    return np.unpackbits(correct, axis=1, count=10_000).astype(bool)
+def unpack(correct: np.ndarray, images: int = 10_000) -> np.ndarray:
+    """The booleans (M, N) behind ``correct``: member by test image."""
+    return np.unpackbits(correct, axis=1, count=images).astype(bool)

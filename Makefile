@@ -1,0 +1,59 @@
+# make book: everything, from a fresh clone to _build/html/index.html. Every target can be interrupted and
+# given again. The same without make: see the README.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV ?= .venv
+PY := $(VENV)/bin/python
+PORT ?= 8000
+export PYTHONUNBUFFERED = 1
+
+.PHONY: help book preview run record status gate data test lint serve clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+book: $(VENV)/.installed data  ## run the chapters at full scale, build and check the book
+	$(PY) -m lib.book build
+
+preview: $(VENV)/.installed data  ## the same at reduced scale, in _build/preview/html
+	$(PY) -m lib.book build --preview
+
+run: $(VENV)/.installed data  ## run the chapters that are not current, build nothing
+	$(PY) -m lib.book run
+
+record: $(VENV)/.installed  ## accept the verdicts and timings of the last full-scale run
+	$(PY) -m lib.book record
+
+status: $(VENV)/.installed  ## which chapters are current
+	$(PY) -m lib.book status
+
+gate: $(VENV)/.installed  ## judge the built book again
+	$(PY) -m lib.book gate
+
+data: $(VENV)/.installed  ## fetch the data and check it
+	$(PY) -m lib.data fetch
+
+test: $(VENV)/.installed-test data  ## run the tests
+	$(PY) -m pytest
+
+lint: $(VENV)/.installed-test  ## check the style of all code, notebooks too
+	$(PY) -m ruff check .
+
+serve:  ## show the built book at http://localhost:8000
+	$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+clean:  ## remove what was built and executed; the environment and the data stay
+	rm -rf _build
+
+# A mark is written last, so an installation cut short is made again.
+$(VENV)/.installed: requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 12) else \
+	  f"Python 3.11 or 3.12 is wanted, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.11 ...")'
+	@test -x $(PY) && $(PY) -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
+	$(PY) -m pip install --disable-pip-version-check -r requirements-test.txt
+	@touch $@

@@ -1,0 +1,405 @@
+"""The book: one toy book built for real, and everything that must never reach its readers."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import toy_book
+
+from lib import book, record, run, sphinx_book
+
+
+def fingerprint(folder: Path) -> str:
+    """Hash of all files below a folder."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return hashlib.sha256(b"".join(str(p).encode() + p.read_bytes() for p in files)).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A toy book run, recorded and built at both scales."""
+    chapter = toy_book.chapter("print('secret')", "print('folded')", "print('shown')")
+    for cell, tag in zip(chapter.cells[3:5], ("remove-cell", "hide-input"), strict=True):
+        cell.metadata["tags"] = [tag]
+    root = toy_book.project(tmp_path_factory.mktemp("built") / "book", toy=chapter)
+    for command in ("run", "record", "build", "build --preview", "gate", "gate --preview"):
+        assert book.main(command.split(), root) == 0, command
+    return root
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A toy project of two chapters whose pages are built by a stand-in for Sphinx."""
+
+    def pages(root: Path, scale: str) -> Path:
+        built.append(scale)
+        folder = root / "_build" / "staging" / scale / "html"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        text = "".join(nbformat.writes(nb) for nb in book.executed(root, scale))
+        mark = (
+            '<title>PREVIEW</title><p class="sgd-preview">P</p>' if scale == "preview" else "<title>T</title>"
+        )
+        (folder / "index.html").write_text(mark + f"<p>{len(text)}</p>" + extra.get("html", ""))
+        return folder
+
+    built, extra = [], {}
+    monkeypatch.setattr(book, "build_pages", pages)
+    second = toy_book.chapter(name="second")
+    root = toy_book.project(tmp_path / "book", toy=toy_book.chapter(), second=second)
+    return root, built, extra
+
+
+@pytest.fixture
+def good(project, executed_twice):
+    """The same with a good book published."""
+    root, built, extra = project
+    for name, text in executed_twice.items():
+        run.write(root / "_build" / "executed" / "full" / f"{name}.ipynb", text)
+    assert book.keep_record(root, lambda _: None) == 0
+    assert book.build(root, "full", lambda _: None) == 0
+    return root, built, extra
+
+
+@pytest.fixture(scope="module")
+def executed_twice(tmp_path_factory):
+    """Executed copies of the two toy chapters."""
+    root = toy_book.project(
+        tmp_path_factory.mktemp("twice") / "book",
+        toy=toy_book.chapter(),
+        second=toy_book.chapter(name="second"),
+    )
+    assert book.run_chapters(root, "full", say=lambda _: None) == []
+    return {name: run.expected_copy(root / "chapters" / f"{name}.ipynb", root, "full").path.read_text()
+            for name in ("toy", "second")}  # fmt: skip
+
+
+def spoil(root: Path, code: str, name: str = "toy") -> None:
+    toy_book.save(root / "chapters" / f"{name}.ipynb", toy_book.chapter(code, name=name))
+
+
+# ---- the real thing
+
+
+def test_pages_hold_numbered_figures_numbers_and_downloads(built):
+    html = built / "_build" / "html"
+    page = (html / "chapters" / "toy.html").read_text()
+    assert 'alt="A black square on white."' in page
+    assert re.search(r'<figure[^>]* id="fig-toy"', page)
+    assert re.search(r'caption-number">Fig. 1 ', page) and "A toy with" in page
+    assert re.search(
+        r'The mean is <span class="pasted-text">2\.5</span>, see <a[^>]*><span[^>]*>Fig. 1', page
+    )
+    assert (html / "figures" / "toy" / "fig-toy.csv").read_text() == 'x,y\n1,2.5\n2,"a, b"\n'
+    assert (html / "figures" / "toy" / "fig-toy.svg").read_text().startswith("<svg")
+    assert 'href="../figures/toy/fig-toy.csv"' in page
+    assert "secret" not in page and "<details" in page and "folded" in page and "shown" in page
+    assert page.index("fig-toy.svg") < page.index("<td>claims</td>")
+
+
+def test_scoreboard_and_status_speak_of_all_chapters(built):
+    html = built / "_build" / "html"
+    page = (html / "scoreboard.html").read_text()
+    assert (
+        "1 claim: 1 holds." in page
+        and "The mean is below four" in page
+        and 'href="chapters/toy.html"' in page
+    )
+    board = json.loads((html / "scoreboard.json").read_text())
+    assert board == {"scale": "full", "chapters": [toy_book.claim()]}
+    assert "0123456789ab" in (html / "status.html").read_text()
+
+
+def test_pages_fetch_nothing_and_mathjax_is_at_hand(built):
+    html = built / "_build" / "html"
+    page = (html / "intro.html").read_text()
+    assert (
+        "_static/mathjax/tex-svg-full.js" in page
+        and (html / "_static/mathjax/tex-svg-full.js").stat().st_size > 1e6
+    )
+    assert "thebe" not in page.lower()
+    assert 'localStorage.getItem("mode") || "auto"' in page
+
+
+def test_a_preview_says_so_everywhere(built):
+    preview = built / "_build" / "preview" / "html"
+    for name in ("intro.html", "chapters/toy.html", "scoreboard.html", "search.html", "genindex.html"):
+        page = (preview / name).read_text()
+        assert page.count("PREVIEW at reduced scale") >= 1 and re.search(r"<title>[^<]*PREVIEW", page), name
+    assert (preview / "chapters" / "toy.html").read_text().count("PREVIEW at reduced scale") == 2
+    assert "PREVIEW" not in (built / "_build" / "html" / "chapters" / "toy.html").read_text()
+
+
+def test_recorded_files_hold_verdicts_and_seconds(built):
+    assert json.loads((built / "results" / "verdicts.json").read_text()) == {
+        "toy": {"mean": {"verdict": "holds", "value": 2.5, "interval": [2.5, 2.5], "n": 3}}
+    }
+    seconds = json.loads((built / "results" / "timings.json").read_text())["full"]["toy"]
+    assert "cell-1" in seconds and "title" not in seconds
+
+
+def test_a_plain_build_without_a_network_runs_what_is_not_current_and_publishes_no_fault(tmp_path):
+    root = toy_book.project(tmp_path / "book", toy=toy_book.chapter())
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
+    environment = {**os.environ, "SGD_BOOK_SCALE": "full"}
+    alone = ["unshare", "--map-root-user", "--net"]  # no interface at all, where the system lets us do that
+    if (
+        shutil.which("unshare")
+        and subprocess.run([*alone, "true"], capture_output=True, check=False).returncode == 0
+    ):
+        command = alone + command
+
+    def plain():
+        return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+
+    done, html = plain(), root / "_build" / "html"
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'alt="A black square on white."' in (html / "chapters" / "toy.html").read_text()
+    toy_book.save(root / "chapters" / "toy.ipynb", toy_book.chapter("print('anew')"))
+    assert plain().returncode == 0
+    assert "anew" in (html / "chapters" / "toy.html").read_text()
+    before = fingerprint(html)
+    spoil(root, "raise RuntimeError('no luck')")
+    done = plain()
+    assert done.returncode != 0 and "no luck" in done.stdout + done.stderr
+    assert fingerprint(html) == before
+
+
+def test_the_page_builder_never_runs_a_chapter_behind_a_build(tmp_path):
+    root = toy_book.project(tmp_path / "book", toy=toy_book.chapter())
+    with pytest.raises(run.RunError, match="has not been run at scale full"):
+        book.build_pages(root, "full")
+
+
+# ---- what must never be published
+
+BAD = {
+    "raises": "raise RuntimeError('no luck')",
+    "exits": "import sys; sys.exit(0)",
+    "stderr": "import sys; print('careful', file=sys.stderr)",
+    "dies": "import os; os._exit(1)",
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_chapter_leaves_the_last_good_book(good, bad):
+    root, built, _ = good
+    before, said = fingerprint(root / "_build" / "html"), []
+    spoil(root, BAD[bad])
+    assert book.build(root, "full", said.append) == 1
+    assert fingerprint(root / "_build" / "html") == before
+    assert built == ["full"], "the pages were built from a bad chapter"
+    assert "NOT built" in "".join(said) and said[-1].endswith("_build/html/index.html")
+    spoil(root, "x = 1")
+    assert book.build(root, "full", said.append) == 0
+    assert fingerprint(root / "_build" / "html") != before
+
+
+def test_one_bad_chapter_does_not_keep_the_others_from_running(project):
+    root, built, _ = project
+    spoil(root, "raise RuntimeError('no luck')")
+    (root / "chapters" / "second.ipynb").write_text("{")
+    toy_book.save(root / "chapters" / "third.ipynb", toy_book.chapter(name="third"))
+    with open(root / "_toc.yml", "a") as toc:
+        toc.write("  - file: chapters/third\n")
+    faults = book.run_chapters(root, "full", say=lambda _: None)
+    assert [fault.partition(":")[0] for fault in faults] == ["toy", "second"]
+    assert (root / "_build" / "executed" / "full" / "third.ipynb").exists() and not built
+
+
+def test_what_is_current_is_not_run_again(good, monkeypatch):
+    root, _, _ = good
+    monkeypatch.setattr(run, "run", lambda *a, **k: pytest.fail("a current chapter was run"))
+    said = []
+    assert book.run_chapters(root, "full", say=said.append) == []
+    assert all("current" in text for text in said) and len(said) == 2
+
+
+@pytest.mark.parametrize("change", ["changed", "new", "gone"])
+def test_a_verdict_that_is_not_the_recorded_one_stops_the_build(good, change):
+    root, built, _ = good
+    before, said = fingerprint(root / "_build" / "html"), []
+    kept = json.loads((root / "results" / "verdicts.json").read_text())
+    if change == "changed":
+        kept["toy"]["mean"]["verdict"] = "fails"
+    elif change == "new":
+        del kept["toy"]["mean"]
+    else:
+        kept["toy"]["old"] = kept["toy"]["mean"]
+    (root / "results" / "verdicts.json").write_text(json.dumps(kept))
+    assert book.build(root, "full", said.append) == 1
+    text = "\n".join(said)
+    assert {"changed": "fails     holds", "new": "(new)     holds", "gone": "holds     (gone)"}[
+        change
+    ] in text
+    assert "lib.book record" in text
+    assert fingerprint(root / "_build" / "html") == before
+    assert book.keep_record(root, said.append) == 0
+    assert book.build(root, "full", said.append) == 0
+
+
+def test_a_changed_value_with_the_same_verdict_passes(good):
+    root, _, _ = good
+    path = root / "results" / "verdicts.json"
+    path.write_text(path.read_text().replace("2.5", "2.4"))
+    assert book.build(root, "full", lambda _: None) == 0
+
+
+def test_a_preview_asks_for_no_verdict(good):
+    root, _, _ = good
+    (root / "results" / "verdicts.json").write_text("{}")
+    assert book.build(root, "preview", lambda _: None) == 0
+    assert (root / "_build" / "preview" / "html" / "index.html").exists()
+
+
+def test_a_page_with_a_fault_leaves_the_last_good_book(good):
+    root, _, extra = good
+    before, said = fingerprint(root / "_build" / "html"), []
+    extra["html"] = '<img src="index.html">'
+    assert book.build(root, "full", said.append) == 1
+    assert "no alt text" in "".join(said)
+    assert fingerprint(root / "_build" / "html") == before
+
+
+def test_a_number_that_no_chapter_gives_stops_the_build(good):
+    root, built, _ = good
+    (root / "intro.md").write_text(
+        "# A toy book\n\n{glue:text}`toy.ipynb::toy-mean` {glue:text}`toy.ipynb::median`\n"
+    )
+    said = []
+    assert book.build(root, "full", said.append) == 1
+    assert "'median' of toy.ipynb" in "".join(said) and "toy-mean" not in "".join(said)
+    assert built == ["full"]
+
+
+def test_nothing_is_recorded_from_chapters_that_are_not_current(good):
+    root, _, _ = good
+    before = fingerprint(root / "results")
+    spoil(root, "x = 1")
+    assert book.keep_record(root, lambda _: None) == 1
+    assert fingerprint(root / "results") == before
+
+
+# ---- the swap
+
+
+def test_publishing_replaces_whole_folders(tmp_path):
+    place = tmp_path / "html"
+    for text in ("one", "two"):
+        new = tmp_path / "new"
+        new.mkdir()
+        (new / f"{text}.html").write_text(text)
+        book.publish(new, place)
+        assert [p.name for p in place.iterdir()] == [f"{text}.html"]
+    assert [p.name for p in tmp_path.iterdir()] == ["html"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_publishing_cut_short_brings_the_last_good_book_back(tmp_path, monkeypatch, killed):
+    new, place = tmp_path / "new", tmp_path / "html"
+    for folder in (new, place):
+        folder.mkdir()
+        (folder / "x.html").write_text(folder.name)
+    rename = os.rename
+
+    def fails(source, target):
+        if source == new:
+            raise KeyboardInterrupt if killed else OSError("disk is gone")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fails)
+    with pytest.raises(KeyboardInterrupt if killed else OSError):
+        book.publish(new, place)
+    book.recover(place)
+    assert (place / "x.html").read_text() == "html"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["html", "new"]
+
+
+# ---- the command line
+
+
+def test_status_names_every_chapter_and_scale(good):
+    root, _, _ = good
+    said = []
+    assert book.status(root, said.append) == 0
+    assert re.search(r"toy +full +current +0:0", said[0]) and re.search(r"second +preview +not run", said[0])
+    spoil(root, "x = 1")
+    book.status(root, said.append)
+    assert re.search(r"toy +full +out of date", said[-3])
+
+
+def test_unknown_chapters_and_parameters_are_refused(project, capsys):
+    root, _, _ = project
+    assert book.main(["run", "toi"], root) == 1
+    assert "there are toy, second" in capsys.readouterr().err
+    assert book.main(["run", "toy", "-p", "sise", "3"], root) == 1
+    assert "size" in capsys.readouterr().err
+    assert book.main(["run", "-p", "size", "3"], root) == 1
+    assert not list((root / "_build").rglob("*.ipynb"))
+
+
+def test_a_chapter_can_be_run_at_parameters_of_ones_own(project, capsys):
+    root, _, _ = project
+    assert book.main(["run", "toy", "-p", "size", "9"], root) == 0
+    copy = nbformat.read(root / "_build" / "executed" / "custom" / "toy.ipynb", as_version=4)
+    assert copy.cells[2].source == "# Parameters\nsize = 9\n"
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["build"], ["gate"], ["record"], ["status"]])
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as done:
+        book.main([*command, "--help"])
+    assert done.value.code == 0 and "usage:" in capsys.readouterr().out
+
+
+def test_an_interruption_is_told_as_one(tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(book, "build", interrupted)
+    assert book.main(["build"], tmp_path) == 130
+    assert "goes on from there" in capsys.readouterr().out
+
+
+# ---- pieces
+
+
+def test_outputs_keep_their_order_around_figures():
+    notebook = toy_book.chapter()
+    new = nbformat.v4.new_output
+    bundle = {
+        "image/svg+xml": "<svg/>",
+        "application/vnd.sgd-book.data+json": {"columns": ["x"], "rows": [[1]]},
+    }
+    abouts = [{"sgd_book": {"name": name, "caption": "C", "alt": "A"}} for name in ("fig-a", "fig-b")]
+    figures = [new("display_data", bundle, metadata=about) for about in abouts]
+    notebook.cells[3].outputs = [new("stream", text="before"), *figures, new("stream", text="after")]
+    text, files = sphinx_book.page_text(notebook, "chapters/toy")
+    cells = nbformat.reads(text, as_version=4).cells[3:7]
+    assert [c.metadata.get("mystnb", {}).get("figure", {}).get("name") for c in cells] == [
+        None,
+        "fig-a",
+        "fig-b",
+        None,
+    ]
+    assert [c.outputs[0].get("text") for c in cells] == ["before", None, None, "after"]
+    assert sorted(files) == [f"figures/toy/fig-{x}.{end}" for x in "ab" for end in ("csv", "svg")]
+
+
+def test_changes_of_verdicts_in_all_directions():
+    one = {"verdict": "holds"}
+    before = {"a": {"x": one, "y": one}, "b": {"z": one}}
+    now = {"a": {"x": {"verdict": "fails"}, "w": one}, "b": {"z": one}}
+    assert record.changes(before, now) == [
+        ("a", "x", "holds", "fails"),
+        ("a", "w", None, "holds"),
+        ("a", "y", "holds", None),
+    ]
+    assert record.changes(before, before) == []

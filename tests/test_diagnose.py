@@ -1,0 +1,134 @@
+"""Measures of trained networks against closed forms and NumPy."""
+
+import numpy as np
+import pytest
+
+from lib import diagnose, nets
+from lib.backend import tf
+
+
+def normal(*shape, seed=0, dtype=np.float64):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def test_norms_and_distances_are_euclidean_and_count_the_biases():
+    a = [np.zeros((2, 3, 2)), np.zeros((2, 3, 1))]
+    a[0][0, 0, 0], a[0][0, 2, 1] = 3, 4  # the second is a bias
+    a[1][1] = 2
+    result = diagnose.norms([tf.constant(x) for x in a])
+    np.testing.assert_allclose(result, [[5, 0], [0, np.sqrt(12)]])
+    b, c = ([tf.constant(normal(2, 3, 2, seed=s)), tf.constant(normal(2, 3, 1, seed=s))] for s in (1, 2))
+    wanted = [[np.linalg.norm((x - y).numpy()[m]) for x, y in zip(b, c, strict=True)] for m in range(2)]
+    np.testing.assert_allclose(diagnose.distances(b, c), wanted)
+    assert (diagnose.distances(b, b) == 0).all()
+    with pytest.raises(ValueError):
+        diagnose.distances(b, c[:1])
+
+
+def test_slope_is_the_mean_derivative_of_tanh():
+    z = normal(3, 8, 5)
+    step = 1e-6
+    numeric = (np.tanh(z + step) - np.tanh(z - step)) / (2 * step)
+    result = diagnose.slope(
+        [tf.tanh(tf.constant(z)), tf.zeros((3, 8, 2), tf.float64), tf.ones((3, 8, 4), tf.float64)]
+    )
+    np.testing.assert_allclose(result[:, 0], numeric.mean(axis=(1, 2)), rtol=1e-8)
+    assert (result[:, 1] == 1).all()  # at rest
+    assert (result[:, 2] == 0).all()  # saturated
+
+
+def test_dimension_is_the_participation_ratio_of_the_eigenvalues():
+    h = normal(3, 40, 6) @ normal(3, 6, 6, seed=1) + 5  # an offset is no variance
+    wanted = []
+    for member in h:
+        v = np.linalg.eigvalsh(np.cov(member.T))
+        wanted.append(v.sum() ** 2 / (v**2).sum())
+    np.testing.assert_allclose(diagnose.dimension([tf.constant(h)])[:, 0], wanted, rtol=1e-10)
+    single = diagnose.dimension([tf.constant(h, tf.float32), tf.constant(10 * h, tf.float32)])
+    np.testing.assert_allclose(single, np.stack([wanted, wanted], axis=1), rtol=1e-4)  # scale does not count
+
+
+def test_dimension_at_its_ends():
+    line = normal(2, 50, 1) * normal(2, 1, 7, seed=1)
+    np.testing.assert_allclose(diagnose.dimension([tf.constant(line)]), 1, rtol=1e-12)
+    cube = np.array(np.meshgrid(*[[-1.0, 1.0]] * 4)).reshape(4, -1).T  # exactly isotropic
+    np.testing.assert_allclose(diagnose.dimension([tf.constant(cube[None])]), 4, rtol=1e-12)
+    round_cloud = diagnose.dimension([tf.constant(normal(2, 20_000, 8))])
+    np.testing.assert_allclose(round_cloud, 8, rtol=0.01)
+
+
+def oracle(train, targets, test, labels, ridge):
+    """Minimise |A W - Y|^2 + ridge N |W|^2 as least squares with extra rows."""
+    scores = []
+    for a, b in zip(train, test, strict=True):
+        a, b = (np.hstack([h.astype(float), np.ones((len(h), 1))]) for h in (a, b))
+        n = a.shape[1]
+        tall = np.vstack([a, np.sqrt(ridge * len(a)) * np.eye(n)])
+        w = np.linalg.lstsq(tall, np.vstack([targets, np.zeros((n, targets.shape[1]))]), rcond=None)[0]
+        scores.append(((b @ w).argmax(axis=1) == labels).mean())
+    return np.array(scores)
+
+
+@pytest.mark.parametrize("ridge", [1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_probe_against_least_squares(ridge, dtype):
+    rng = np.random.default_rng(3)
+    labels, test_labels = rng.integers(0, 4, 60), rng.integers(0, 4, 80)
+    centres = rng.normal(size=(3, 4, 5))
+    train, test = (
+        np.tanh(centres[:, y] + rng.normal(size=(3, len(y), 5))).astype(dtype) for y in (labels, test_labels)
+    )
+    result = diagnose.probe(tf.constant(train), np.eye(4)[labels], tf.constant(test), test_labels, ridge)
+    wanted = oracle(train, np.eye(4)[labels], test, test_labels, ridge)
+    assert 0.4 < wanted.mean() < 1
+    np.testing.assert_allclose(result, wanted, rtol=1e-12)
+
+
+def test_probe_separates_what_a_line_separates():
+    labels = np.array([0, 1] * 10)
+    h = np.where(labels, 1.0, -1.0)[None, :, None]
+    assert diagnose.probe(tf.constant(h), np.eye(2)[labels], tf.constant(h), labels, 1e-3) == [1.0]
+    assert diagnose.probe(tf.constant(h), np.eye(2)[labels], tf.constant(-h), labels, 1e-3) == [0.0]
+
+
+def test_probe_of_saturated_units_that_repeat_each_other():
+    """Columns equal to each other and to the bias: only the ridge makes the system solvable."""
+    labels = np.arange(1000) % 2
+    h = np.where(labels, 1.0, -1.0).astype(np.float32)[None, :, None] * np.ones((2, 1, 20), np.float32)
+    h[1] = 1
+    result = diagnose.probe(tf.constant(h), np.eye(2)[labels], tf.constant(h), labels, 1e-8)
+    assert result[0] == 1
+    assert result[1] == 0.5
+
+
+def test_a_member_that_is_not_finite_stays_alone():
+    h = normal(3, 20, 4, dtype=np.float32)
+    labels = np.arange(20) % 2
+    clean = [diagnose.slope([tf.constant(h)]), diagnose.dimension([tf.constant(h)])]
+    clean_probe = diagnose.probe(tf.constant(h), np.eye(2)[labels], tf.constant(h), labels, 0.1)
+    for bad in (np.nan, np.inf):
+        ill = h.copy()
+        ill[1, 3, 2] = bad
+        for measure, wanted in zip((diagnose.slope, diagnose.dimension), clean, strict=True):
+            result = measure([tf.constant(ill)])
+            assert np.array_equal(result[[0, 2]], wanted[[0, 2]])
+            assert not np.isfinite(result[1, 0])
+        for pair in ((ill, h), (h, ill)):
+            result = diagnose.probe(
+                tf.constant(pair[0]), np.eye(2)[labels], tf.constant(pair[1]), labels, 0.1
+            )
+            assert np.array_equal(result[[0, 2]], clean_probe[[0, 2]])
+            assert np.isnan(result[1])
+    layers = nets.truncated_normal([1, 2], [(3, 2)], 0.1, 0.1)
+    ill = tf.constant(np.stack([layers[0][0], np.full((3, 2), np.nan, np.float32)]))
+    assert np.isfinite(diagnose.norms([ill])[0, 0]) and np.isnan(diagnose.norms([ill])[1, 0])
+    assert np.isfinite(diagnose.distances([ill], layers)[0, 0]) and np.isnan(
+        diagnose.distances([ill], layers)[1, 0]
+    )
+
+
+@pytest.mark.parametrize("ridge", [0, -1.0, np.nan, np.inf])
+def test_bad_ridge_is_refused(ridge):
+    h = tf.zeros((1, 4, 2))
+    with pytest.raises(ValueError, match="ridge must"):
+        diagnose.probe(h, np.eye(2)[[0, 1, 0, 1]], h, np.array([0, 1, 0, 1]), ridge)

@@ -1,0 +1,357 @@
+"""The project's furniture does what it says: pins, table of contents, notebooks, commands, workflows."""
+
+import ast
+import functools
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from lib import book, params
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+NOTEBOOKS = sorted((ROOT / "chapters").glob("*.ipynb"))
+MODULES = sorted(path for path in (ROOT / "lib").glob("*.py") if path.name != "__init__.py")
+# Their subject is what a private path looks like, so they hold made-up ones.
+ON_PATHS = {"lib/gate.py", "tests/test_gate.py", "tests/test_project.py"}
+
+
+def text(name: str) -> str:
+    """Text of a file of the project."""
+    return (ROOT / name).read_text("utf-8")
+
+
+def tool(name: str) -> str:
+    """Path of a checker in this environment; without it the test is skipped."""
+    found = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if found is None:
+        pytest.skip(f"{name} is not installed: pip install -r requirements-test.txt")
+    return found
+
+
+def passes(*command: str) -> None:
+    """Run a checker, which must find nothing."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, f"{' '.join(command[1:])}\n{done.stdout}{done.stderr}"
+
+
+@functools.cache
+def files() -> tuple[str, ...]:
+    """Names of the files that git tracks or would track."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = (
+            subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return tuple(name for name in listed if name and (ROOT / name).is_file())
+
+
+# ---- requirements ----------------------------------------------------------------------------------------
+
+
+def pins(name: str) -> list[Requirement]:
+    """Requirements that a file names, without its options."""
+    lines = (line.partition("#")[0].strip() for line in text(name).splitlines())
+    return [Requirement(line) for line in lines if line and not line.startswith("-")]
+
+
+def applies(requirement: Requirement, extras: tuple[str, ...] = ("",)) -> bool:
+    """Whether a requirement counts on this system and Python."""
+    return requirement.marker is None or any(requirement.marker.evaluate({"extra": e}) for e in extras)
+
+
+def version(name: str) -> str | None:
+    """Installed version, None when it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt", "constraints.txt"])
+def test_every_pin_is_exact_and_is_the_installed_version(name):
+    found = pins(name)
+    assert found
+    loose = [str(pin) for pin in found if not re.fullmatch(r"==[\w.]+", str(pin.specifier))]
+    assert not loose
+    have = {pin.name: version(pin.name) for pin in found if applies(pin)}
+    wrong = [
+        f"{pin}, installed: {have[pin.name]}"
+        for pin in found
+        if applies(pin) and f"=={have[pin.name]}" != str(pin.specifier)
+    ]
+    if name != "requirements.txt":  # a lock names more than each system needs; test tools may be absent
+        wrong = [line for line in wrong if not line.endswith("None")]
+    assert not wrong, "the environment is not the pinned one: pip install -r requirements-test.txt"
+
+
+def test_the_lock_has_all_that_the_requirements_pull_in():
+    locked = {canonicalize_name(p.name) for p in pins("constraints.txt") + pins("requirements-test.txt")}
+    todo = [(pin.name, ("", *pin.extras)) for pin in pins("requirements.txt") + pins("requirements-test.txt")]
+    seen, missing = set(), set()
+    while todo:
+        name, extras = todo.pop()
+        if (name, extras) in seen or version(name) is None:
+            continue
+        seen.add((name, extras))
+        if canonicalize_name(name) not in locked:
+            missing.add(name)
+        needs = (Requirement(line) for line in importlib.metadata.requires(name) or ())
+        todo += [(need.name, ("", *sorted(need.extras))) for need in needs if applies(need, extras)]
+    assert not missing
+
+
+def test_direct_requirements_and_lock_agree():
+    locked = {canonicalize_name(pin.name): str(pin.specifier) for pin in pins("constraints.txt")}
+    assert {pin.name: str(pin.specifier) for pin in pins("requirements.txt")} == {
+        pin.name: locked.get(canonicalize_name(pin.name)) for pin in pins("requirements.txt")
+    }
+
+
+def test_requirements_stand_in_the_order_that_pip_needs():
+    lines = text("requirements.txt").splitlines()
+    assert (lines[0], lines[-1]) == ("-c constraints.txt", "-e .")
+    assert text("requirements-test.txt").splitlines()[0] == "-r requirements.txt"
+    assert "tensorflow" in {pin.name for pin in pins("requirements.txt")}
+
+
+def test_what_the_library_and_the_chapters_import_is_a_direct_requirement():
+    direct = {canonicalize_name(pin.name) for pin in pins("requirements.txt")}
+    sources = {path.name: path.read_text("utf-8") for path in MODULES}
+    sources |= {path.name: code(path) for path in NOTEBOOKS}
+    owners, missing = importlib.metadata.packages_distributions(), []
+    for where, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            for top in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"lib"}:
+                if not direct & {canonicalize_name(owner) for owner in owners.get(top, [top])}:
+                    missing.append(f"{where}: {top}")
+    assert not missing
+
+
+def test_version_is_the_same_wherever_it_stands():
+    stated = tomllib.loads(text("pyproject.toml"))["project"]["version"]
+    assert yaml.safe_load(text("CITATION.cff"))["version"] == stated
+    assert re.search(rf"^## \[{re.escape(stated)}\]", text("CHANGELOG.md"), re.MULTILINE)
+    assert version("sgd-book") in (stated, None)
+
+
+# ---- chapters --------------------------------------------------------------------------------------------
+
+
+def cells(path: Path, kind: str) -> list[dict]:
+    """Cells of a notebook of one kind."""
+    return [cell for cell in json.loads(path.read_text("utf-8"))["cells"] if cell["cell_type"] == kind]
+
+
+def code(path: Path) -> str:
+    """Code of a notebook; lines of IPython's own syntax are left out."""
+    lines = "\n".join("".join(cell["source"]) for cell in cells(path, "code")).splitlines()
+    return "\n".join(line for line in lines if not line.startswith(("%", "!")))
+
+
+def test_every_page_of_the_contents_is_there_and_every_chapter_is_a_page():
+    pages = dict(book.pages(ROOT))
+    assert len(pages) > 1
+    assert set(NOTEBOOKS) == {path for path in pages.values() if path.suffix == ".ipynb"} != set()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+class TestChapter:
+    """A chapter as it is committed."""
+
+    def test_has_no_outputs(self, path):
+        executed = [c["id"] for c in cells(path, "code") if c["outputs"] or c["execution_count"] is not None]
+        assert not executed, "strip it: see CONTRIBUTING.md"
+
+    def test_is_as_nbstripout_leaves_it(self, path):
+        options = re.search(r"nbstripout (--keep-id .*?) chapters/\*\.ipynb", text("CONTRIBUTING.md"))
+        words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', options[1])]
+        passes(tool("nbstripout"), "--verify", *words, str(path.relative_to(ROOT)))
+
+    def test_has_ids_that_mean_something(self, path):
+        notebook = json.loads(path.read_text("utf-8"))
+        assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+        names = [cell["id"] for cell in notebook["cells"]]
+        assert len(set(names)) == len(names)
+        assert not [name for name in names if not re.fullmatch(r"[a-z][a-z0-9-]+", name)]
+        assert not [name for name in names if re.fullmatch(r"[0-9a-f]{8}", name)], "made by a machine"
+
+    def test_has_parameters_for_every_scale(self, path):
+        declared = params.schema(path)
+        scales = json.loads(path.read_text("utf-8"))["metadata"]["sgd_book"]
+        assert {"preview", "smoke"} <= set(scales)
+        for given in (scales["preview"], scales["smoke"]):
+            assert given, "a reduced scale that reduces nothing"
+            params.check(declared, given)
+
+
+# ---- library ---------------------------------------------------------------------------------------------
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of the library that a test file imports by name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "lib":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lib."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("lib.")}
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_every_module_of_the_library_has_tests(module):
+    own = ROOT / "tests" / f"test_{module.stem}.py"
+    others = {path.name for path in own.parent.glob("test_*.py") if module.stem in imported(path)}
+    assert own.is_file() or others
+
+
+# ---- what may not be in a public repository --------------------------------------------------------------
+
+PATH = re.compile(r"(?<![\w.:/~<>-])/(?:home|root|Users|work|opt|mnt|workspace|builds)/[\w.~-]+")
+HOST = re.compile(r"//(?:[\w.-]+@)?([\w.-]+)")
+INDEX = re.compile(r"(?:--?(?:extra-)?index-url|--find-links|--trusted-host)[ =]+(\S+)")
+PRIVATE = re.compile(
+    r"10\.\d+\.\d+\.\d+|192\.168\.\d+\.\d+|172\.(?:1[6-9]|2\d|3[01])\.\d+\.\d+"
+    r"|.*\.(?:local|localdomain|internal|intranet|corp|lan|home)"
+)
+INDEXES = {"https://pypi.org/simple", "https://download.pytorch.org/whl/cpu"}
+
+
+def private_parts(content: str) -> list[str]:
+    """Paths of a machine and hosts that only some can reach, in a text."""
+    hosts = (host.rstrip(".").lower() for host in HOST.findall(content))
+    found = PATH.findall(content) + [host for host in hosts if PRIVATE.fullmatch(host)]
+    return found + [url for url in INDEX.findall(content) if url.strip("`'\")") not in INDEXES]
+
+
+def test_no_file_holds_a_machines_path_or_a_private_host():
+    own = {str(folder) for folder in (ROOT, Path.home(), Path(sys.prefix)) if len(folder.parts) > 2}
+    found = {}
+    for name in files():
+        try:
+            content = text(name)
+        except UnicodeDecodeError:
+            continue  # a picture
+        hits = [path for path in own if path in content]
+        hits += [] if name in ON_PATHS else private_parts(content)
+        if hits:
+            found[name] = hits
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "at /home/somebody/book",
+        '"/work/x.ipynb"',
+        "http://10.1.2.3:8080/simple",
+        "https://pypi.somewhere.internal/x",
+        "pip install --index-url https://mirror.example.org/simple x",
+    ],
+)
+def test_a_private_part_is_seen(content):
+    assert private_parts(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "see https://example.org/home/page",
+        "chapters/work/x",
+        "http://localhost:8000",
+        "pip install --index-url https://download.pytorch.org/whl/cpu torch",
+    ],
+)
+def test_what_only_looks_private_passes(content):
+    assert not private_parts(content)
+
+
+def test_nothing_generated_is_tracked():
+    generated = re.compile(r"(^|/)(_build|__pycache__|\.venv|\.ipynb_checkpoints|[\w.-]+\.egg-info)/|\.npz$")
+    assert not [name for name in files() if generated.search(name)]
+
+
+# ---- documents and commands ------------------------------------------------------------------------------
+
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", ".ci/run", *(str(p.relative_to(ROOT)) for p in WORKFLOWS)]
+COMMAND = r"(?:^|`|\$ |run: )\s*"  # where a command starts, in prose, in a code block, or in a workflow
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_commands_that_are_named_exist(name):
+    content = text(name)
+    targets = set(re.findall(r"^([a-z-]+):(?!=)", text("Makefile"), re.MULTILINE))
+    named = set(re.findall(COMMAND + r"make ([a-z-]+)", content, re.MULTILINE))
+    assert named <= targets
+    modules = set(re.findall(r"python -m lib\.(\w+)", content))
+    assert modules <= {path.stem for path in MODULES}
+    assert named or modules
+
+
+def test_readme_names_the_commands_and_what_it_links_to_is_there():
+    readme = text("README.md")
+    for command in ("make book", "make test", "make preview", "pip install -r requirements.txt"):
+        assert command in readme
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", readme)
+    assert not [link for link in links if not (ROOT / link).exists()]
+    assert "CC BY-SA 3.0" in readme and "CC BY 4.0" in readme
+
+
+def test_ci_script_can_be_run():
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    passes(shutil.which("bash") or "bash", "-n", ".ci/run")
+
+
+# ---- workflows -------------------------------------------------------------------------------------------
+
+
+def test_zizmor_finds_nothing_in_the_workflows():
+    passes(tool("zizmor"), "--offline", "--no-progress", "--persona=pedantic", ".github/workflows")
+
+
+@pytest.mark.parametrize(
+    ("schema", "paths"),
+    [
+        ("vendor.github-workflows", WORKFLOWS),
+        ("custom.github-workflows-require-timeout", WORKFLOWS),
+        ("vendor.citation-file-format", [ROOT / "CITATION.cff"]),
+    ],
+)
+def test_files_follow_their_schema(schema, paths):
+    assert paths
+    passes(tool("check-jsonschema"), "--builtin-schema", schema, *map(str, paths))
+
+
+def test_actions_are_pinned_by_commit_with_one_version_each():
+    used = [use for path in WORKFLOWS for use in re.findall(r"uses: (.*)", path.read_text("utf-8"))]
+    assert used
+    assert not [use for use in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use)]
+    assert len(set(used)) == len({use.partition("@")[0] for use in used})
+
+
+def test_only_a_full_book_is_deployed():
+    jobs = yaml.safe_load(text(".github/workflows/publish.yml"))["jobs"]
+    runs = "\n".join(step.get("run", "") for step in jobs["book"]["steps"])
+    assert "make book" in runs and "make gate" in runs and "preview" not in re.findall(r"make (\w+)", runs)
+    assert jobs["deploy"]["needs"] == "book"
+    assert set(jobs["deploy"]["permissions"]) == {"pages", "id-token"}
+    check = yaml.safe_load(text(".github/workflows/check.yml"))
+    assert all(job["permissions"] == {"contents": "read"} for job in check["jobs"].values())

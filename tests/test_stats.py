@@ -1,0 +1,533 @@
+"""Statistics: closed forms and brute force, the source's derived numbers, laws, bad input."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats as reference
+
+from lib import stats
+from lib.stats import Estimate
+
+# the post's two printed lines: mean and np.std (ddof 0) of 400 networks each
+WHOLE, LAYERWISE = (0.87867, 0.00274425), (0.876439, 0.00234411)
+
+
+def generator(seed=0):
+    return np.random.default_rng(seed)
+
+
+def arms(n=60, seed=0, shared=0.5):
+    rng = generator(seed)
+    start = rng.normal(size=n)
+    a = 0.5 + shared * start + rng.normal(size=n)
+    return a, shared * start + rng.normal(size=n)
+
+
+def normal_scores(mean, sd, n=400):
+    x = reference.norm.ppf((np.arange(n) + 0.5) / n)
+    return mean + sd * (x - x.mean()) / x.std()
+
+
+# ---- the numbers that follow from what the post prints
+
+
+def test_difference_of_the_published_means():
+    found = stats.welch_from_summary(*WHOLE, 400, *LAYERWISE, 400)
+    assert found.value == pytest.approx(0.00223, abs=1e-6)
+    # 0.188 to 0.258 points is the normal interval with sd / sqrt(n) ...
+    plain = 1.959964 * math.hypot(WHOLE[1], LAYERWISE[1]) / math.sqrt(400)
+    assert [round(100 * (found.value + s * plain), 3) for s in (-1, 1)] == [0.188, 0.258]
+    # ... and Student's t, with sd of ddof 0 put right, is wider by 1e-4 points at either end
+    assert 100 * np.array(found.interval) == pytest.approx([0.1876, 0.2586], abs=5e-5)
+    assert found.n == 400
+
+
+def test_effect_size_superiority_and_variance_ratio_of_the_published_arms():
+    a, b = normal_scores(*WHOLE), normal_scores(*LAYERWISE)
+    assert round(stats.cohen_d(a, b, 1).value, 2) == 0.87
+    assert round(stats.variance_ratio(a, b, 1, paired=False).value, 2) == 1.37
+    assert round(stats.normal_superiority(*WHOLE, *LAYERWISE), 3) == 0.732
+    found = stats.superiority(a, b, 1)
+    assert found.value == pytest.approx(0.732, abs=2e-3)
+    assert found.low < 0.732 < found.high
+
+
+def test_binomial_sd_of_the_published_mean():
+    assert round(100 * stats.binomial_sd(WHOLE[0], 10_000), 3) == 0.327
+    assert stats.binomial_sd(0.25, 3) == pytest.approx(0.25)
+    assert stats.binomial_sd(1, 10) == 0
+
+
+# ---- means and differences
+
+
+def test_mean_of_many_is_the_normal_interval():
+    x = generator(3).normal(7, 2, 2000)
+    found, error = stats.mean(x, 1), x.std(ddof=1) / math.sqrt(2000)
+    assert found.value == pytest.approx(x.mean())
+    ends = x.mean() + 1.96 * error * np.array([-1, 1])
+    assert np.array(found.interval) == pytest.approx(ends, abs=0.1 * error)
+    assert (found.n, found.method) == (2000, "BCa bootstrap, 95 %")
+
+
+def test_interval_of_the_mean_covers_as_often_as_it_says(monkeypatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 499)
+    draws = generator(4).exponential(1, (300, 40))
+    covered = np.mean([e.low <= 1 <= e.high for e in (stats.mean(x, 1, level=0.8) for x in draws)])
+    assert abs(covered - 0.8) < 0.09  # 4 standard errors
+
+
+def test_mean_leans_with_the_skew():
+    found = stats.mean(generator(5).exponential(1, 50), 1)
+    assert found.high - found.value > 1.1 * (found.value - found.low)
+
+
+def test_few_networks_get_students_interval():
+    x = generator(6).normal(size=5)
+    found = stats.mean(x, 1)
+    assert found.method == "Student t, 95 %"
+    assert found.interval == pytest.approx(tuple(reference.ttest_1samp(x, 0).confidence_interval()))
+    assert stats.mean([1.0, 3.0], 1, level=0.5).interval == pytest.approx((1, 3))  # t = 1 at 1 degree
+
+
+def test_constant_data_have_no_width():
+    for n in (2, 30):
+        assert stats.mean(np.full(n, 0.3), 1).interval == (0.3, 0.3)
+
+
+def test_level_widens_and_seed_decides():
+    x = generator(7).normal(size=50)
+    narrow, wide = stats.mean(x, 1, level=0.5), stats.mean(x, 1, level=0.99)
+    assert wide.low < narrow.low < narrow.high < wide.high
+    assert wide.method == "BCa bootstrap, 99 %"
+    assert stats.mean(x, 1) == stats.mean(x, 1) != stats.mean(x, 2)
+
+
+def test_pairing_takes_out_what_the_arms_share():
+    a, b = arms(shared=5)
+    found = stats.paired_difference(a, b, 1)
+    assert found == stats.mean(a - b, 1)
+    assert found.high - found.low < 0.4 * (stats.mean(a, 1).high - stats.mean(a, 1).low)
+
+
+# ---- tests
+
+
+@pytest.mark.parametrize(
+    "d", [(1, 2, 3, -1), (0.1, 0.2, 0.3, 0.4), (1, 1, -1, -1), (3, -1, -1, -1), (0, 0, 0, 2)]
+)
+def test_sign_flip_counts_all_signs_of_four(d):
+    b = np.array([0.87, 0.88, 0.86, 0.85])
+    signs = np.array(list(itertools.product((-1, 1), repeat=4)))
+    by_hand = np.mean(np.abs(signs @ d) >= abs(sum(d)) - 1e-9)
+    assert stats.sign_flip(b + d, b, 1) == by_hand
+
+
+def test_sign_flip_sees_ties_through_rounding():
+    # counts of 10000 images: every difference is one image, though not to the last bit
+    hits = np.array([1003, 2111, 3221, 4447, 5519, 6673, 8761])
+    assert len(set((hits + 1) / 10_000 - hits / 10_000)) > 1
+    assert stats.sign_flip((hits + 1) / 10_000, hits / 10_000, 1) == 2 / 2**7
+    flips = np.array([1, 1, 1, 1, 1, -1, -1])
+    by_hand = reference.binomtest(5, 7).pvalue
+    assert stats.sign_flip((hits + flips) / 10_000, hits / 10_000, 1) == pytest.approx(by_hand)
+
+
+def test_sign_flip_of_many_is_near_the_t_test():
+    a, b = arms(200, seed=3)
+    a = a - a.mean() + b.mean() + 0.16
+    assert stats.sign_flip(a, b, 1) == pytest.approx(reference.ttest_rel(a, b).pvalue, abs=0.01)
+    assert stats.sign_flip(a + 9, b, 1) == 1 / (stats.RESAMPLES + 1)
+    assert stats.sign_flip(a + 9, b, 1, resamples=99) == 0.01
+
+
+def test_sign_flip_of_no_difference():
+    assert stats.sign_flip([1, 2, 3], [1, 2, 3], 1) == 1
+    assert stats.sign_flip([0, 0], [0, 0], 1) == 1
+
+
+def test_kolmogorov_smirnov():
+    statistic, p = stats.kolmogorov_smirnov([1, 2, 3, 4], [3.5, 5, 6, 7])
+    assert statistic == 0.75
+    assert p == pytest.approx(16 / 70)  # of 70 orders, those with a gap of 3/4 or more: 2 * C(8, 1)
+
+
+def test_holm_by_hand():
+    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert stats.holm([0.6, 0.9]) == pytest.approx([1, 1])
+    assert stats.holm([0.2]) == pytest.approx([0.2])
+
+
+def test_holm_lies_between_false_discovery_and_bonferroni():
+    p = generator(8).random(12) ** 3
+    adjusted = stats.holm(p)
+    assert np.all(reference.false_discovery_control(p) <= adjusted + 1e-12)
+    assert np.all(adjusted <= np.minimum(1, 12 * p) + 1e-12)
+
+
+# ---- power
+
+
+@pytest.mark.parametrize(("effect", "n"), [(0.5, 20), (-0.5, 20), (1.0, 5), (0.2, 100)])
+def test_power_against_simulation(effect, n):
+    draws = generator(9).normal(effect, 1, (20_000, n))
+    seen = np.mean(reference.ttest_1samp(draws, 0, axis=1).pvalue < 0.05)
+    assert stats.power(effect, 1, n) == pytest.approx(seen, abs=4 * math.sqrt(0.25 / 20_000))
+
+
+def test_power_at_its_ends():
+    assert stats.power(0, 1, 7) == pytest.approx(0.05)
+    assert stats.power(0, 1, 7, level=0.01) == pytest.approx(0.01)
+    for effect in (3, 20, 50, 1e4):
+        assert stats.power(effect, 1, 6) == pytest.approx(1, abs=1e-2)
+    assert stats.power(0.02, 0.03, 11) == pytest.approx(stats.power(2, 3, 11))
+
+
+@pytest.mark.parametrize("effect", [0.05, 0.3, -0.8, 2, 100])
+def test_needed_is_the_fewest(effect):
+    n = stats.needed(effect, 1, power=0.9)
+    assert stats.power(effect, 1, n) >= 0.9
+    assert n == 2 or stats.power(effect, 1, n - 1) < 0.9
+
+
+def test_needed_of_a_textbook_case():
+    assert stats.needed(0.5, 1) == 34  # d = 0.5, 5 %, 80 %: 34 pairs
+
+
+# ---- effect sizes
+
+
+@pytest.mark.parametrize("n, m", [(7, 7), (25, 31)])
+def test_superiority_is_the_share_of_pairs(n, m):
+    rng = generator(10)
+    a, b = rng.integers(0, 6, n) / 10, rng.integers(0, 5, m) / 10
+    by_hand = np.mean([(x > y) + (x == y) / 2 for x in a for y in b])
+    found = stats.superiority(a, b, 1)
+    assert found.value == pytest.approx(by_hand)
+    assert found.value == pytest.approx(reference.mannwhitneyu(a, b).statistic / (n * m))
+    assert found.n == min(n, m)
+
+
+def test_superiority_interval_is_that_of_the_placements():
+    # DeLong's variance of U / nm from the placements of each network in the other arm
+    a, b = arms(400, shared=0)
+    wins = (a[:, None] > b).astype(float)
+    error = math.sqrt(wins.mean(1).var(ddof=1) / 400 + wins.mean(0).var(ddof=1) / 400)
+    found = stats.superiority(a, b, 1)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.05)
+
+
+def test_superiority_of_arms_that_do_not_overlap_is_not_certain():
+    for n, paired, pairs in ((20, False, 20), (20, True, 10), (2, True, 1)):
+        found = stats.superiority(np.arange(n) + 100, np.arange(n), 1, paired=paired)
+        assert (found.value, found.method) == (1, "Wilson, 95 %")
+        assert found.interval == pytest.approx((1 / (1 + 1.959964**2 / pairs), 1))
+
+
+@pytest.mark.parametrize("measure", [stats.superiority, stats.cohen_d, stats.variance_ratio])
+def test_pairs_that_go_together_narrow_the_interval(measure):
+    a, b = arms(200, shared=3)
+    apart, together = (measure(a, b, 1, paired=paired) for paired in (False, True))
+    assert together.value == apart.value
+    assert together.high - together.low < 0.8 * (apart.high - apart.low)
+
+
+def test_cohen_d_by_hand_and_its_error():
+    found = stats.cohen_d([1, 2, 3], [0, 2, 4, 6], 1)
+    assert found.value == pytest.approx(-1 / math.sqrt((2 * 1 + 3 * 20 / 3) / 5))
+    assert found.method == "normal theory, 95 %"
+    a, b = normal_scores(0.8, 1), normal_scores(0, 1)
+    error = math.sqrt(2 / 400 + 0.8**2 / 1600)
+    assert np.array(stats.cohen_d(a, b, 1).interval) == pytest.approx(
+        0.8 + 1.96 * error * np.array([-1, 1]), abs=0.15 * error
+    )
+
+
+def test_variance_ratio_of_normal_data_is_near_f():
+    rng = generator(11)
+    a, b = rng.normal(0, 2, 600), rng.normal(0, 1, 600)
+    found = stats.variance_ratio(a, b, 1, paired=False)
+    assert found.value == pytest.approx(a.var() / b.var())
+    f = found.value / reference.f.ppf([0.975, 0.025], 599, 599)
+    assert np.array(found.interval) == pytest.approx(f, rel=0.05)
+
+
+def test_variance_ratio_of_long_tails_covers_where_f_does_not(monkeypatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 499)
+    rng, covered, by_f = generator(12), 0, 0
+    f = reference.f.ppf([0.975, 0.025], 199, 199)
+    for _ in range(150):
+        a, b = rng.laplace(size=(2, 200))
+        found = stats.variance_ratio(a, b, 1, paired=False)
+        covered += found.low <= 1 <= found.high
+        by_f += found.value / f[0] <= 1 <= found.value / f[1]
+    assert covered / 150 > 0.88
+    assert by_f < covered - 15
+
+
+@pytest.mark.parametrize("n", [2, 3, 9, 12])
+def test_small_and_lumpy_arms_still_have_finite_intervals(n):
+    a, b = np.zeros(n), np.arange(n) % 2 + 0.0
+    a[0] = 1  # most resamples of a have no spread
+    for found in (
+        stats.mean(a, 1),
+        stats.paired_difference(a, b, 1),
+        stats.superiority(a, b, 1),
+        stats.superiority(np.ones(n), np.ones(n), 1),
+        stats.superiority(a, b, 1, paired=True),
+        stats.cohen_d(a, b, 1),
+        stats.cohen_d(a, b, 1, paired=True),
+        stats.variance_ratio(a, b, 1, paired=True),
+    ):
+        assert np.isfinite(found[:3]).all()
+        assert found.low <= found.value <= found.high
+    assert stats.variance_ratio(a, b, 1, paired=False).method == "F, normal theory, 95 %"
+
+
+@pytest.mark.parametrize("n", [6, 40])
+@pytest.mark.parametrize("paired", [False, True])
+def test_swapping_the_arms(n, paired):
+    a, b = arms(n)
+    loose = {"rel": 0.03, "abs": 0.01}  # unpaired arms are drawn in another order
+    for measure, mirrored in (
+        (stats.superiority, lambda v: 1 - v),
+        (stats.cohen_d, lambda v: -v),
+        (stats.variance_ratio, lambda v: 1 / v),
+    ):
+        one, two = measure(a, b, 1, paired=paired), measure(b, a, 1, paired=paired)
+        assert two.value == pytest.approx(mirrored(one.value))
+        assert two.interval == pytest.approx((mirrored(one.high), mirrored(one.low)), **loose)
+    one, two = stats.paired_difference(a, b, 1), stats.paired_difference(b, a, 1)
+    assert two[:3] == pytest.approx((-one.value, -one.high, -one.low))
+    assert stats.sign_flip(a, b, 1) == stats.sign_flip(b, a, 1)
+    assert stats.kolmogorov_smirnov(a, b) == pytest.approx(stats.kolmogorov_smirnov(b, a))
+
+
+def test_shift_and_scale():
+    a, b = arms(40)
+    c, d = 3 * a + 8, 3 * b + 8
+    for measure in (stats.superiority, stats.cohen_d):
+        assert measure(c, d, 1)[:3] == pytest.approx(measure(a, b, 1)[:3])
+    assert stats.variance_ratio(c, d, 1, True)[:3] == pytest.approx(stats.variance_ratio(a, b, 1, True)[:3])
+    one, two = stats.paired_difference(a, b, 1), stats.paired_difference(c, d, 1)
+    assert np.array(two[:3]) == pytest.approx(3 * np.array(one[:3]))
+    assert stats.sign_flip(c, d, 1) == stats.sign_flip(a, b, 1)
+    assert stats.kolmogorov_smirnov(c, d) == stats.kolmogorov_smirnov(a, b)
+
+
+def test_welch_is_welch():
+    a, b = arms(30)
+    b = 3 * b[:12]
+    theirs = reference.ttest_ind(a, b, equal_var=False).confidence_interval()
+    for ddof in (0, 1):
+        ours = stats.welch_from_summary(
+            a.mean(), a.std(ddof=ddof), 30, b.mean(), b.std(ddof=ddof), 12, ddof=ddof
+        )
+        assert ours.interval == pytest.approx(tuple(theirs))
+
+
+def test_normal_superiority():
+    assert stats.normal_superiority(1, 1, 1, 5) == 0.5
+    rng = generator(13)
+    seen = np.mean(rng.normal(1, 2, 100_000) > rng.normal(0, 1, 100_000))
+    assert stats.normal_superiority(1, 2, 0, 1) == pytest.approx(seen, abs=7e-3)
+    assert stats.normal_superiority(1, 0, 0, 1) == pytest.approx(reference.norm.cdf(1))
+
+
+# ---- the split of the variance
+
+
+def networks_with(p, slope, members, rng):
+    """Networks of quality g, uniform with variance 1; image i is right with chance p_i + g slope_i.
+
+    Across networks image i is then right with chance p_i, and images i, j have covariance slope_i slope_j.
+    """
+    g = rng.uniform(-math.sqrt(3), math.sqrt(3), members)
+    return rng.random((members, len(p))) < p + g[:, None] * slope
+
+
+def true_split(p, slope):
+    n = len(p)
+    noise = np.sum(p * (1 - p)) / n**2
+    covariance = (slope.sum() ** 2 - np.sum(slope**2)) / n**2
+    return np.array([noise + covariance, noise, covariance * n / (n - 1)])
+
+
+def test_split_against_all_covariances():
+    correct = networks_with(np.linspace(0.3, 0.7, 9), np.full(9, 0.1), 14, generator(14))
+    found = stats.split_variance(correct, 1)
+    covariance = np.cov(correct.T.astype(float))
+    assert found.total.value == pytest.approx(np.var(correct.mean(axis=1), ddof=1))
+    assert found.test_noise.value == pytest.approx(np.trace(covariance) / 9**2)
+    assert found.networks.value == pytest.approx(covariance[~np.eye(9, dtype=bool)].mean())
+    jordan = 9 / 8 * (found.total.value - found.test_noise.value)
+    assert found.networks.value == pytest.approx(jordan)
+    assert found.total.value == pytest.approx(found.test_noise.value + 8 / 9 * found.networks.value)
+    assert {e.n for e in found} == {14}
+
+
+def test_split_is_unbiased_and_the_rival_formulas_are_not():
+    p, slope, rng = np.array([0.5, 0.6, 0.4, 0.7, 0.5]), np.array([0.25, 0.2, 0.15, 0.1, 0.2]), generator(15)
+    draws = [networks_with(p, slope, 8, rng) for _ in range(2000)]
+    found = np.array([[e.value for e in stats.split_variance(correct, 1)] for correct in draws])
+    off = (found.mean(axis=0) - true_split(p, slope)) / (found.std(axis=0) / math.sqrt(len(found)))
+    assert np.all(np.abs(off) < 4)
+    # without n / (n - 1), and with p_i (1 - p_i) put in as it is seen in 8 networks
+    plain = 4 / 5 * found[:, 2]
+    by_image = np.array([np.var(correct, axis=0).sum() for correct in draws])
+    seen = 5 / 4 * (found[:, 0] - by_image / 25)
+    for rival in (plain, seen):
+        assert abs(rival.mean() - true_split(p, slope)[2]) > 6 * rival.std() / math.sqrt(len(rival))
+
+
+def test_split_finds_the_variance_on_endless_images():
+    # images drawn anew each time; on endless ones a network's accuracy is E p + g E slope
+    rng, found = generator(16), []
+    for _ in range(1500):
+        easy = rng.random(6) < 0.5
+        correct = networks_with(np.where(easy, 0.8, 0.5), np.where(easy, 0.05, 0.25), 8, rng)
+        found.append([e.value for e in stats.split_variance(correct, 1)])
+    total, _, networks = np.mean(found, axis=0)
+    error = np.std(found, axis=0)[2] / math.sqrt(len(found))
+    assert abs(networks - 0.15**2) < 4 * error
+    assert total > 0.15**2 + 10 * error  # Jordan's Theorem 1: the test set's variance is too large
+
+
+def test_split_intervals_cover(monkeypatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 499)
+    rng = generator(17)
+    p = rng.uniform(0.3, 0.95, 80)
+    slope = np.minimum(0.04, 0.5 * (1 - p))
+    truth, covered = true_split(p, slope), np.zeros(3)
+    for _ in range(200):
+        found = stats.split_variance(networks_with(p, slope, 50, rng), 1)
+        covered += [e.low <= t <= e.high for e, t in zip(found, truth, strict=True)]
+    assert np.all(covered / 200 > 0.87)  # 95 % less 5 standard errors
+    assert np.all(covered / 200 < 0.995)
+
+
+def test_split_of_independent_errors_leaves_nothing_for_the_networks():
+    rng = generator(18)
+    p = rng.beta(4, 0.6, 10_000)
+    found = stats.split_variance(rng.random((500, 10_000)) < p, 1)
+    assert found.networks.low < 0 < found.networks.high
+    assert found.test_noise.value == pytest.approx(np.sum(p * (1 - p)) / 1e8, rel=0.01)
+    assert found.test_noise.value < stats.binomial_sd(p.mean(), 10_000) ** 2 / 1.2
+    assert found.total.method == "BCa bootstrap, 95 %, of jackknife pseudo-values"
+
+
+def test_split_of_networks_that_agree():
+    alike = stats.split_variance(np.tile([True, False, True], (5, 1)), 1)
+    assert all(e[:3] == (0, 0, 0) for e in alike)
+    # each network all right or all wrong: no noise of its own beyond that of the networks
+    found = stats.split_variance(np.repeat([[True], [False], [True], [True]], 50, axis=1), 1)
+    assert found.networks.value == pytest.approx(found.total.value) == pytest.approx(1 / 4)
+
+
+def test_split_does_not_ask_for_the_order():
+    correct = networks_with(np.full(30, 0.6), np.full(30, 0.1), 20, generator(19))
+    shuffled = generator(20).permuted(np.arange(30))
+    assert stats.split_variance(correct[:, shuffled], 1) == stats.split_variance(correct, 1)
+    assert [e.value for e in stats.split_variance(correct[::-1], 1)] == pytest.approx(
+        [e.value for e in stats.split_variance(correct, 1)]
+    )
+    # accuracies and error rates vary alike
+    right, wrong = (stats.split_variance(either, 1) for either in (correct, ~correct))
+    assert [e.value for e in right] == pytest.approx([e.value for e in wrong])
+    assert [e.high for e in right] == pytest.approx([e.high for e in wrong], rel=0.01)
+
+
+# ---- over subsets
+
+
+def effect(value):
+    return Estimate(value, value - 1, value + 1, 9, "BCa bootstrap, 95 %")
+
+
+def test_across_subsets():
+    values = [0.2, 0.3, 0.1, 0.25, 0.4, -0.05]
+    found = stats.across([effect(v) for v in values])
+    assert found.mean.interval == pytest.approx(tuple(reference.ttest_1samp(values, 0).confidence_interval()))
+    assert (found.mean.n, found.positive, found.subsets) == (6, 5, 6)
+    assert found.sign_p == pytest.approx(2 * (6 + 1) / 2**6)
+
+
+def test_across_leaves_out_zeros_of_the_sign_test():
+    assert stats.across([effect(v) for v in (0, 1, 2, 3)]).sign_p == pytest.approx(2 / 2**3)
+    nothing = stats.across([effect(0), effect(0)])
+    assert (nothing.sign_p, nothing.positive, nothing.mean.interval) == (1, 0, (0, 0))
+
+
+# ---- bad input
+
+
+GOOD = [1.0, 2.0, 3.0]
+RIGHT = np.eye(3, dtype=bool)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: stats.mean([1.0], 1), "x"),
+        (lambda: stats.mean([], 1), "x"),
+        (lambda: stats.mean(5, 1), "x"),
+        (lambda: stats.mean([GOOD, GOOD], 1), "x"),
+        (lambda: stats.mean([1, math.nan], 1), "x"),
+        (lambda: stats.mean([1, math.inf], 1), "x"),
+        (lambda: stats.mean(["1", "2"], 1), "x"),
+        (lambda: stats.mean([1, None], 1), "x"),
+        (lambda: stats.mean([1, 2j], 1), "x"),
+        (lambda: stats.mean(GOOD, None), "seed"),
+        (lambda: stats.mean(GOOD, -1), "seed"),
+        (lambda: stats.mean(GOOD, 1.5), "seed"),
+        (lambda: stats.mean(GOOD, True), "seed"),
+        (lambda: stats.mean(GOOD, 1, level=95), "level"),
+        (lambda: stats.mean(GOOD, 1, level=1), "level"),
+        (lambda: stats.paired_difference(GOOD, [1, 2], 1), "a and b"),
+        (lambda: stats.paired_difference(GOOD, [1, 2, math.nan], 1), "b"),
+        (lambda: stats.sign_flip(GOOD, [1, 2], 1), "a and b"),
+        (lambda: stats.sign_flip(GOOD, GOOD, -1), "seed"),
+        (lambda: stats.sign_flip(GOOD, GOOD, 1, resamples=0), "resamples"),
+        (lambda: stats.kolmogorov_smirnov([1], GOOD), "a"),
+        (lambda: stats.superiority(GOOD, [1, 2], 1, paired=True), "a and b"),
+        (lambda: stats.superiority(GOOD, GOOD, "1"), "seed"),
+        (lambda: stats.cohen_d([1, 1], [2, 2], 1), "a and b"),
+        (lambda: stats.cohen_d(GOOD, [2], 1), "b"),
+        (lambda: stats.variance_ratio([1, 1], GOOD, 1, False), "a"),
+        (lambda: stats.variance_ratio(GOOD, [1, 1], 1, False), "b"),
+        (lambda: stats.variance_ratio(GOOD, GOOD, 1, False, level=0), "level"),
+        (lambda: stats.power(math.nan, 1, 5), "effect"),
+        (lambda: stats.power(1, 0, 5), "sd"),
+        (lambda: stats.power(1, 1, 1), "n"),
+        (lambda: stats.power(1, 1, 5, level=1), "level"),
+        (lambda: stats.needed(0, 1), "effect"),
+        (lambda: stats.needed(1, -1), "sd"),
+        (lambda: stats.needed(1, 1, power=1), "power"),
+        (lambda: stats.welch_from_summary(math.inf, 1, 5, 1, 1, 5), "mean1"),
+        (lambda: stats.welch_from_summary(1, -1, 5, 1, 1, 5), "sd1"),
+        (lambda: stats.welch_from_summary(1, 1, 5, 1, 1, 1), "n2"),
+        (lambda: stats.welch_from_summary(1, 0, 5, 1, 0, 5), "sd1 and sd2"),
+        (lambda: stats.welch_from_summary(1, 1, 5, 1, 1, 5, ddof=2), "ddof"),
+        (lambda: stats.normal_superiority(1, 0, 1, 0), "sd1 and sd2"),
+        (lambda: stats.normal_superiority(1, 1, "1", 1), "mean2"),
+        (lambda: stats.split_variance(RIGHT.astype(float), 1), "correct"),
+        (lambda: stats.split_variance(RIGHT[:2], 1), "correct"),
+        (lambda: stats.split_variance(RIGHT[:, :1], 1), "correct"),
+        (lambda: stats.split_variance(RIGHT[0], 1), "correct"),
+        (lambda: stats.split_variance(RIGHT, -1), "seed"),
+        (lambda: stats.binomial_sd(1.1, 5), "accuracy"),
+        (lambda: stats.binomial_sd(0.5, 0), "images"),
+        (lambda: stats.across([effect(1)]), "estimates"),
+        (lambda: stats.across([effect(1), effect(math.nan)]), "estimates"),
+        (lambda: stats.across([effect(1), effect(2)], level=2), "level"),
+        (lambda: stats.holm([]), "p"),
+        (lambda: stats.holm([0.5, 1.1]), "p"),
+        (lambda: stats.holm([0.5, math.nan]), "p"),
+        (lambda: stats.holm(["0.5"]), "p"),
+    ],
+)
+def test_bad_input_is_named(call, named):
+    with pytest.raises(ValueError, match=rf"^{named}: "):
+        call()

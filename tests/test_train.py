@@ -1,0 +1,473 @@
+"""The engine against a textbook loop over one network, and the laws of an ensemble."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from lib import nets, train
+from lib.backend import tf
+
+D, K, N = 9, 4, 12
+LOSSES = ("cross-entropy", "binary cross-entropy", "squared error")
+HIDDEN = ("tanh", "sigmoid", "relu")
+OPTIMISERS = ("sgd", "momentum", "adagrad", "adam")
+
+
+# The textbook: one network, weights and biases apart, float64.
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+OUTPUT = {"cross-entropy": softmax, "binary cross-entropy": sigmoid, "squared error": lambda z: z}
+ACTIVATE = {"tanh": np.tanh, "sigmoid": sigmoid, "relu": lambda z: np.where(z > 0, z, 0)}
+SLOPE = {
+    "tanh": lambda z: 1 / np.cosh(z) ** 2,
+    "sigmoid": lambda z: sigmoid(z) * sigmoid(-z),
+    "relu": lambda z: (z > 0).astype(float),
+}
+
+
+def textbook_gradients(weights, biases, x, y, hidden, loss):
+    """Of the loss summed over the rows of x; for these three losses dL/dz is the output less the target."""
+    z, a = [], [x]
+    for w, b in zip(weights, biases, strict=True):
+        z.append(a[-1] @ w + b)
+        a.append(ACTIVATE[hidden](z[-1]))
+    delta = OUTPUT[loss](z[-1]) - y
+    dw, db = [None] * len(weights), [None] * len(weights)
+    for k in reversed(range(len(weights))):
+        dw[k], db[k] = a[k].T @ delta, delta.sum(axis=0)
+        if k:
+            delta = (delta @ weights[k].T) * SLOPE[hidden](z[k - 1])
+    return dw, db
+
+
+def textbook_update(optimiser, w, g, state, rate, t):
+    """In place, as TensorFlow 1 documents MomentumOptimizer, AdagradOptimizer and AdamOptimizer."""
+    if optimiser == "sgd":
+        w -= rate * g
+    elif optimiser == "momentum":
+        v = state.setdefault("v", np.zeros_like(w))
+        v[:] = 0.9 * v + g
+        w -= rate * v
+    elif optimiser == "adagrad":
+        total = state.setdefault("total", np.full_like(w, 0.1))
+        total += g**2
+        w -= rate * g / np.sqrt(total)
+    elif optimiser == "adam":
+        m, v = state.setdefault("m", np.zeros_like(w)), state.setdefault("v", np.zeros_like(w))
+        m[:] = 0.9 * m + 0.1 * g
+        v[:] = 0.999 * v + 0.001 * g**2
+        w -= rate * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(v) + 1e-8)
+
+
+def textbook(layers, x, y, batches, rates, hidden, loss, optimiser, trained):
+    weights, biases = [w[:-1].astype(float) for w in layers], [w[-1].astype(float) for w in layers]
+    states = [({}, {}) for _ in layers]
+    for t, (batch, rate) in enumerate(zip(batches, rates, strict=True), start=1):
+        dw, db = textbook_gradients(weights, biases, x[batch], y[batch], hidden, loss)
+        for k in range(len(layers)):
+            if trained[k]:
+                textbook_update(optimiser, weights[k], dw[k], states[k][0], rate, t)
+                textbook_update(optimiser, biases[k], db[k], states[k][1], rate, t)
+    return [np.vstack([w, b]) for w, b in zip(weights, biases, strict=True)]
+
+
+# Problems for it
+
+
+def inputs(dtype, seed=0):
+    """Some zeros everywhere, and columns 2 and 5 zero in every example."""
+    rng = np.random.default_rng(seed)
+    x = (rng.normal(size=(N, D)) * (rng.random((N, D)) > 0.3)).astype(dtype)
+    x[:, [2, 5]] = 0
+    return x
+
+
+def targets(loss, members=None, seed=1):
+    rng = np.random.default_rng(seed)
+    shape = (N, K) if members is None else (members, N, K)
+    if loss == "squared error":
+        return rng.normal(size=shape)
+    if loss == "binary cross-entropy":
+        return rng.random(shape)
+    return rng.dirichlet(np.ones(K), shape[:-1])
+
+
+def batches(members=None, steps=7, size=5, seed=2):
+    """With an example that comes twice in a batch."""
+    rng = np.random.default_rng(seed)
+    b = rng.integers(0, N, (steps, size) if members is None else (steps, members, size))
+    b[..., 1] = b[..., 0]
+    return b
+
+
+def start(members, depth, dtype=np.float32, width=6, seed=3):
+    rng = np.random.default_rng(seed)
+    sizes = [D, *range(width, width + depth - 1), K]
+    return [tf.constant(rng.normal(size=(members, *s)) * 0.5, dtype) for s in nets.shapes(sizes)]
+
+
+def arrays(layers):
+    return [np.asarray(layer) for layer in layers]
+
+
+def same(a, b):
+    return all(np.array_equal(u, v) for u, v in zip(arrays(a), arrays(b), strict=True))
+
+
+RATES = np.array([0.05, 0.03, 0.0, 0.05, 0.02, 0.04, 0.01])
+
+# Every loss with every activation and every optimiser; depth, sharing, targets and frozen layers take turns.
+MASKS = [(1, 1, 1, 1), (0, 1, 1, 1), (1, 0, 0, 1), (0, 0, 1, 0), (1, 1, 1, 0), (0, 0, 0, 1), (1, 0, 1, 0)]
+CASES = [
+    (loss, hidden, optimiser, i % 2 == 0, i % 3 == 2, 1 + (i * 7 // 3) % 4, MASKS[i % 7])
+    for i, (hidden, optimiser, loss) in enumerate(itertools.product(HIDDEN, OPTIMISERS, LOSSES))
+]
+
+
+def check(case, dtype, tolerance):
+    loss, hidden, optimiser, shared, own_targets, depth, mask = case
+    members = 3
+    trained = [bool(m) for m in mask[-depth:]]
+    if not any(trained):
+        trained[0] = True
+    layers, x = start(members, depth, dtype), inputs(dtype)
+    y, b = targets(loss, members if own_targets else None), batches(None if shared else members)
+    result = train.fit(
+        layers, train.Inputs(x), y, b, RATES, hidden=hidden, loss=loss, optimiser=optimiser, trained=trained
+    )
+    for m in range(members):
+        wanted = textbook(
+            [layer[m] for layer in arrays(layers)],
+            x.astype(float),
+            y[m] if own_targets else y,
+            b if shared else b[:, m],
+            RATES,
+            hidden,
+            loss,
+            optimiser,
+            trained,
+        )
+        for k in range(depth):
+            assert result[k].shape == layers[k].shape and result[k].dtype == layers[k].dtype
+            np.testing.assert_allclose(result[k][m], wanted[k], rtol=tolerance, atol=tolerance)
+    for k in range(depth):
+        moved = (arrays(result)[k] != arrays(layers)[k]).any()
+        assert moved == trained[k], "a frozen layer keeps its bits, another one learns"
+    unused = [2, 5]
+    assert np.array_equal(arrays(result)[0][:, unused], arrays(layers)[0][:, unused])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: "-".join(map(str, c[:3])))
+def test_against_the_textbook_in_float64(case):
+    check(case, np.float64, 1e-11)
+
+
+@pytest.mark.parametrize("case", CASES[::5], ids=lambda c: "-".join(map(str, c[:3])))
+def test_against_the_textbook_in_float32(case):
+    check(case, np.float32, 2e-5)
+
+
+def test_the_cases_meet_every_depth_and_kind_of_batch():
+    """The textbook is only as good as what it is asked."""
+    for part in (CASES, CASES[::5]):
+        for column, count in ((0, 3), (1, 3), (2, 4), (3, 2), (4, 2), (5, 4)):
+            assert len(Counter(case[column] for case in part)) == count
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS[1:])
+def test_update_rules_against_the_kernels_of_tensorflow_1(optimiser):
+    rate, steps = 0.1, 6
+    gradients = np.random.default_rng(0).normal(size=(steps, 5))
+    rule = {
+        "momentum": lambda: tf.compat.v1.train.MomentumOptimizer(rate, 0.9),
+        "adagrad": lambda: tf.compat.v1.train.AdagradOptimizer(rate),
+        "adam": lambda: tf.compat.v1.train.AdamOptimizer(rate),
+    }[optimiser]()
+    variable = tf.Variable(np.ones(5))
+    slots, update = train.OPTIMISERS[optimiser]
+    w, state = tf.ones(5, tf.float64), tuple(tf.constant(s, tf.float64, shape=5) for s in slots)
+    for t, g in enumerate(gradients, start=1):
+        rule.apply_gradients([(tf.constant(g), variable)])
+        w, state = update(w, tf.constant(g), state, tf.constant(rate, tf.float64), tf.constant(t))
+        # TensorFlow 1 keeps its constants in float32
+        np.testing.assert_allclose(w, variable.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_one_step_follows_the_gradient_of_the_stated_loss(loss):
+    """w - w' is the gradient of the sum over the batch, by TensorFlow's own differentiation."""
+    layers, x, y, rate = start(2, 3, np.float64), inputs(np.float64), targets(loss), 0.5
+    batch = np.array([3, 0, 3, 7])
+    result = train.fit(layers, train.Inputs(x), y, batch[None], [rate], hidden="tanh", loss=loss)
+    with tf.GradientTape() as tape:
+        tape.watch(layers)
+        z = nets.forward(layers, x[batch], "tanh")[-1]
+        total = tf.reduce_sum(train.LOSSES[loss].value(z, tf.constant(y[batch])))
+    for layer, after, gradient in zip(layers, result, tape.gradient(total, layers), strict=True):
+        assert np.abs(gradient).max() > 0.01
+        np.testing.assert_allclose((layer - after) / rate, gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_losses_in_closed_form():
+    value = {
+        name: lambda z, y, f=loss.value: f(tf.constant(z), tf.constant(y))
+        for name, loss in train.LOSSES.items()
+    }
+    one_hot = np.eye(4)[[1, 2]]
+    np.testing.assert_allclose(
+        value["cross-entropy"](np.zeros((3, 2, 4)), one_hot), np.full((3, 2), np.log(4))
+    )
+    np.testing.assert_allclose(value["cross-entropy"](np.array([[1000.0, 0]]), np.array([[0, 1.0]])), [1000])
+    np.testing.assert_allclose(
+        value["binary cross-entropy"](np.zeros((2, 4)), one_hot), np.full(2, 4 * np.log(2))
+    )
+    np.testing.assert_allclose(
+        value["binary cross-entropy"](np.array([[-800.0, 800]]), np.array([[1, 0.5]])), [1200]
+    )
+    np.testing.assert_allclose(value["squared error"](np.array([[1.0, 2]]), np.array([[0, 4.0]])), [2.5])
+
+
+def test_steps_continue_where_others_ended():
+    """Plain steps have no memory: two runs in a row are one run, to the bit."""
+    layers, x, y, b = start(3, 3), train.Inputs(inputs(np.float32)), targets(LOSSES[0]), batches()
+    both = {"hidden": "tanh", "loss": LOSSES[0]}
+    whole = train.fit(layers, x, y, b, RATES, **both)
+    half = train.fit(layers, x, y, b[:3], RATES[:3], **both)
+    assert same(whole, train.fit(half, x, y, b[3:], RATES[3:], **both))
+    assert not same(whole, half)
+
+
+# Laws of an ensemble
+
+# 16 members: every element-wise operation then works on whole vectors of the processor. Numbers left over at the
+# end of an array may be rounded differently.
+CHUNK = 16
+SETTINGS = [
+    ("tanh", "cross-entropy", "sgd", True),
+    ("sigmoid", "binary cross-entropy", "adagrad", True),
+    ("relu", "squared error", "momentum", False),
+    ("tanh", "cross-entropy", "adam", False),
+]
+
+
+def train_members(setting, which, alter=None, dtype=np.float32, depth=3):
+    """Train the members with these numbers out of a fixed endless ensemble."""
+    hidden, loss, optimiser, shared = setting
+    sizes = [D, *range(7, 7 + depth - 1), K]
+    layers = nets.truncated_normal(
+        [int(m) for m in which], nets.shapes(sizes), 0.5, 0.1, dtype=tf.as_dtype(dtype)
+    )
+    if alter is not None:
+        layers = alter(layers)
+    b = batches() if shared else np.stack([batches(seed=int(m)) for m in which], axis=1)
+    return train.fit(
+        layers,
+        train.Inputs(inputs(dtype)),
+        targets(loss),
+        b,
+        RATES,
+        hidden=hidden,
+        loss=loss,
+        optimiser=optimiser,
+    )
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: "-".join(map(str, s)))
+def test_a_member_is_the_same_to_the_bit_whatever_the_others_are(setting):
+    members = np.arange(CHUNK)
+    result = arrays(train_members(setting, members))
+    assert same(result, train_members(setting, members)), "same seeds twice"
+    order = np.random.default_rng(0).permutation(CHUNK)
+    assert same([layer[order] for layer in result], train_members(setting, order)), "other places"
+    others = np.where(members == 5, 5, members + 100)
+    replaced = arrays(train_members(setting, others))
+    assert same([layer[5] for layer in result], [layer[5] for layer in replaced]), "other company"
+    assert not np.array_equal(result[0][4], replaced[0][4])
+    copies = arrays(train_members(setting, [3] * CHUNK))
+    assert all((layer == layer[:1]).all() for layer in copies), "copies of one member stay equal"
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: "-".join(map(str, s)))
+def test_chunk_sizes_agree_to_rounding(setting):
+    whole = arrays(train_members(setting, range(CHUNK)))
+    for size in (1, 3, 8):
+        for first in (0, CHUNK - size):
+            part = arrays(train_members(setting, range(first, first + size)))
+            for a, b in zip(part, whole, strict=True):
+                np.testing.assert_allclose(a, b[first : first + size], rtol=1e-5, atol=3e-6)
+    assert same(whole, train_members(setting, range(CHUNK))), "other sizes in between change nothing"
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: "-".join(map(str, s)))
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_a_member_that_is_lost_touches_no_other(setting, value):
+    def spoil(layers):
+        spoiled = [np.array(layer) for layer in layers]
+        for layer in spoiled:
+            layer[6] = value
+        return [tf.constant(layer) for layer in spoiled]
+
+    calm = arrays(train_members(setting, range(CHUNK)))
+    result = arrays(train_members(setting, range(CHUNK), spoil))
+    assert not np.isfinite(result[0][6]).all() or np.abs(result[0][6]).max() > 1e37
+    others = np.arange(CHUNK) != 6
+    assert same([layer[others] for layer in calm], [layer[others] for layer in result])
+    assert all(np.isfinite(layer[others]).all() for layer in result)
+
+
+def test_members_that_diverge_in_training_touch_no_other():
+    """Targets of their own so large that squared errors blow up in some members."""
+    y = np.stack([targets("squared error", seed=m) for m in range(CHUNK)])
+    wild = y.copy()
+    wild[[1, 15]] *= 1e30
+    layers, x = start(CHUNK, 3), train.Inputs(inputs(np.float32))
+    fit = [
+        arrays(train.fit(layers, x, t, batches(), RATES, hidden="relu", loss="squared error"))
+        for t in (y, wild)
+    ]
+    others = np.setdiff1d(np.arange(CHUNK), [1, 15])
+    assert all(not np.isfinite(fit[1][0][m]).all() for m in (1, 15))
+    assert same([layer[others] for layer in fit[0]], [layer[others] for layer in fit[1]])
+
+
+def test_inputs_that_are_never_seen_do_not_change_the_result():
+    """Zero columns are left out; a last example that no batch names keeps them in."""
+    x = inputs(np.float32)
+    more = np.vstack([x, np.ones((1, D), np.float32)])
+    y = targets(LOSSES[0])
+    layers = start(CHUNK, 3)
+    without = train.fit(layers, train.Inputs(x), y, batches(), RATES, hidden="tanh", loss=LOSSES[0])
+    seen = train.Inputs(more)
+    assert len(seen.used) == D + 1 and len(train.Inputs(x).used) == D - 1
+    within = train.fit(layers, seen, np.vstack([y, y[:1]]), batches(), RATES, hidden="tanh", loss=LOSSES[0])
+    for a, b in zip(arrays(without), arrays(within), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_all_inputs_zero_trains_the_biases_alone():
+    layers = start(2, 2)
+    result = train.fit(
+        layers, train.Inputs(np.zeros((N, D), np.float32)), targets(LOSSES[0]), batches(), RATES,
+        hidden="tanh", loss=LOSSES[0],
+    )  # fmt: skip
+    assert np.array_equal(arrays(result)[0][:, :-1], arrays(layers)[0][:, :-1])
+    assert (arrays(result)[0][:, -1] != arrays(layers)[0][:, -1]).all()
+
+
+# Batches
+
+
+def test_cycled_goes_round_in_fixed_order():
+    assert train.cycled(6, 2, 4).tolist() == [[0, 1], [2, 3], [4, 5], [0, 1]]
+    assert train.cycled(3, 3, 2).tolist() == [[0, 1, 2]] * 2
+    assert np.issubdtype(train.cycled(3, 1, 2).dtype, np.integer)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((10, 3, 1), "a batch of 3 does not divide 10"),
+        ((10, 20, 1), "a batch of 20 does not divide 10"),
+        ((0, 1, 1), "at least 1"),
+        ((10, 0, 1), "at least 1"),
+        ((10, 5, 0), "at least 1"),
+        ((10, -5, 1), "at least 1"),
+        ((10, 2.5, 1), "whole"),
+        ((10, 5, 1.5), "whole"),
+        ((10, np.nan, 1), "whole"),
+    ],
+)
+def test_cycled_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        train.cycled(*arguments)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.zeros(3, np.float32),
+        np.zeros((2, 3), int),
+        [[np.nan, 1.0]],
+        [[np.inf]],
+        [["a"]],
+        np.zeros((2, 2, 2)),
+    ],
+)
+def test_inputs_must_be_a_finite_float_matrix(x):
+    with pytest.raises(ValueError, match="x must be a finite float32 or float64 matrix"):
+        train.Inputs(x)
+
+
+def bad(**change):
+    return change
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (bad(hidden="swish"), "hidden must be one of .*'swish'"),
+        (bad(loss="hinge"), "loss must be one of .*'hinge'"),
+        (bad(optimiser="Adam"), "optimiser must be one of .*'Adam'"),
+        (bad(trained=[True]), "trained must hold 3 flags"),
+        (bad(trained=[False] * 3), "trained must hold 3 flags, at least one true"),
+        (bad(layers=[]), "layers"),
+        (
+            bad(layers=start(3, 3)[1:]),
+            "inputs are float32 with 9 columns, the first layer is float32 and takes 6",
+        ),
+        (
+            bad(layers=start(3, 3, np.float64)),
+            "inputs are float32 with 9 columns, the first layer is float64",
+        ),
+        (bad(layers=[*start(3, 3)[:1], start(3, 3)[2]]), "layers"),
+        (bad(layers=[*start(3, 3)[:2], start(2, 3)[2]]), "layers"),
+        (bad(targets=np.zeros((N, K + 1))), r"targets must be \(12, 4\)"),
+        (bad(targets=np.zeros((N - 1, K))), r"targets must be \(12, 4\)"),
+        (bad(targets=np.zeros((1, 1, N, K))), r"targets must be \(12, 4\)"),
+        (bad(targets=np.zeros((2, N, K))), "targets must be"),
+        (bad(targets=np.zeros((1, N, K))), "targets must be"),
+        (bad(batches=np.zeros(3, int)), "batches must be"),
+        (bad(batches=np.zeros((7, 2, 5), int)), r"batches must be \(T, B\) or \(T, 3, B\)"),
+        (bad(batches=np.zeros((0, 5), int), rates=[]), "batches must"),
+        (bad(batches=np.zeros((7, 0), int)), "batches must"),
+        (bad(batches=np.full((7, 5), N)), "batches must hold example numbers from 0 to 11"),
+        (bad(batches=np.full((7, 5), -1)), "batches must hold example numbers from 0 to 11"),
+        (bad(batches=np.full((7, 5), 1.5)), "batches must"),
+        (bad(batches=np.full((7, 5), np.nan)), "batches must"),
+        (bad(rates=RATES[:-1]), "rates must be 7 finite numbers"),
+        (bad(rates=0.1), "rates must be 7 finite numbers"),
+        (bad(rates=np.full(7, np.nan)), "rates must be 7 finite numbers"),
+        (bad(rates=np.full(7, np.inf)), "rates must be 7 finite numbers"),
+        (bad(rates=-RATES), "rates must be 7 finite numbers"),
+    ],
+)
+def test_fit_refuses_before_it_trains(change, message, monkeypatch):
+    def no_loop(*_):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(train, "_loop", no_loop)
+    arguments = {
+        "layers": start(3, 3),
+        "inputs": train.Inputs(inputs(np.float32)),
+        "targets": targets(LOSSES[0]),
+        "batches": batches(),
+        "rates": RATES,
+        "hidden": "tanh",
+        "loss": LOSSES[0],
+    } | change
+    with pytest.raises(ValueError, match=message):
+        train.fit(**arguments)

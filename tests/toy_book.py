@@ -1,0 +1,84 @@
+"""Toy chapters and a toy book for the tests of the pipeline: tiny notebooks that train nothing."""
+
+import shutil
+from pathlib import Path
+
+import nbformat
+
+PROJECT = Path(__file__).resolve().parents[1]
+PARAMETERS = """size: int = 3  # numbers in the sample [numbers; 1 to 100]
+label: str = "toy"  # name of the sample [text]"""
+SETUP = """from IPython.display import display
+import json
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="10"><rect width="9" height="9"/></svg>'"""
+FIGURE = """TABLE = {"columns": ["x", "y"], "rows": [[1, 2.5], [2, "a, b"]]}
+ABOUT = {"name": "fig-toy", "caption": "A toy with $x^2$.", "alt": "A black square on white."}
+BUNDLE = {"image/svg+xml": SVG, "application/vnd.sgd-book.data+json": TABLE}
+display(BUNDLE, metadata={"sgd_book": ABOUT}, raw=True)"""
+GLUE = 'from myst_nb import glue; glue("toy-mean", 2.5, display=False)'
+STAMP = """display({"text/html": "<p>stamp</p>", "application/vnd.sgd-book.stamp+json": {
+    "commit": "0123456789abcdef", "clean": True, "parameters": {"size": size}, "overridden": [],
+    "data_sha256": "0" * 64, "versions": {"Python": "3"}, "processor": "toy", "threads": 1,
+    "started": "2026-01-01T00:00:00+00:00", "seconds": 0.1}}, raw=True)"""
+
+
+def claim(high: float = 4.0, value: float = 2.5, verdict: str = "holds", chapter: str = "toy") -> dict:
+    """A claims record with one claim."""
+    one = {
+        "id": "mean", "statement": "The mean is below four", "source": "a toy", "stated": "2.5",
+        "unit": "points", "low": None, "high": high, "reason": "a toy's range", "expected": "holds",
+        "why": "", "value": value, "interval": [value, value], "n": 3, "method": "exact", "verdict": verdict,
+    }  # fmt: skip
+    return {"chapter": chapter, "claims": [one]}
+
+
+def claims_cell(record: dict) -> str:
+    """Code that shows a claims record."""
+    return (
+        f"RECORD = {record!r}\n"
+        'HTML = "<table><tr><td>claims</td></tr></table>"\n'
+        'display({"text/html": HTML, "application/vnd.sgd-book.claims+json": RECORD}, raw=True)'
+    )
+
+
+def chapter(
+    *extra: str, name: str = "toy", record: dict | None = None, prose: str = ""
+) -> nbformat.NotebookNode:
+    """A chapter that passes the gate, with more code cells before its end."""
+    new = nbformat.v4
+    code = [SETUP, *extra, FIGURE, GLUE, claims_cell(record or claim(chapter=name)), STAMP]
+    text = f"# Toy {name}\n\nThe mean is {{glue:text}}`toy-mean:.1f`, see {{numref}}`fig-toy`. {prose}"
+    cells = [new.new_markdown_cell(text, id="title")]
+    cells.append(new.new_code_cell(PARAMETERS, id="parameters", metadata={"tags": ["parameters"]}))
+    cells += [new.new_code_cell(source, id=f"cell-{k}") for k, source in enumerate(code)]
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "sgd_book": {"preview": {"size": 2}, "smoke": {"size": 1}},
+    }
+    return new.new_notebook(cells=cells, metadata=metadata)
+
+
+def save(path: Path, notebook: nbformat.NotebookNode) -> Path:
+    """Write a notebook."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+def project(root: Path, **chapters: nbformat.NotebookNode) -> Path:
+    """A toy project: the real library and settings, pages of its own."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "lib").symlink_to(PROJECT / "lib")
+    shutil.copytree(PROJECT / "_static", root / "_static")
+    shutil.copy(PROJECT / "_config.yml", root)
+    (root / "references.bib").write_text("@misc{toy, author={A. Toy}, title={Toys}, year={2026}}\n")
+    intro = "# A toy book\n\nSee {doc}`chapters/toy` and {cite}`toy`: $x^2$.\n\n```{bibliography}\n```\n"
+    (root / "intro.md").write_text(intro)
+    (root / "scoreboard.md").write_text("# Scoreboard\n\n```{scoreboard}\n```\n")
+    (root / "status.md").write_text("# Status\n\n```{status}\n```\n")
+    names = [f"chapters/{name}" for name in chapters] + ["scoreboard", "status"]
+    lines = ["format: jb-book", "root: intro", "chapters:", *(f"  - file: {name}" for name in names)]
+    (root / "_toc.yml").write_text("\n".join(lines) + "\n")
+    for name, notebook in chapters.items():
+        save(root / "chapters" / f"{name}.ipynb", notebook)
+    return root
