@@ -681,6 +681,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(f"{parser.prog}: error: no data: {e}")
             return 2
     begin = time.perf_counter()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the contestants' processes are ended
     try:
         records = run(args.only, args.rounds, args.networks)
     except KeyboardInterrupt:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what C code writes to stderr off the page, unless the block fails.
 
-    TensorFlow announces its kernels and missing GPUs there before any log level counts, once while it is imported.
+    TensorFlow announces its kernels and missing GPUs there before any log level counts, once while it is
+    imported.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -33,9 +34,9 @@ with _quiet():
     import tensorflow as tf
 
     try:
-        # Parallel work goes across chunks of networks instead (lib.ensemble): for small networks that is faster, and
-        # no result depends on the number of cores. TensorFlow refuses once it has run anything; then the user's own
-        # setting stands.
+        # Parallel work goes across chunks of networks instead (lib.ensemble): for small networks that is
+        # faster, and no result depends on the number of cores. TensorFlow refuses once it has run anything;
+        # then the user's own setting stands.
         tf.config.threading.set_intra_op_parallelism_threads(1)
     except RuntimeError:
         pass

@@ -40,9 +40,10 @@ def slope(activations: Sequence[tf.Tensor]) -> np.ndarray:
 
 
 def dimension(activations: Sequence[tf.Tensor]) -> np.ndarray:
-    """Effective dimension of each hidden layer: participation ratio (sum v)^2 / sum v^2 of the covariance's eigenvalues.
+    """Effective dimension of each hidden layer.
 
-    Computed without eigenvalues, as trace(C)^2 / trace(C^2). Ranges from 1 (all variance along one line) to n.
+    The participation ratio (sum v)^2 / sum v^2 of the eigenvalues v of the activations' covariance C, computed as trace(C)^2 / trace(C^2). Ranges from 1 (all variance along one line) to
+    n.
 
     Args:
         activations: L hidden layers' activations (M, N, n).
@@ -84,7 +85,8 @@ def probe(
         raise ValueError(f"ridge must be above 0 and finite, got {ridge}")
     finite = np.isfinite(train.numpy()).all(axis=(1, 2)) & np.isfinite(test.numpy()).all(axis=(1, 2))
     train, test = (tf.where(finite[:, None, None], h, tf.zeros_like(h)) for h in (train, test))
-    # In float64: saturated units repeat each other, and in float32 a small ridge is lost beside their squares.
+    # In float64: saturated units repeat each other, and in float32 a small ridge is lost beside their
+    # squares.
     a = tf.cast(nets.with_ones(train), tf.float64)
     gram = tf.matmul(a, a, transpose_a=True) + ridge * a.shape[1] * tf.eye(a.shape[2], dtype=a.dtype)
     weights = tf.linalg.solve(gram, tf.einsum("mni,nk->mik", a, tf.constant(targets, a.dtype)))

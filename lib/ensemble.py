@@ -1,9 +1,9 @@
 """Run a job over many seeds: in chunks, in parallel, resumable.
 
-A job is a function ``job(config, seeds)`` of plain data that returns a dict of arrays with one row for each seed.
-Chunks have a fixed size (the last one is filled up with its first seed and cut again), so every network is computed
-with the same shapes whatever the size of the ensemble; its results are then the same to the bit. Memory is that of
-one chunk for each worker, however many seeds there are.
+A job is a function ``job(config, seeds)`` of plain data that returns a dict of arrays with one row for each
+seed. Chunks have a fixed size (the last one is filled up with its first seed and cut again), so every
+network is computed with the same shapes whatever the size of the ensemble; its results are then the same to
+the bit. Memory is that of one chunk for each worker, however many seeds there are.
 """
 
 import ast
@@ -39,11 +39,13 @@ def run(
     """Results of a job for every seed, in the order of the seeds.
 
     A finished chunk is written to the folder ``SGD_BOOK_CHUNKS`` (default ``_build/chunks`` of the project)
-    under a key of the job's code, the configuration, the seeds, the chunk's size, the versions and the processor.
-    A run that was interrupted takes up from there; a change of anything in the key computes it again.
+    under a key of the job's code, the configuration, the seeds, the chunk's size, the versions and the
+    processor. A run that was interrupted takes up from there; a change of anything in the key computes it
+    again.
 
     Args:
-        job: A function of a module of ``lib``. TensorFlow releases the interpreter while it computes, so chunks run
+        job: A function of a module of ``lib``. TensorFlow releases the interpreter while it computes, so
+        chunks run
             in threads, one a core.
         config: Plain data (what JSON can hold).
         seeds: Distinct whole numbers, 0 to 2**31 - 1.
@@ -77,7 +79,9 @@ def run(
             result = {name: np.asarray(value) for name, value in job(config, filled).items()}
             for name, value in result.items():
                 if value.shape[:1] != (chunk,):
-                    raise ValueError(f"{name} has shape {value.shape}, wanted {chunk} rows, one for each seed")
+                    raise ValueError(
+                        f"{name} has shape {value.shape}, wanted {chunk} rows, one for each seed"
+                    )
             _write(path, result)
         return {name: value[: len(part)] for name, value in result.items()}
 
@@ -147,10 +151,17 @@ def _key(job: Callable, config: Mapping) -> str:
         name = waiting.pop()
         spec = importlib.util.find_spec(name)
         if name not in sources and spec is not None:
-            sources[name] = spec.loader.get_source(name)
+            sources[name] = Path(spec.origin).read_text(encoding="utf-8")
             waiting += [n for n in _imports(sources[name]) if n.startswith("lib.")]
     versions = {name: importlib.metadata.version(name) for name in ("numpy", "tensorflow")}
-    key = [job.__qualname__, config, sorted(sources.items()), versions, platform.python_version(), _processor()]
+    key = [
+        job.__qualname__,
+        config,
+        sorted(sources.items()),
+        versions,
+        platform.python_version(),
+        _processor(),
+    ]
     try:
         return json.dumps(key, sort_keys=True)
     except TypeError as e:
@@ -161,7 +172,9 @@ def _processor() -> str:
     """Name of the processor: another one may round differently, so its chunks are not ours."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "CPU part")))
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "CPU part"))
+        )
     except (OSError, StopIteration):
         return platform.processor()
 

@@ -1,8 +1,8 @@
 """Many fully connected networks at once: layers, initialisation, forward pass.
 
-A network is a tuple of layers. A layer is one tensor of shape (M, n_in + 1, n_out) for M members: the weights,
-with the bias as the last row. So a layer's whole set of parameters is one tensor, and a bias needs no case of
-its own in training, in distances or in norms.
+A network is a tuple of layers. A layer is one tensor of shape (M, n_in + 1, n_out) for M members: the
+weights, with the bias as the last row. So a layer's whole set of parameters is one tensor, and a bias needs
+no case of its own in training, in distances or in norms.
 """
 
 from collections.abc import Sequence

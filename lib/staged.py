@@ -1,7 +1,7 @@
 """Networks trained in stages: which layers, under which head, towards what, with which learning rate.
 
-The job for `lib.ensemble` behind every recipe of greedy and end-to-end training. A recipe is plain data, so it can be
-shown, stored and sent elsewhere.
+The job for `lib.ensemble` behind every recipe of greedy and end-to-end training. A recipe is plain data, so
+it can be shown, stored and sent elsewhere.
 """
 
 import functools
@@ -14,6 +14,7 @@ from lib import data, diagnose, nets, train
 from lib.backend import tf
 
 CLASSES = 10
+LABELS = "cross-entropy"  # the loss that looks at the labels
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,17 @@ class Stage:
     """One stage of training.
 
     Attributes:
-        depth: Hidden layers in use, counted from the input. At full depth the output layer sits on top; below it a
+        depth: Hidden layers in use, counted from the input. At full depth the output layer sits on top;
+        below it a
             new head, drawn for this stage and thrown away after it.
-        rates: Pieces (steps, learning rate) of the schedule, in order. The rate multiplies the gradient of the loss
+        rates: Pieces (steps, learning rate) of the schedule, in order. The rate multiplies the gradient of
+        the loss
             summed over the batch.
         learns: Numbers of the layers that learn, from 0; the head counts as number ``depth``. None for all.
         fresh: Numbers of the layers drawn anew before the stage.
-        target: 'label' for the class, 'input' to reproduce what the topmost layer in use receives (an autoencoder).
+        loss: 'cross-entropy' to the class; 'squared error' or, for depth 1, 'binary cross-entropy' to what
+        the topmost
+            layer in use receives, with a head that reproduces it: an autoencoder, which needs no labels.
         optimiser: Name in `lib.train.OPTIMISERS`.
         images: First image and number of images of this stage, where they are not the recipe's own.
     """
@@ -36,7 +41,7 @@ class Stage:
     rates: tuple[tuple[int, float], ...]
     learns: tuple[int, ...] | None = None
     fresh: tuple[int, ...] = ()
-    target: str = "label"
+    loss: str = "cross-entropy"
     optimiser: str = "sgd"
     images: tuple[int, int] | None = None
 
@@ -63,9 +68,11 @@ def recipe(
         bias: Initial value of the biases.
         batch: Images in a batch; divides the number of images.
         divisor: Pixels are divided by this, 255 or 256.
-        judged_on: First image and number of images, in the training file, to judge the networks on; default the test
+        judged_on: First image and number of images, in the training file, to judge the networks on; default
+        the test
             file. For choices that must not be made on the test images.
-        ridge: If given, also measure linear probes of each hidden layer with this penalty (`lib.diagnose.probe`).
+        ridge: If given, also measure linear probes of each hidden layer with this penalty
+        (`lib.diagnose.probe`).
 
     Raises:
         ValueError: Anything in it does not fit.
@@ -89,13 +96,24 @@ def recipe(
         if not 1 <= stage.depth < len(shapes):
             raise ValueError(f"{where}: depth must be 1 to {len(shapes) - 1}, got {stage.depth}")
         if not stage.rates or any(n < 0 or not 0 <= r < np.inf for n, r in stage.rates) or not steps(stage):
-            raise ValueError(f"{where}: rates must be pairs (steps, rate), at least one step, got {stage.rates}")
-        if stage.learns is not None and not set(stage.learns) <= set(range(stage.depth + 1)) or stage.learns == ():
+            raise ValueError(
+                f"{where}: rates must be pairs (steps, rate), at least one step, got {stage.rates}"
+            )
+        if stage.learns is not None and (
+            not stage.learns or not set(stage.learns) <= set(range(stage.depth + 1))
+        ):
             raise ValueError(f"{where}: learns must be layers 0 to {stage.depth}, got {stage.learns}")
         if not set(stage.fresh) <= set(range(len(shapes))):
             raise ValueError(f"{where}: fresh must be layers 0 to {len(shapes) - 1}, got {stage.fresh}")
-        if stage.target not in ("label", "input") or stage.optimiser not in train.OPTIMISERS:
-            raise ValueError(f"{where}: unknown target {stage.target!r} or optimiser {stage.optimiser!r}")
+        if stage.loss not in train.LOSSES or (stage.loss == "binary cross-entropy" and stage.depth > 1):
+            raise ValueError(
+                f"{where}: loss must be one of {sorted(train.LOSSES)}, the binary one at depth 1 only, "
+                f"got {stage.loss!r} at depth {stage.depth}"
+            )
+        if stage.optimiser not in train.OPTIMISERS:
+            raise ValueError(
+                f"{where}: optimiser must be one of {sorted(train.OPTIMISERS)}, got {stage.optimiser!r}"
+            )
     return {
         "stages": [asdict(stage) for stage in stages],
         "images": list(images),
@@ -117,7 +135,7 @@ def steps(stage: Stage) -> int:
 
 def multiplications(stage: Stage, sizes: Sequence[int]) -> int:
     """Multiply-adds of one update of a stage for one image: forward, weight gradients, gradients passed down."""
-    widths = [*sizes[: stage.depth + 1], sizes[-1] if stage.target == "label" else sizes[stage.depth - 1]]
+    widths = [*sizes[: stage.depth + 1], sizes[-1] if stage.loss == LABELS else sizes[stage.depth - 1]]
     counts = [a * b for a, b in zip(widths[:-1], widths[1:], strict=True)]
     learns = range(len(counts)) if stage.learns is None else stage.learns
     return sum(counts) + sum(counts[k] for k in learns) + sum(counts[min(learns) + 1 :])
@@ -152,13 +170,11 @@ def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ..
             layers = [anew[k] if k in stage.fresh else layer for k, layer in enumerate(layers)]
         used = layers[: stage.depth]
         inputs, targets = _images(*(stage.images or config["images"]), config["divisor"])
-        loss = "cross-entropy"
-        if stage.target == "input":
-            loss = "binary cross-entropy" if stage.depth == 1 else "squared error"
+        if stage.loss != LABELS:
             targets = inputs.x
             if stage.depth > 1:
                 targets = nets.forward(layers, inputs.x, "tanh")[stage.depth - 2]
-        whole = stage.depth == len(layers) - 1 and stage.target == "label"
+        whole = stage.depth == len(layers) - 1 and stage.loss == LABELS
         head = layers[-1] if whole else draw([(used[-1].shape[2] + 1, targets.shape[-1])], 1 + number)[0]
         learns = range(stage.depth + 1) if stage.learns is None else stage.learns
         *used, head = train.fit(
@@ -168,7 +184,7 @@ def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ..
             train.cycled(len(inputs), config["batch"], steps(stage)),
             np.concatenate([np.full(n, rate) for n, rate in stage.rates]),
             hidden="tanh",
-            loss=loss,
+            loss=stage.loss,
             optimiser=stage.optimiser,
             trained=[k in learns for k in range(stage.depth + 1)],
         )
@@ -186,10 +202,12 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         seeds: M seeds.
 
     Returns:
-        Arrays with M rows. ``correct``: for each test image whether it is classified rightly, eight to a byte (see
-        `unpack`). ``loss``: mean cross-entropy on the training images [nats]. ``fitted``: fraction of the training
-        images classified rightly. For each layer: ``norm``, ``moved`` (distance from initialisation). For each hidden
-        layer: ``slope`` and ``dimension`` on the training images, and ``probe`` on the test images, if asked for.
+        Arrays with M rows. ``correct``: for each test image whether it is classified rightly, eight to a
+        byte (see `unpack`). ``loss``: mean cross-entropy on the training images [nats]. ``fitted``: fraction of the training
+        images classified rightly. For each layer: ``norm``, ``moved`` (distance from initialisation). For
+        each hidden
+        layer: ``slope`` and ``dimension`` on the training images, and ``probe`` on the test images, if asked
+        for.
     """
     start, layers = networks(config, seeds)
     inputs, targets = _images(*config["images"], config["divisor"])

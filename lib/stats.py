@@ -96,7 +96,7 @@ def _resampling(seed: Any, level: Any) -> None:
 
 
 def _estimate(value: Any, ends: _Ends, n: int, method: str, level: float) -> Estimate:
-    # a value must not fall out of its own interval, by rounding or by a skew that BCa cannot mend
+    # rounding must not push a value out of its own interval
     low, high = min(ends[0], value), max(ends[1], value)
     return Estimate(float(value), float(low), float(high), int(n), f"{method}, {100 * level:g} %")
 
@@ -132,9 +132,8 @@ def _interval(
             rng=np.random.default_rng(seed),
         )
     ends = tuple(found.confidence_interval)
-    # a resample without spread has no statistic, and BCa would be made of the others
-    complete = np.isfinite(found.bootstrap_distribution).all() and np.isfinite(ends).all()
-    return (ends, "BCa bootstrap") if complete else theory()
+    # not finite where all resamples agree, and where some have no spread to divide by
+    return (ends, "BCa bootstrap") if np.isfinite(ends).all() else theory()
 
 
 def mean(x: ArrayLike, seed: int, level: float = 0.95) -> Estimate:
@@ -392,7 +391,7 @@ def power(effect: float, sd: float, n: int, level: float = 0.05) -> float:
     """
     shift = abs(_number("effect", effect)) / _number("sd", sd, 0, ends=False) * math.sqrt(_whole("n", n, 2))
     far = stats.t.isf(_number("level", level, 0, 1, ends=False) / 2, n - 1)
-    # the other tail is below 1e-9 wherever SciPy has NaN for it
+    # the other tail is less than Phi(-shift); SciPy 1.17 has NaN for some of those from shift 5.5 up
     return float(stats.nct.sf(far, n - 1, shift) + np.nan_to_num(stats.nct.cdf(-far, n - 1, shift)))
 
 
@@ -521,7 +520,7 @@ def split_variance(correct: NDArray[np.bool_], seed: int, level: float = 0.95) -
         raise ValueError(f"correct: got {got}, wanted bool, at least 3 networks by 2 images")
     m, n = right.shape
     per_image, hits = right.sum(axis=0), right.sum(axis=1)
-    # images that both a network and another one get right, summed over the others: M sums, no M^2 pairs
+    # images a network gets right together with each of all M (itself too), summed: no M^2 pairs are kept
     shared = np.array([per_image[row].sum() for row in right])
     # for each network, means over the others: of half the squared difference in accuracy, and of half the
     # images in dispute, per N^2

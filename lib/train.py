@@ -1,9 +1,9 @@
 """Stochastic gradient descent on many small networks at once.
 
-The loop runs inside one TensorFlow graph on TensorFlow's plain kernels, which on a CPU beat XLA for networks of
-this size. Two exact rearrangements make it fast: networks that share their batches share the first product, with
-all members' first layers side by side; and an input that is zero in every example has no gradient, so it is left
-out of that product. Tests hold the result to a textbook loop over one network.
+The loop runs inside one TensorFlow graph on TensorFlow's plain kernels, which on a CPU beat XLA for networks
+of this size. Two exact rearrangements make it fast: networks that share their batches share the first
+product, with all members' first layers side by side; and an input that is zero in every example has no
+gradient, so it is left out of that product. Tests hold the result to a textbook loop over one network.
 """
 
 import functools
@@ -102,9 +102,12 @@ def _adam(w, g, slots, rate, t, decay1=0.9, decay2=0.999, epsilon=1e-8):
     return w - step * first / (tf.sqrt(second) + epsilon), (first, second)
 
 
-# Constants as in TensorFlow's optimisers of 2016: momentum 0.9, Adagrad's accumulator from 0.1, Adam's from its paper.
+# Constants as in TensorFlow's optimisers of 2016: momentum 0.9, Adagrad's accumulator from 0.1, Adam's from
+# its paper.
 OPTIMISERS = {
-    "sgd": Optimiser((), lambda w, g, slots, rate, t: (w - g, ())),  # g comes multiplied by the rate, see _loop
+    "sgd": Optimiser(
+        (), lambda w, g, slots, rate, t: (w - g, ())
+    ),  # g comes multiplied by the rate, see _loop
     "momentum": Optimiser((0.0,), _momentum),
     "adagrad": Optimiser((0.1,), _adagrad),
     "adam": Optimiser((0.0, 0.0), _adam),
@@ -155,7 +158,8 @@ def fit(
         trained: For each layer, whether it learns; default all.
 
     Returns:
-        The trained layers, in the shapes of ``layers``. Member k is the network that would come of training it
+        The trained layers, in the shapes of ``layers``. Member k is the network that would come of training
+        it
         alone: to the bit in chunks of the same size, to rounding otherwise.
 
     Raises:
@@ -181,7 +185,9 @@ def fit(
             f"and takes {layers[0].shape[1] - 1}"
         )
     if targets.shape[-2:] != (len(inputs), layers[-1].shape[2]) or targets.shape.rank not in (2, 3):
-        raise ValueError(f"targets must be ({len(inputs)}, {layers[-1].shape[2]}), got {tuple(targets.shape)}")
+        raise ValueError(
+            f"targets must be ({len(inputs)}, {layers[-1].shape[2]}), got {tuple(targets.shape)}"
+        )
     if batches.ndim not in (2, 3) or (batches.ndim == 3 and batches.shape[1] != members):
         raise ValueError(f"batches must be (T, B) or (T, {members}, B), got {batches.shape}")
     if not len(batches) or batches.min() < 0 or batches.max() >= len(inputs):
@@ -191,7 +197,9 @@ def fit(
     shared = batches.ndim == 2
     loop = _loop(hidden, loss, optimiser, trained, shared)
     used = tf.constant(inputs.used, tf.int32)
-    rows = tf.transpose(layers[0], (1, 0, 2))  # one row for each input, so that rows can be taken and put back
+    rows = tf.transpose(
+        layers[0], (1, 0, 2)
+    )  # one row for each input, so that rows can be taken and put back
     held = tf.transpose(tf.gather(rows, used), (1, 0, 2))
     held, *rest = loop(
         (nets.wide(held) if shared else held, *layers[1:]),
@@ -217,7 +225,9 @@ def _loop(hidden, loss, optimiser, trained, shared):
         rows = tf.gather(inputs, batch)
         z = tf.matmul(rows, layers[0])
         if shared:
-            z = nets.stacked(z, layers[1].shape[0] if len(layers) > 1 else layers[0].shape[1] // targets.shape[-1])
+            z = nets.stacked(
+                z, layers[1].shape[0] if len(layers) > 1 else layers[0].shape[1] // targets.shape[-1]
+            )
         below = [rows]  # what each layer multiplies; hidden activations carry a column of ones
         values = []
         for layer in layers[1:]:

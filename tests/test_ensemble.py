@@ -1,7 +1,6 @@
 """Many seeds in chunks: order, reuse, damage, interruption, full disk."""
 
 import errno
-import importlib
 import importlib.util
 import json
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib import ensemble, staged
+from lib import ensemble
 
 HERE = Path(__file__).resolve().parent
 CALLS: list[list[int]] = []  # the seeds of each finished call of a job
@@ -177,11 +176,6 @@ def test_the_key_holds_the_code_of_the_job_and_of_what_it_imports(tmp_path, plac
     assert files() == (0, 4)
     sources["toy_job"] += "# a word more\n"
     assert files() == (0, 5)
-
-
-def test_the_key_of_the_recipes_holds_all_of_the_engine():
-    modules = {name for name, _ in json.loads(ensemble._key(staged.job, {}))[2]}
-    assert modules == {f"lib.{n}" for n in ("backend", "data", "diagnose", "nets", "staged", "train")}
 
 
 def test_damaged_chunks_are_computed_again(place):

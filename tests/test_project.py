@@ -16,6 +16,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from sphinx.util.matching import Matcher
 
 from lib import book, params
 
@@ -168,6 +169,12 @@ def test_every_page_of_the_contents_is_there_and_every_chapter_is_a_page():
     pages = dict(book.pages(ROOT))
     assert len(pages) > 1
     assert set(NOTEBOOKS) == {path for path in pages.values() if path.suffix == ".ipynb"} != set()
+
+
+def test_what_tools_leave_in_hidden_folders_is_no_page():
+    is_excluded = Matcher(yaml.safe_load(text("_config.yml"))["exclude_patterns"])
+    for folder in (".pytest_cache", ".venv", ".ci", "_build", "chapters/.ipynb_checkpoints"):
+        assert is_excluded(folder), folder
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -226,6 +226,12 @@ def test_superiority_of_arms_that_do_not_overlap_is_not_certain():
         assert found.interval == pytest.approx((1 / (1 + 1.959964**2 / pairs), 1))
 
 
+def test_a_value_lies_in_its_interval_to_the_last_bit():
+    for n in range(2, 40):
+        for found in (stats.superiority(np.arange(n) + s, np.arange(n) - s, 1) for s in (n, -n)):
+            assert found.low <= found.value <= found.high
+
+
 @pytest.mark.parametrize("measure", [stats.superiority, stats.cohen_d, stats.variance_ratio])
 def test_pairs_that_go_together_narrow_the_interval(measure):
     a, b = arms(200, shared=3)
@@ -283,7 +289,9 @@ def test_small_and_lumpy_arms_still_have_finite_intervals(n):
     ):
         assert np.isfinite(found[:3]).all()
         assert found.low <= found.value <= found.high
-    assert stats.variance_ratio(a, b, 1, paired=False).method == "F, normal theory, 95 %"
+    # resamples without spread in both arms
+    assert stats.variance_ratio(a, a[::-1], 1, paired=False).method == "F, normal theory, 95 %"
+    assert stats.cohen_d(a, a[::-1], 1).method == "normal theory, 95 %"
 
 
 @pytest.mark.parametrize("n", [6, 40])

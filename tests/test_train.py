@@ -250,8 +250,8 @@ def test_steps_continue_where_others_ended():
 
 # Laws of an ensemble
 
-# 16 members: every element-wise operation then works on whole vectors of the processor. Numbers left over at the
-# end of an array may be rounded differently.
+# 16 members: every element-wise operation then works on whole vectors of the processor. Numbers left over at
+# the end of an array may be rounded differently.
 CHUNK = 16
 SETTINGS = [
     ("tanh", "cross-entropy", "sgd", True),

@@ -1,0 +1,164 @@
+"""Figures of the book: arrays and axes in, axes out. Nothing is computed here but the drawing."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+PALETTE = sns.color_palette("colorblind")
+INK, FAINT = "#222222", "#8a8a8a"
+
+
+def figure(width: float = 7.2, height: float = 3.6, columns: int = 1, **options) -> tuple[Figure, object]:
+    """A figure in the book's style, and its axes.
+
+    Args:
+        width: Width [inches].
+        height: Height [inches].
+        columns: Number of axes side by side.
+        **options: As for ``plt.subplots``.
+    """
+    sns.set_theme(
+        context="notebook",
+        style="ticks",
+        palette=PALETTE,
+        rc={"axes.spines.right": False, "axes.spines.top": False},
+    )
+    return plt.subplots(1, columns, figsize=(width, height), layout="constrained", **options)
+
+
+def distributions(
+    ax: Axes, samples: Mapping[str, np.ndarray], published: Mapping[str, tuple[float, float]]
+) -> Axes:
+    """Histograms of two or more samples, each named at its peak, and above them published means with one sd.
+
+    Args:
+        ax: Where to draw.
+        samples: Values of each sample, by name.
+        published: Mean and standard deviation, by the same names.
+    """
+    everything = np.concatenate(list(samples.values()))
+    edges = np.linspace(everything.min(), everything.max(), 41)
+    top = 0.0
+    for color, (name, values) in zip(PALETTE, samples.items(), strict=False):
+        heights, *_ = ax.hist(values, edges, density=True, histtype="stepfilled", color=color, alpha=0.3)
+        ax.hist(values, edges, density=True, histtype="step", color=color)
+        top = max(top, heights.max())
+    for row, (color, (name, (center, sd))) in enumerate(zip(PALETTE, published.items(), strict=False)):
+        y = top * (1.12 + 0.14 * row)
+        ax.errorbar(center, y, xerr=sd, fmt="o", color=color, capsize=4)
+        ax.annotate(
+            f"{name}: published mean ± sd",
+            (center + sd, y),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            color=color,
+            fontsize=10,
+        )
+        values = samples[name]
+        ax.errorbar(
+            values.mean(), -top * (0.07 + 0.12 * row), xerr=values.std(), fmt="s", color=color, capsize=4
+        )
+        ax.annotate(
+            "this run",
+            (values.mean() + values.std(), -top * (0.07 + 0.12 * row)),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            color=color,
+            fontsize=10,
+        )
+    ax.axhline(0, color=INK, linewidth=0.8)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    ax.set_ylabel("density of networks")
+    return ax
+
+
+def forest(
+    ax: Axes, rows: Sequence[tuple[str, float, float, float]], zero: str = "", colors: Sequence | None = None
+) -> Axes:
+    """One row for each estimate: a point with its interval and its label, first row on top, and a line at zero.
+
+    Args:
+        ax: Where to draw.
+        rows: Label, value, lower and upper end.
+        zero: What the line at zero means.
+        colors: One for each row; default by whether the interval is above, below or across zero.
+    """
+    for y, (_, value, low, high) in enumerate(rows):
+        color = (
+            colors[y] if colors is not None else PALETTE[0] if low > 0 else PALETTE[1] if high < 0 else FAINT
+        )
+        ax.plot([low, high], [y, y], color=color, linewidth=2, solid_capstyle="butt")
+        ax.plot(value, y, "o", color=color)
+    ax.axvline(0, color=INK, linewidth=0.8)
+    if zero:
+        ax.annotate(
+            zero,
+            (0, 1),
+            (4, 2),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=10,
+            color=INK,
+        )
+    ax.set_yticks(range(len(rows)), [row[0] for row in rows])
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    return ax
+
+
+def lines(
+    ax: Axes, x: Sequence, series: Mapping[str, Sequence[tuple[float, float, float]]], named: bool = True
+) -> Axes:
+    """Lines of estimates with their intervals, each named at its right end.
+
+    Args:
+        ax: Where to draw.
+        x: Positions, shared by all.
+        series: By name, (value, low, high) at each position.
+        named: Whether to write the names; one of several panels will do.
+    """
+    positions = np.arange(len(x))
+    for color, (name, estimates) in zip(PALETTE, series.items(), strict=False):
+        value, low, high = np.array(estimates).T
+        ax.errorbar(positions, value, yerr=[value - low, high - value], fmt="o-", color=color, capsize=3)
+        if named:
+            ax.annotate(
+                name,
+                (positions[-1], value[-1]),
+                (10, 0),
+                textcoords="offset points",
+                va="center",
+                color=color,
+            )
+    ax.set_xticks(positions, x)
+    ax.set_xlim(-0.3, len(x) - 0.7)
+    return ax
+
+
+def shares(ax: Axes, rows: Mapping[str, tuple[float, float]], names: tuple[str, str]) -> Axes:
+    """Stacked horizontal bars of two parts, the parts named above the first bar.
+
+    Args:
+        ax: Where to draw.
+        rows: By name, the two parts.
+        names: What the two parts are.
+    """
+    for y, (first, second) in enumerate(rows.values()):
+        ax.barh(y, first, color=PALETTE[0], height=0.55)
+        ax.barh(y, second, left=first, color=PALETTE[1], height=0.55)
+        if y == 0:
+            ax.annotate(names[0], (0, y - 0.32), va="bottom", color=PALETTE[0], fontsize=11)
+            ax.annotate(
+                names[1], (first + second, y - 0.32), va="bottom", ha="right", color=PALETTE[1], fontsize=11
+            )
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_ylim(len(rows) - 0.5, -0.9)
+    ax.tick_params(axis="y", length=0)
+    return ax
