@@ -37,8 +37,13 @@ data: $(VENV)/.installed  ## fetch the data and check it
 test: $(VENV)/.installed-test data  ## run the tests
 	$(PY) -m pytest
 
-lint: $(VENV)/.installed-test  ## check the style of all code, notebooks too
+lint: $(VENV)/.installed-test  ## check code, notebooks, workflows and citation file
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(VENV)/bin/zizmor --offline --no-progress --persona=pedantic .github/workflows
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 serve:  ## show the built book at http://localhost:8000
 	$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)

@@ -217,10 +217,11 @@ def start_tf1_session() -> Measure:
 
 
 def start_torch(compiled: bool) -> Measure:
-    # Tried: chunks of 1, 4, 8, 16, 25, 32 (1.4, 0.47, 0.33, 0.27, 0.30, 0.30 s per network); weights as
-    # (out, in) against (in, out) (a tenth slower); labels against one-hot rows (no difference); update in
-    # place against new tensors (a tenth slower); one thread (0.53). Compiled, chunks of 8 and 16 take 0.20
-    # and 0.21, after some 17 s of compiling, and need a C++ compiler: hence a contestant of its own.
+    # Tried: chunks of 4, 8, 16, 32 (about 0.5, 0.33, 0.28, 0.30 s per network); weights as (out, in)
+    # against (in, out) and update in place against new tensors (a tenth slower each, in a single trial);
+    # labels against one-hot rows (no clear difference); one thread (0.59). libgomp's passive waiting costs
+    # 0.43 on idle cores, though it loses less on busy ones. Compiled, chunks of 8 and 16 take 0.20 and
+    # 0.21, after some 17 s of compiling, and need a C++ compiler: hence a contestant of its own.
     import torch
     from torch.func import grad, vmap
     from torch.nn import functional
@@ -323,9 +324,9 @@ def jax_training(chunk: int) -> Callable[[int, int], list[float]]:
 
 def start_jax_vmap() -> Measure:
     # Tried: chunks of 1, 2, 4, 8, 16, 32, 50 (0.31, 0.36, 0.32, 0.23, 0.22, 0.25, 0.25 s per network). No
-    # difference: a batch by slice, by index into (20, 50, 784) or by gathered rows; first layers side by
-    # side in memory; the loop inside vmap; XLA's options for fast math, 512-bit vectors, oneDNN and
-    # XNNPACK.
+    # difference beyond noise: a batch by slice, by index into (20, 50, 784) or by gathered rows; first
+    # layers side by side in memory; the loop inside vmap; XLA's options for fast math, 512-bit vectors,
+    # oneDNN and XNNPACK.
     return timed(functools.partial(jax_training(chunk=16), 0))
 
 

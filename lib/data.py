@@ -146,17 +146,17 @@ def content_hash(m: Mnist) -> str:
     return digest.hexdigest()
 
 
-def check_range(start: int, count: int) -> None:
+def check_range(start: int, count: int, total: int = 60_000) -> None:
     """Refuse a range of images that is not inside the training file; needs no data.
 
     Args:
         start: First image, 0 to 59999.
-        count: Number of images, at least 1, with start + count at most 60000.
+        count: Number of images, at least 1, with start + count at most the total.
+        total: Number of images in the file.
 
     Raises:
         ValueError: start or count is not an integer, or the range is not inside the training file.
     """
-    total = 60_000
     for name, value, least in (("start", start, 0), ("count", count, 1)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise ValueError(f"{name} must be an integer, got {value!r}")
@@ -182,7 +182,7 @@ def subset(m: Mnist, start: int, count: int) -> Pair:
     Raises:
         ValueError: start or count is not an integer or the range is not inside the training file.
     """
-    check_range(start, count)
+    check_range(start, count, len(m.x_train))
     start, count = int(start), int(count)
     return m.x_train[start : start + count], m.y_train[start : start + count]
 

@@ -42,8 +42,8 @@ def slope(activations: Sequence[tf.Tensor]) -> np.ndarray:
 def dimension(activations: Sequence[tf.Tensor]) -> np.ndarray:
     """Effective dimension of each hidden layer.
 
-    The participation ratio (sum v)^2 / sum v^2 of the eigenvalues v of the activations' covariance C, computed as trace(C)^2 / trace(C^2). Ranges from 1 (all variance along one line) to
-    n.
+    The participation ratio (sum v)^2 / sum v^2 of the eigenvalues v of the activations' covariance C, as
+    trace(C)^2 / trace(C^2). Ranges from 1 (all variance along one line) to n.
 
     Args:
         activations: L hidden layers' activations (M, N, n).

@@ -45,8 +45,7 @@ def run(
 
     Args:
         job: A function of a module of ``lib``. TensorFlow releases the interpreter while it computes, so
-        chunks run
-            in threads, one a core.
+            chunks run in threads, one a core.
         config: Plain data (what JSON can hold).
         seeds: Distinct whole numbers, 0 to 2**31 - 1.
         label: Name of this run, for its progress bar.

@@ -91,7 +91,7 @@ def with_ones(values: tf.Tensor) -> tf.Tensor:
 
 
 def wide(layer: tf.Tensor) -> tf.Tensor:
-    """All members' layers side by side: (M, n_in, n_out) to (n_in, M * n_out), for one product on shared inputs."""
+    """All members' layers side by side, for one shared product: (M, n_in, n_out) to (n_in, M * n_out)."""
     return tf.concat(tf.unstack(layer), axis=1)
 
 

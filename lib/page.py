@@ -93,6 +93,10 @@ def glue(name: str, value: object) -> None:
     Raises:
         ValueError: for any other name or value.
     """
+    if hasattr(value, "interval"):
+        for suffix, part in zip(("", "_low", "_high", "_n"), value[:4], strict=True):
+            glue(name + suffix, part)
+        return
     from myst_nb import glue as myst_glue
 
     if not (isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_-]*", name)):

@@ -43,7 +43,7 @@ def distributions(
     everything = np.concatenate(list(samples.values()))
     edges = np.linspace(everything.min(), everything.max(), 41)
     top = 0.0
-    for color, (name, values) in zip(PALETTE, samples.items(), strict=False):
+    for color, values in zip(PALETTE, samples.values(), strict=False):
         heights, *_ = ax.hist(values, edges, density=True, histtype="stepfilled", color=color, alpha=0.3)
         ax.hist(values, edges, density=True, histtype="step", color=color)
         top = max(top, heights.max())
@@ -82,7 +82,7 @@ def distributions(
 def forest(
     ax: Axes, rows: Sequence[tuple[str, float, float, float]], zero: str = "", colors: Sequence | None = None
 ) -> Axes:
-    """One row for each estimate: a point with its interval and its label, first row on top, and a line at zero.
+    """One row for each estimate: label, point, interval, the first on top, and a line at zero.
 
     Args:
         ax: Where to draw.

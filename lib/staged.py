@@ -23,16 +23,14 @@ class Stage:
 
     Attributes:
         depth: Hidden layers in use, counted from the input. At full depth the output layer sits on top;
-        below it a
-            new head, drawn for this stage and thrown away after it.
+            below it a new head, drawn for this stage and thrown away after it.
         rates: Pieces (steps, learning rate) of the schedule, in order. The rate multiplies the gradient of
-        the loss
-            summed over the batch.
+            the loss summed over the batch.
         learns: Numbers of the layers that learn, from 0; the head counts as number ``depth``. None for all.
         fresh: Numbers of the layers drawn anew before the stage.
         loss: 'cross-entropy' to the class; 'squared error' or, for depth 1, 'binary cross-entropy' to what
-        the topmost
-            layer in use receives, with a head that reproduces it: an autoencoder, which needs no labels.
+            the topmost layer in use receives, with a head that reproduces it: an autoencoder, which needs no
+            labels.
         optimiser: Name in `lib.train.OPTIMISERS`.
         images: First image and number of images of this stage, where they are not the recipe's own.
     """
@@ -68,11 +66,10 @@ def recipe(
         bias: Initial value of the biases.
         batch: Images in a batch; divides the number of images.
         divisor: Pixels are divided by this, 255 or 256.
-        judged_on: First image and number of images, in the training file, to judge the networks on; default
-        the test
-            file. For choices that must not be made on the test images.
+        judged_on: First image and number of images, in the training file, to judge the networks on;
+            default the test file. For choices that must not be made on the test images.
         ridge: If given, also measure linear probes of each hidden layer with this penalty
-        (`lib.diagnose.probe`).
+            (`lib.diagnose.probe`).
 
     Raises:
         ValueError: Anything in it does not fit.
@@ -80,31 +77,42 @@ def recipe(
     shapes = nets.shapes(sizes)
     if sizes[0] != 784 or sizes[-1] != CLASSES:
         raise ValueError(f"sizes must begin with 784 and end with {CLASSES}, got {list(sizes)}")
-    if not sd > 0:
-        raise ValueError(f"sd must be above 0, got {sd}")
+    if not (_number(sd) and sd > 0):
+        raise ValueError(f"sd must be a finite number above 0, got {sd!r}")
+    if not _number(bias):
+        raise ValueError(f"bias must be a finite number, got {bias!r}")
+    if divisor not in (255, 256):
+        raise ValueError(f"divisor must be 255 or 256, got {divisor!r}")
+    if ridge is not None and not (_number(ridge) and ridge > 0):
+        raise ValueError(f"ridge must be a finite number above 0, or None, got {ridge!r}")
     if not stages:
         raise ValueError("stages must hold at least one stage")
-    if judged_on is not None:
-        data.check_range(*judged_on)
-        if max(images[0], judged_on[0]) < min(sum(images), sum(judged_on)):
-            raise ValueError(f"judged_on {judged_on} shares images with the training images {images}")
-    for first, count in [images, *(s.images for s in stages if s.images)]:
-        data.check_range(first, count)
-        train.cycled(count, batch, 1)
+    used = [("images", images)]
+    used += [(f"stage {k}: images", s.images) for k, s in enumerate(stages) if s.images is not None]
+    for name, chosen in [*used, *([("judged_on", judged_on)] if judged_on is not None else [])]:
+        if not (isinstance(chosen, (tuple, list)) and len(chosen) == 2):
+            raise ValueError(f"{name} must be a pair (first image, number of images), got {chosen!r}")
+        data.check_range(*chosen)
+    for name, chosen in used:
+        train.cycled(chosen[1], batch, 1)
+        if judged_on is not None and max(chosen[0], judged_on[0]) < min(sum(chosen), sum(judged_on)):
+            raise ValueError(f"judged_on {judged_on} shares images with {name} {chosen}")
     for number, stage in enumerate(stages):
         where = f"stage {number}"
-        if not 1 <= stage.depth < len(shapes):
-            raise ValueError(f"{where}: depth must be 1 to {len(shapes) - 1}, got {stage.depth}")
-        if not stage.rates or any(n < 0 or not 0 <= r < np.inf for n, r in stage.rates) or not steps(stage):
+        if not _whole([stage.depth], 1, len(shapes) - 1):
+            raise ValueError(f"{where}: depth must be 1 to {len(shapes) - 1}, got {stage.depth!r}")
+        pairs = isinstance(stage.rates, (tuple, list)) and all(
+            isinstance(p, (tuple, list)) and len(p) == 2 and _whole(p[:1], 0) and _number(p[1]) and p[1] >= 0
+            for p in stage.rates
+        )
+        if not pairs or not steps(stage):
             raise ValueError(
-                f"{where}: rates must be pairs (steps, rate), at least one step, got {stage.rates}"
+                f"{where}: rates must be pairs (steps, rate), at least one step, got {stage.rates!r}"
             )
-        if stage.learns is not None and (
-            not stage.learns or not set(stage.learns) <= set(range(stage.depth + 1))
-        ):
-            raise ValueError(f"{where}: learns must be layers 0 to {stage.depth}, got {stage.learns}")
-        if not set(stage.fresh) <= set(range(len(shapes))):
-            raise ValueError(f"{where}: fresh must be layers 0 to {len(shapes) - 1}, got {stage.fresh}")
+        if stage.learns is not None and not (stage.learns and _whole(stage.learns, 0, stage.depth)):
+            raise ValueError(f"{where}: learns must be layers 0 to {stage.depth}, got {stage.learns!r}")
+        if not _whole(stage.fresh, 0, len(shapes) - 1):
+            raise ValueError(f"{where}: fresh must be layers 0 to {len(shapes) - 1}, got {stage.fresh!r}")
         if stage.loss not in train.LOSSES or (stage.loss == "binary cross-entropy" and stage.depth > 1):
             raise ValueError(
                 f"{where}: loss must be one of {sorted(train.LOSSES)}, the binary one at depth 1 only, "
@@ -128,13 +136,23 @@ def recipe(
     }
 
 
+def _number(value: object) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _whole(values: object, low: int, high: float = np.inf) -> bool:
+    """Whether values are a list of whole numbers in a range, of Python's own type, which JSON can hold."""
+    return isinstance(values, (tuple, list)) and all(type(v) is int and low <= v <= high for v in values)
+
+
 def steps(stage: Stage) -> int:
     """Number of updates of a stage."""
     return sum(n for n, _ in stage.rates)
 
 
 def multiplications(stage: Stage, sizes: Sequence[int]) -> int:
-    """Multiply-adds of one update of a stage for one image: forward, weight gradients, gradients passed down."""
+    """Multiply-adds of one update for one image: forward, weight gradients, gradients passed down."""
     widths = [*sizes[: stage.depth + 1], sizes[-1] if stage.loss == LABELS else sizes[stage.depth - 1]]
     counts = [a * b for a, b in zip(widths[:-1], widths[1:], strict=True)]
     learns = range(len(counts)) if stage.learns is None else stage.learns
@@ -164,7 +182,7 @@ def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ..
     start = draw(shapes, 0)
     layers = list(start)
     for number, stage in enumerate(Stage(**s) for s in config["stages"]):
-        # Streams of their own: a stage more or less does not change the draws of the others.
+        # Streams of their own: a stage more at the end does not change the draws of the others.
         if stage.fresh:
             anew = draw(shapes, 1000 + number)
             layers = [anew[k] if k in stage.fresh else layer for k, layer in enumerate(layers)]
@@ -194,6 +212,11 @@ def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ..
     return start, tuple(layers)
 
 
+def _right(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    # the largest of NaNs is the first, which would be counted as a guess
+    return (scores.argmax(axis=-1) == labels) & np.isfinite(scores).all(axis=-1)
+
+
 def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     """Train the networks with these seeds by a recipe, and measure them.
 
@@ -203,11 +226,10 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
 
     Returns:
         Arrays with M rows. ``correct``: for each test image whether it is classified rightly, eight to a
-        byte (see `unpack`). ``loss``: mean cross-entropy on the training images [nats]. ``fitted``: fraction of the training
-        images classified rightly. For each layer: ``norm``, ``moved`` (distance from initialisation). For
-        each hidden
-        layer: ``slope`` and ``dimension`` on the training images, and ``probe`` on the test images, if asked
-        for.
+        byte (see `unpack`); an output that is not finite is wrong. ``loss``: mean cross-entropy on the
+        training images [nats]. ``fitted``: fraction of the training images classified rightly. For each
+        layer: ``norm``, ``moved`` (distance from initialisation). For each hidden layer: ``slope`` and
+        ``dimension`` on the training images, and ``probe`` on the test images, if asked for.
     """
     start, layers = networks(config, seeds)
     inputs, targets = _images(*config["images"], config["divisor"])
@@ -215,9 +237,9 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     *activations, z = nets.forward(layers, inputs.x, "tanh")
     *on_test, scores = nets.forward(layers, test, "tanh")
     result = {
-        "correct": np.packbits(tf.argmax(scores, axis=-1).numpy() == labels, axis=1),
+        "correct": np.packbits(_right(scores.numpy(), labels), axis=1),
         "loss": tf.reduce_mean(train.LOSSES["cross-entropy"].value(z, targets), axis=1).numpy(),
-        "fitted": (tf.argmax(z, axis=-1).numpy() == targets.argmax(axis=1)).mean(axis=1),
+        "fitted": _right(z.numpy(), targets.argmax(axis=1)).mean(axis=1),
         "norm": diagnose.norms(layers),
         "moved": diagnose.distances(layers, start),
         "slope": diagnose.slope(activations),

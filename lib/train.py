@@ -17,16 +17,17 @@ from lib.backend import tf
 
 
 class Inputs:
-    """Training inputs, with what the engine derives from them once.
-
-    Args:
-        x: Inputs (N, D), float32 or float64, finite.
-
-    Raises:
-        ValueError: x is not a finite float matrix.
-    """
+    """Training inputs, with what the engine derives from them once."""
 
     def __init__(self, x: np.ndarray):
+        """Takes the inputs.
+
+        Args:
+            x: Inputs (N, D), float32 or float64, finite.
+
+        Raises:
+            ValueError: x is not a finite float matrix.
+        """
         x = np.asarray(x)
         if x.ndim != 2 or x.dtype not in (np.float32, np.float64) or not np.isfinite(x).all():
             raise ValueError(
@@ -98,7 +99,7 @@ def _adam(w, g, slots, rate, t, decay1=0.9, decay2=0.999, epsilon=1e-8):
     first = decay1 * slots[0] + (1 - decay1) * g
     second = decay2 * slots[1] + (1 - decay2) * g * g
     t = tf.cast(t, w.dtype)
-    step = rate * tf.sqrt(1 - tf.cast(decay2, w.dtype) ** t) / (1 - tf.cast(decay1, w.dtype) ** t)
+    step = rate * tf.sqrt(1 - tf.constant(decay2, w.dtype) ** t) / (1 - tf.constant(decay1, w.dtype) ** t)
     return w - step * first / (tf.sqrt(second) + epsilon), (first, second)
 
 
@@ -123,8 +124,10 @@ def cycled(count: int, size: int, steps: int) -> np.ndarray:
         steps: Number of batches T.
 
     Raises:
-        ValueError: The size does not divide the count, or an argument is not positive.
+        ValueError: The size does not divide the count, or an argument is not a positive whole number.
     """
+    if not all(isinstance(n, (int, np.integer)) for n in (count, size, steps)):
+        raise ValueError(f"count, size and steps must be whole numbers, got {count}, {size} and {steps}")
     if min(count, size, steps) < 1:
         raise ValueError(f"count, size and steps must be at least 1, got {count}, {size} and {steps}")
     if count % size:
@@ -159,13 +162,22 @@ def fit(
 
     Returns:
         The trained layers, in the shapes of ``layers``. Member k is the network that would come of training
-        it
-        alone: to the bit in chunks of the same size, to rounding otherwise.
+        it alone: to the bit in chunks of the same size, a multiple of 16; to rounding otherwise. (At
+        the end of an array that does not fill the processor's vectors, TensorFlow's sigmoid, square root and
+        tanh in float64 round differently, so there a member's place would count.)
 
     Raises:
         ValueError: An argument's name, shape or range does not fit; raised before any training.
     """
     layers = tuple(layers)
+    if not layers or any(
+        a.shape[0] != b.shape[0] or a.shape[2] + 1 != b.shape[1] or a.dtype != b.dtype
+        for a, b in zip(layers[:-1], layers[1:], strict=True)
+    ):
+        raise ValueError(
+            f"layers must be tensors (M, n_in + 1, n_out) of one type that fit on each other, "
+            f"got {[tuple(layer.shape) for layer in layers]}"
+        )
     members, dtype = layers[0].shape[0], layers[0].dtype
     trained = (True,) * len(layers) if trained is None else tuple(bool(t) for t in trained)
     batches, rates = np.asarray(batches), np.asarray(rates)
@@ -181,25 +193,23 @@ def fit(
         raise ValueError(f"trained must hold {len(layers)} flags, at least one true, got {trained}")
     if inputs.x.dtype != dtype or inputs.x.shape[1] + 1 != layers[0].shape[1]:
         raise ValueError(
-            f"inputs are {inputs.x.dtype.name} with {inputs.x.shape[1]} columns, the first layer is {dtype.name} "
-            f"and takes {layers[0].shape[1] - 1}"
+            f"inputs are {inputs.x.dtype.name} with {inputs.x.shape[1]} columns, "
+            f"the first layer is {dtype.name} and takes {layers[0].shape[1] - 1}"
         )
-    if targets.shape[-2:] != (len(inputs), layers[-1].shape[2]) or targets.shape.rank not in (2, 3):
-        raise ValueError(
-            f"targets must be ({len(inputs)}, {layers[-1].shape[2]}), got {tuple(targets.shape)}"
-        )
+    one = (len(inputs), layers[-1].shape[2])
+    if tuple(targets.shape) not in (one, (members, *one)):
+        raise ValueError(f"targets must be {one} or {(members, *one)}, got {tuple(targets.shape)}")
     if batches.ndim not in (2, 3) or (batches.ndim == 3 and batches.shape[1] != members):
         raise ValueError(f"batches must be (T, B) or (T, {members}, B), got {batches.shape}")
-    if not len(batches) or batches.min() < 0 or batches.max() >= len(inputs):
+    whole = np.issubdtype(batches.dtype, np.integer)
+    if not (whole and batches.size and batches.min() >= 0 and batches.max() < len(inputs)):
         raise ValueError(f"batches must hold example numbers from 0 to {len(inputs) - 1}")
     if rates.shape != (len(batches),) or not (np.isfinite(rates).all() and (rates >= 0).all()):
         raise ValueError(f"rates must be {len(batches)} finite numbers of at least 0, one for each batch")
     shared = batches.ndim == 2
     loop = _loop(hidden, loss, optimiser, trained, shared)
     used = tf.constant(inputs.used, tf.int32)
-    rows = tf.transpose(
-        layers[0], (1, 0, 2)
-    )  # one row for each input, so that rows can be taken and put back
+    rows = tf.transpose(layers[0], (1, 0, 2))  # the inputs first, so that rows can be taken and put back
     held = tf.transpose(tf.gather(rows, used), (1, 0, 2))
     held, *rest = loop(
         (nets.wide(held) if shared else held, *layers[1:]),
@@ -255,9 +265,9 @@ def _loop(hidden, loss, optimiser, trained, shared):
                 d = lower
         return i + 1, tuple(layers), tuple(slots)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function  # one graph for each set of shapes: the products side by side need to know them
     def loop(layers, inputs, targets, batches, rates):
-        slots = tuple(tuple(tf.fill(tf.shape(w), tf.cast(s, w.dtype)) for s in slots0) for w in layers)
+        slots = tuple(tuple(tf.fill(tf.shape(w), tf.constant(s, w.dtype)) for s in slots0) for w in layers)
         _, layers, _ = tf.while_loop(
             lambda i, *_: i < tf.shape(rates)[0],
             lambda i, layers, slots: step(i, layers, slots, inputs, targets, batches, rates),

@@ -217,6 +217,26 @@ def test_after_an_interruption_only_what_is_missing_is_computed(stop, workers, p
     assert equal(result, alone(list(range(18))))
 
 
+def test_an_error_in_a_chunk_cancels_the_chunks_that_have_not_begun(monkeypatch):
+    cancelled = threading.Event()
+
+    class Pool(ensemble.ThreadPoolExecutor):
+        def shutdown(self, *arguments, **settings):
+            super().shutdown(*arguments, **settings)
+            cancelled.set()
+
+    def hook(seeds):
+        if 0 in seeds:
+            raise Stopped("the first chunk")
+        assert cancelled.wait(60)
+
+    monkeypatch.setattr(ensemble, "ThreadPoolExecutor", Pool)
+    HOOK.append(hook)
+    with pytest.raises(Stopped, match="the first chunk"):
+        run(range(40), workers=1)
+    assert CALLS in ([], [[4, 5, 6, 7]])
+
+
 KILLED = """
 import importlib, os, signal, sys
 import numpy as np
