@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lib import worker
+
 
 @contextmanager
 def _quiet() -> Iterator[None]:
@@ -34,10 +36,12 @@ with _quiet():
     import tensorflow as tf
 
     try:
-        # Parallel work goes across chunks of networks instead (lib.ensemble): for small networks that is
+        # Parallel work goes across chunks of networks instead (lib.worker): for small networks that is
         # faster, and no result depends on the number of cores. TensorFlow refuses once it has run anything;
         # then the user's own setting stands.
         tf.config.threading.set_intra_op_parallelism_threads(1)
+        if worker.ONE_THREAD in os.environ:
+            tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
         pass
     tf.get_logger().setLevel("ERROR")  # a new graph for each shape of network is meant, not a mistake

@@ -255,7 +255,7 @@ def build(root: Path, scale: str, say: Say = say) -> int:
 
 
 def keep_record(root: Path, say: Say = say) -> int:
-    """Record verdicts and timings of the full-scale copies, and timings of other scales that are current."""
+    """Record verdicts, timings and covers of the full-scale copies, and timings of other current scales."""
     try:
         notebooks = executed(root, "full")
     except run.RunError as error:
@@ -272,6 +272,10 @@ def keep_record(root: Path, say: Say = say) -> int:
             continue
         timings[scale] = {c.name: record.timings(nb) for c, nb in zip(chapters(root), copies, strict=True)}
     record.write(root / record.TIMINGS, timings)
+    for chapter, notebook in zip(chapters(root), notebooks, strict=True):
+        picture = record.cover(notebook)
+        if picture is not None:
+            run.write(root / f"results/{chapter.name}.svg", picture)
     rows = [(c.chapter, c.claim, c.before or "(new)", c.now or "(gone)") for c in changed]
     say(record.table(rows, ("chapter", "claim", "before", "now")) if rows else "no verdict changed")
     say(f"recorded in {record.VERDICTS} and {record.TIMINGS}")

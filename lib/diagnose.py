@@ -59,22 +59,19 @@ def dimension(activations: Sequence[tf.Tensor]) -> np.ndarray:
     return np.stack([r.numpy() for r in result], axis=1)
 
 
-def probe(
-    train: tf.Tensor, targets: np.ndarray, test: tf.Tensor, labels: np.ndarray, ridge: float
-) -> np.ndarray:
-    """Accuracy of a linear probe: ridge regression from a layer's activations to one-hot classes.
+def probe(train: tf.Tensor, targets: np.ndarray, ridge: float) -> tf.Tensor:
+    """A linear probe of a layer: ridge regression from its activations to one-hot classes.
 
     In closed form, so that no learning rate and no number of steps comes between the layer and its score.
 
     Args:
         train: Activations on the training images (M, N, n).
         targets: One-hot classes (N, K).
-        test: Activations on the test images (M, N', n).
-        labels: Classes of the test images (N',).
         ridge: Penalty on the squared weights, per training image, above 0; the bias is penalised too.
 
     Returns:
-        (M,) fractions of the test images; NaN for a member whose activations are not finite.
+        A layer (M, n + 1, K) that takes activations with a column of ones to scores of the classes; NaN for a
+        member whose activations are not finite.
 
     Raises:
         ValueError: ridge is not positive and finite.
@@ -83,12 +80,9 @@ def probe(
     """
     if not 0 < ridge < np.inf:
         raise ValueError(f"ridge must be above 0 and finite, got {ridge}")
-    finite = np.isfinite(train.numpy()).all(axis=(1, 2)) & np.isfinite(test.numpy()).all(axis=(1, 2))
-    train, test = (tf.where(finite[:, None, None], h, tf.zeros_like(h)) for h in (train, test))
-    # In float64: saturated units repeat each other, and in float32 a small ridge is lost beside their
-    # squares.
-    a = tf.cast(nets.with_ones(train), tf.float64)
+    finite = np.isfinite(train.numpy()).all(axis=(1, 2))[:, None, None]
+    # In float64: saturated units repeat each other; in float32 a small ridge is lost beside their squares.
+    a = tf.cast(nets.with_ones(tf.where(finite, train, tf.zeros_like(train))), tf.float64)
     gram = tf.matmul(a, a, transpose_a=True) + ridge * a.shape[1] * tf.eye(a.shape[2], dtype=a.dtype)
-    weights = tf.linalg.solve(gram, tf.einsum("mni,nk->mik", a, tf.constant(targets, a.dtype)))
-    scores = tf.matmul(nets.with_ones(test), tf.cast(weights, test.dtype))
-    return np.where(finite, (tf.argmax(scores, axis=-1).numpy() == labels).mean(axis=1), np.nan)
+    layer = tf.linalg.solve(gram, tf.einsum("mni,nk->mik", a, tf.constant(targets, a.dtype)))
+    return tf.cast(tf.where(finite, layer, np.nan), train.dtype)

@@ -106,6 +106,8 @@ def forest(
             textcoords="offset points",
             fontsize=10,
             color=INK,
+            in_layout=False,
+            annotation_clip=True,
         )
     ax.set_yticks(range(len(rows)), [row[0] for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)

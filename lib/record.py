@@ -65,6 +65,25 @@ def timings(notebook: Mapping[str, Any]) -> dict[str, float]:
     return {name: round(duration, 2) for name, duration in seconds.items() if name and duration is not None}
 
 
+def cover(notebook: Mapping[str, Any]) -> str | None:
+    """The figure of an executed chapter that its metadata ``sgd_book.cover`` names, as SVG.
+
+    Kept in the repository, so that a page outside the book can show it.
+
+    Raises:
+        ValueError: there is no such figure, or it is not SVG.
+    """
+    name = notebook["metadata"].get("sgd_book", {}).get("cover")
+    if name is None:
+        return None
+    for _, output in gate.outputs(notebook):
+        if output.get("metadata", {}).get("sgd_book", {}).get("name") == name:
+            picture = output["data"].get("image/svg+xml")
+            if picture is not None:
+                return "".join(picture)
+    raise ValueError(f"cover: got {name!r}, wanted the name of an SVG figure of the chapter")
+
+
 def read(path: Path) -> dict[str, Any]:
     """A recorded file, empty when there is none; ValueError when it is not JSON."""
     if not path.exists():

@@ -14,6 +14,7 @@ from lib import data, diagnose, nets, train
 from lib.backend import tf
 
 CLASSES = 10
+BLOCK = 500  # test images at a time: their activations then stay in the cache
 LABELS = "cross-entropy"  # the loss that looks at the labels
 
 
@@ -217,6 +218,18 @@ def _right(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (scores.argmax(axis=-1) == labels) & np.isfinite(scores).all(axis=-1)
 
 
+def _judge(
+    layers: Sequence[tf.Tensor], probes: Sequence[tf.Tensor], x: np.ndarray, y: np.ndarray
+) -> np.ndarray:
+    """Which images the probe of each hidden layer and the network itself classify rightly: (L, M, N)."""
+    result = []
+    for i in range(0, len(x), BLOCK):
+        *hidden, z = nets.forward(layers, x[i : i + BLOCK], "tanh")
+        scores = [tf.matmul(nets.with_ones(h), p) for h, p in zip(hidden, probes, strict=False)]
+        result.append([_right(s.numpy(), y[i : i + BLOCK]) for s in (*scores, z)])
+    return np.concatenate(result, axis=-1)
+
+
 def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     """Train the networks with these seeds by a recipe, and measure them.
 
@@ -235,9 +248,12 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     inputs, targets = _images(*config["images"], config["divisor"])
     test, labels = _judged(config["judged_on"] and tuple(config["judged_on"]), config["divisor"])
     *activations, z = nets.forward(layers, inputs.x, "tanh")
-    *on_test, scores = nets.forward(layers, test, "tanh")
+    probes = []
+    if config["ridge"] is not None:
+        probes = [diagnose.probe(h, targets, config["ridge"]) for h in activations]
+    *by_probe, right = _judge(layers, probes, test, labels)
     result = {
-        "correct": np.packbits(_right(scores.numpy(), labels), axis=1),
+        "correct": np.packbits(right, axis=1),
         "loss": tf.reduce_mean(train.LOSSES["cross-entropy"].value(z, targets), axis=1).numpy(),
         "fitted": _right(z.numpy(), targets.argmax(axis=1)).mean(axis=1),
         "norm": diagnose.norms(layers),
@@ -245,12 +261,8 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         "slope": diagnose.slope(activations),
         "dimension": diagnose.dimension(activations),
     }
-    if config["ridge"] is not None:
-        probes = [
-            diagnose.probe(a, targets, b, labels, config["ridge"])
-            for a, b in zip(activations, on_test, strict=True)
-        ]
-        result["probe"] = np.stack(probes, axis=1)
+    if probes:
+        result["probe"] = np.mean(by_probe, axis=2).T
     return result
 
 

@@ -1,0 +1,125 @@
+"""Finished chunks on disk, each under a key of everything that its content depends on."""
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import io
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+def folder() -> Path:
+    """The folder that keeps finished chunks."""
+    default = Path(__file__).resolve().parent.parent / "_build" / "chunks"
+    return Path(os.environ.get("SGD_BOOK_CHUNKS") or default)
+
+
+def _imports(source: str) -> Iterator[str]:
+    """Names of the modules of lib that a module imports, at any place in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "lib":
+            yield from (f"lib.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def key(job: Callable, config: Mapping) -> str:
+    """Everything that a job's results depend on, but the seeds, as text.
+
+    The code of the job's module and of every module of ``lib`` that it imports, the configuration, the
+    versions of NumPy, TensorFlow and Python, and the processor.
+
+    Raises:
+        ValueError: The configuration is not plain data.
+    """
+    sources, waiting = {}, [job.__module__]
+    while waiting:  # every module of lib that the job's module imports, directly or through another
+        name = waiting.pop()
+        spec = importlib.util.find_spec(name)
+        if name not in sources and spec is not None:
+            sources[name] = Path(spec.origin).read_text(encoding="utf-8")
+            waiting += [n for n in _imports(sources[name]) if n.startswith("lib.")]
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "tensorflow")}
+    parts = [
+        job.__qualname__,
+        config,
+        sorted(sources.items()),
+        versions,
+        platform.python_version(),
+        _processor(),
+    ]
+    try:
+        return json.dumps(parts, sort_keys=True)
+    except TypeError as e:
+        raise ValueError(f"config must be plain data, what JSON can hold: {e}") from None
+
+
+def _processor() -> str:
+    """Name of the processor: another one may round differently, so its chunks are not ours."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "CPU part"))
+        )
+    except (OSError, StopIteration):
+        return platform._processor()
+
+
+def path(key: str, seeds: Sequence[int]) -> Path:
+    """Where the chunk of these seeds lies."""
+    return folder() / f"{digest(key, seeds)}.chunk"
+
+
+def digest(key: str, seeds: Sequence[int]) -> str:
+    """Name of the chunk of these seeds."""
+    return hashlib.sha256(f"{key}{list(seeds)}".encode()).hexdigest()
+
+
+# A chunk's file is the SHA-256 of an .npz file, then that file: a ZIP archive alone misses some damage.
+_SUM = hashlib.sha256().digest_size
+
+
+def read(path: Path) -> dict[str, np.ndarray] | None:
+    """The chunk at a path, or nothing where there is none or it is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(content[_SUM:]).digest() != content[:_SUM]:
+        return None
+    with np.load(io.BytesIO(content[_SUM:]), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def write(path: Path, result: Mapping[str, np.ndarray]) -> None:
+    """Write a chunk whole or not at all.
+
+    Raises:
+        OSError: It cannot be written; names the folder.
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **result)
+    content = buffer.getvalue()
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(content).digest() + content)
+        os.replace(temporary, path)
+    except BaseException as e:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(e, OSError):
+            why = f"{e.strerror}: cannot keep finished chunks there (SGD_BOOK_CHUNKS names another folder)"
+            raise OSError(e.errno, why, str(path.parent)) from e
+        raise
