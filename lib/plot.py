@@ -80,7 +80,11 @@ def distributions(
 
 
 def forest(
-    ax: Axes, rows: Sequence[tuple[str, float, float, float]], zero: str = "", colors: Sequence | None = None
+    ax: Axes,
+    rows: Sequence[tuple[str, float, float, float]],
+    zero: str = "",
+    colors: Sequence | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> Axes:
     """One row for each estimate: label, point, interval, the first on top, and a line at zero.
 
@@ -89,28 +93,28 @@ def forest(
         rows: Label, value, lower and upper end.
         zero: What the line at zero means.
         colors: One for each row; default by whether the interval is above, below or across zero.
+        limits: Ends of the axis; a value beyond them is written at that end.
     """
+    if limits is not None:
+        ax.set_xlim(limits)
     for y, (_, value, low, high) in enumerate(rows):
         color = (
             colors[y] if colors is not None else PALETTE[0] if low > 0 else PALETTE[1] if high < 0 else FAINT
         )
+        if limits is not None and not limits[0] <= value <= limits[1]:
+            left = value < limits[0]
+            text = f"\u25c2 {value:.3g}" if left else f"{value:.3g} \u25b8"
+            ax.text(
+                limits[0 if left else 1], y, text, color=color, va="center", ha="left" if left else "right"
+            )
+            continue
         ax.plot([low, high], [y, y], color=color, linewidth=2, solid_capstyle="butt")
         ax.plot(value, y, "o", color=color)
     ax.axvline(0, color=INK, linewidth=0.8)
     if zero:
-        ax.annotate(
-            zero,
-            (0, 1),
-            (4, 2),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            fontsize=10,
-            color=INK,
-            in_layout=False,
-            annotation_clip=True,
-        )
+        ax.text(0, -0.7, f"  {zero}", fontsize=10, color=INK, va="center", clip_on=True)
     ax.set_yticks(range(len(rows)), [row[0] for row in rows])
-    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_ylim(len(rows) - 0.5, -1.1)  # a row's room on top for what a line means
     ax.tick_params(axis="y", length=0)
     return ax
 
@@ -118,7 +122,7 @@ def forest(
 def lines(
     ax: Axes, x: Sequence, series: Mapping[str, Sequence[tuple[float, float, float]]], named: bool = True
 ) -> Axes:
-    """Lines of estimates with their intervals, each named at its right end.
+    """Lines of estimates with their intervals, each named at its left end.
 
     Args:
         ax: Where to draw.
@@ -127,25 +131,21 @@ def lines(
         named: Whether to write the names; one of several panels will do.
     """
     positions = np.arange(len(x))
+    top = max(series, key=lambda name: series[name][0][0])
     for color, (name, estimates) in zip(PALETTE, series.items(), strict=False):
         value, low, high = np.array(estimates).T
         ax.errorbar(positions, value, yerr=[value - low, high - value], fmt="o-", color=color, capsize=3)
         if named:
-            ax.annotate(
-                name,
-                (positions[-1], value[-1]),
-                (10, 0),
-                textcoords="offset points",
-                va="center",
-                color=color,
-            )
+            place, side = ((0, high[0]), (-4, 5)) if name == top else ((0, low[0]), (-4, -15))
+            ax.annotate(name, place, side, textcoords="offset points", color=color)
     ax.set_xticks(positions, x)
     ax.set_xlim(-0.3, len(x) - 0.7)
+    ax.margins(y=0.2)
     return ax
 
 
 def shares(ax: Axes, rows: Mapping[str, tuple[float, float]], names: tuple[str, str]) -> Axes:
-    """Stacked horizontal bars of two parts, the parts named above the first bar.
+    """Stacked horizontal bars of two parts, the parts named at the first bar.
 
     Args:
         ax: Where to draw.
@@ -157,9 +157,8 @@ def shares(ax: Axes, rows: Mapping[str, tuple[float, float]], names: tuple[str, 
         ax.barh(y, second, left=first, color=PALETTE[1], height=0.55)
         if y == 0:
             ax.annotate(names[0], (0, y - 0.32), va="bottom", color=PALETTE[0], fontsize=11)
-            ax.annotate(
-                names[1], (first + second, y - 0.32), va="bottom", ha="right", color=PALETTE[1], fontsize=11
-            )
+            place = {"va": "center", "textcoords": "offset points"}
+            ax.annotate(names[1], (first + second, y), (6, 0), color=PALETTE[1], fontsize=11, **place)
     ax.set_yticks(range(len(rows)), list(rows))
     ax.set_ylim(len(rows) - 0.5, -0.9)
     ax.tick_params(axis="y", length=0)
