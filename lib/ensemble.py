@@ -8,8 +8,10 @@ the bit. Memory is that of one chunk for each worker, however many seeds there a
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, as_completed
+from contextlib import contextmanager
 
 import numpy as np
 from tqdm import tqdm
@@ -114,10 +116,11 @@ def _computed(job: Job, tasks: Mapping, workers: int) -> Iterator[tuple[object, 
         for task, arguments in tasks.items():
             yield task, _compute(job, *arguments)
         return
-    futures = {
-        worker.pool(workers).submit(_compute, job, *arguments): task for task, arguments in tasks.items()
-    }
+    pool, futures = worker.pool(workers), {}
     try:
+        with _interrupts_later():
+            for task, arguments in tasks.items():
+                futures[pool.submit(_compute, job, *arguments)] = task
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
     except BrokenExecutor:
@@ -129,6 +132,16 @@ def _computed(job: Job, tasks: Mapping, workers: int) -> Iterator[tuple[object, 
     except BaseException:  # an interrupt among them: nobody waits for the rest
         worker.restart(workers)
         raise
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Let Ctrl-C wait: this starts workers, which inherit that; one half started would print a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Progress:

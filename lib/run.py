@@ -5,14 +5,13 @@ the one that the chapter would get now, the copy is current and is not run again
 whole, and only after the gate has passed it; what failed is kept beside it as ``<chapter>.failed.ipynb``.
 """
 
-import ast
 import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,12 +26,11 @@ from jupyter_core.paths import jupyter_runtime_dir
 from papermill.engines import NBClientEngine, papermill_engines
 from traitlets import default
 
-from lib import gate, params
+from lib import gate, params, sources
 from lib.data import CONTENT_SHA256
 from lib.progress import Progress
 
 SCALES = ("full", "preview", "smoke")
-_PACKAGE = "lib"
 _REQUIREMENTS = ("requirements.txt", "constraints.txt")
 _KERNEL = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # TensorFlow's start-up notes would be stderr output
 _SOCKET_LENGTH = 100  # some systems allow 104 bytes for the path of a local socket
@@ -59,53 +57,6 @@ class Copy(NamedTuple):
 # ---- content key -----------------------------------------------------------------------------------------
 
 
-def modules(sources: Iterable[str], root: Path) -> dict[str, Path]:
-    """Modules of the project's library that code reaches by its imports, directly or through one another.
-
-    Args:
-        sources: Python texts; IPython magics are allowed.
-        root: folder that holds the library's package ``lib``.
-
-    Returns:
-        Path by dotted name. Imports by a name computed at run time are not seen.
-
-    Raises:
-        ValueError: when a text does not parse.
-    """
-    found: dict[str, Path] = {}
-    todo = [(None, source) for source in sources]
-    while todo:
-        inside, source = todo.pop()
-        for name in _imported(source, inside):
-            parts = name.split(".")
-            for k in range(1, len(parts) + 1):
-                dotted, base = ".".join(parts[:k]), root.joinpath(*parts[:k])
-                path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
-                if dotted not in found and path.is_file():
-                    found[dotted] = path
-                    package = dotted if base.is_dir() else ".".join(parts[: k - 1])
-                    todo.append((package, path.read_text("utf-8")))
-    return dict(sorted(found.items()))
-
-
-def _imported(source: str, inside: str | None) -> Iterator[str]:
-    """Dotted names within the library that a text may import; ``inside`` is the package it lies in."""
-    try:
-        tree = ast.parse(source if inside else TransformerManager().transform_cell(source))
-    except SyntaxError as error:
-        raise ValueError(f"does not parse: {error}") from None
-    package = (inside or "").split(".")
-    for node in ast.walk(tree):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) + 1 - node.level] if node.level else []
-            stem = ".".join([*base, *([node.module] if node.module else [])])
-            names = [f"{stem}.{alias.name}" for alias in node.names]
-        yield from (name for name in names if name.split(".")[0] == _PACKAGE)
-
-
 def content_key(notebook: Mapping[str, Any], parameters: Mapping[str, Any], root: Path) -> str:
     """Hash of all that an executed copy depends on.
 
@@ -124,7 +75,8 @@ def content_key(notebook: Mapping[str, Any], parameters: Mapping[str, Any], root
         (c.get("id"), c["cell_type"], "".join(c["source"]), sorted(c["metadata"].get("tags", ())))
         for c in notebook["cells"]
     ]
-    reached = modules((text for _, kind, text, _ in cells if kind == "code"), root)
+    plain = TransformerManager().transform_cell  # IPython's own syntax, such as magics, as Python
+    reached = sources.modules([plain(text) for _, kind, text, _ in cells if kind == "code"], root)
     files = {name: _sha256(path.read_bytes()) for name, path in reached.items()}
     for name in _REQUIREMENTS:
         if (root / name).is_file():

@@ -1,35 +1,27 @@
 """Finished chunks on disk, each under a key of everything that its content depends on."""
 
-import ast
 import hashlib
 import importlib.metadata
-import importlib.util
+import inspect
 import io
 import json
 import os
 import platform
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from lib import sources
+
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def folder() -> Path:
     """The folder that keeps finished chunks."""
-    default = Path(__file__).resolve().parent.parent / "_build" / "chunks"
-    return Path(os.environ.get("SGD_BOOK_CHUNKS") or default)
-
-
-def _imports(source: str) -> Iterator[str]:
-    """Names of the modules of lib that a module imports, at any place in it."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module == "lib":
-            yield from (f"lib.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+    return Path(os.environ.get("SGD_BOOK_CHUNKS") or ROOT / "_build" / "chunks")
 
 
 def key(job: Callable, config: Mapping) -> str:
@@ -39,20 +31,19 @@ def key(job: Callable, config: Mapping) -> str:
     versions of NumPy, TensorFlow and Python, and the processor.
 
     Raises:
-        ValueError: The configuration is not plain data.
+        ValueError: The configuration is not plain data, or the job is no function of an importable module.
     """
-    sources, waiting = {}, [job.__module__]
-    while waiting:  # every module of lib that the job's module imports, directly or through another
-        name = waiting.pop()
-        spec = importlib.util.find_spec(name)
-        if name not in sources and spec is not None:
-            sources[name] = Path(spec.origin).read_text(encoding="utf-8")
-            waiting += [n for n in _imports(sources[name]) if n.startswith("lib.")]
+    # workers cannot import another, nor does its text hold all that it uses
+    if not inspect.isfunction(job) or job.__module__ == "__main__" or "<" in job.__qualname__:
+        raise ValueError(f"job must be a function of an importable module, got {job!r}")
+    own = Path(sys.modules[job.__module__].__file__).read_text("utf-8")
+    reached = sources.modules([own], ROOT, job.__module__.rpartition(".")[0])
+    texts = {name: path.read_text("utf-8") for name, path in reached.items()} | {job.__module__: own}
     versions = {name: importlib.metadata.version(name) for name in ("numpy", "tensorflow")}
     parts = [
         job.__qualname__,
         config,
-        sorted(sources.items()),
+        sorted((name, text) for name, text in texts.items() if text),  # an empty one says nothing
         versions,
         platform.python_version(),
         _processor(),
@@ -71,7 +62,7 @@ def _processor() -> str:
             line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "CPU part"))
         )
     except (OSError, StopIteration):
-        return platform._processor()
+        return platform.processor()
 
 
 def path(key: str, seeds: Sequence[int]) -> Path:

@@ -31,41 +31,12 @@ def quiet():
     return progress.Progress("toy", stream=io.StringIO())
 
 
-def fake_library(root: Path) -> None:
-    (root / "lib" / "deep").mkdir(parents=True)
-    files = {
-        "lib/__init__.py": "",
-        "lib/near.py": "from .far import f\nX = 1\n",
-        "lib/far.py": "import lib.deep.deepest as d\nf = d.VALUE\n",
-        "lib/deep/__init__.py": "from . import beside\n",
-        "lib/deep/deepest.py": "from ..last import VALUE\n",
-        "lib/deep/beside.py": "",
-        "lib/last.py": "VALUE = 3\n",
-        "lib/unrelated.py": "Y = 1\n",
-        "requirements.txt": "numpy==2.0\n",
-    }
-    for name, text in files.items():
-        (root / name).write_text(text)
-
-
 # ---- what a copy depends on
 
 
-def test_modules_are_followed_through_every_form_of_import(tmp_path):
-    fake_library(tmp_path)
-    sources = ["%matplotlib inline\nimport os\nfrom lib import near, NAME", "x = 1"]
-    assert list(run.modules(sources, tmp_path)) == [
-        "lib", "lib.deep", "lib.deep.beside", "lib.deep.deepest", "lib.far", "lib.last", "lib.near",
-    ]  # fmt: skip
-    assert list(run.modules(["import lib.unrelated"], tmp_path)) == ["lib", "lib.unrelated"]
-    assert list(run.modules(["from lib.unrelated import Y"], tmp_path)) == ["lib", "lib.unrelated"]
-    with pytest.raises(ValueError, match="does not parse"):
-        run.modules(["def"], tmp_path)
-
-
 def test_key_changes_with_what_matters_and_with_nothing_else(tmp_path):
-    fake_library(tmp_path)
-    notebook = toy_book.chapter("from lib import near")
+    toy_book.library(tmp_path)
+    notebook = toy_book.chapter("%matplotlib inline\nfrom lib import near")
     values = {"size": 3}
     key = run.content_key(notebook, values, tmp_path)
 
@@ -144,7 +115,7 @@ def test_a_run_keeps_parameters_key_and_no_path_of_this_machine(executed):
 
 
 def test_kernel_starts_in_the_root_and_finds_its_library(tmp_path):
-    fake_library(tmp_path)
+    toy_book.library(tmp_path)
     notebook = toy_book.save(
         tmp_path / "chapters" / "toy.ipynb",
         toy_book.chapter(

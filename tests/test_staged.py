@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib import data, ensemble, nets, staged, train
+from lib import data, ensemble, nets, staged, store, train
 from lib.staged import Stage
 
 SIZES = [784, 6, 5, 4, 10]
@@ -345,6 +345,35 @@ def test_judged_on_other_images_of_the_training_file(mnist):
     assert np.array_equal(right, z.argmax(axis=2) == mnist.y_train[200:230])
 
 
+def test_a_network_that_is_not_finite_is_wrong_everywhere_and_not_taken_for_a_class(mnist):
+    """The largest of scores that are no numbers is the first: a tenth of the images would be right."""
+    wild = Stage(3, ((20, 3e38),))
+    plan = recipe(wild, ridge=0.1)
+    layers = staged.networks(plan, SEEDS)[1]
+    assert not any(np.isfinite(layer).all(axis=(1, 2)).any() for layer in arrays(layers))
+    result = staged.job(plan, SEEDS)
+    assert not result["correct"].any()
+    assert result["fitted"].tolist() == [0, 0, 0]
+    assert np.isnan(result["loss"]).all()
+    assert not result["probe"].any()
+
+
+def test_one_score_that_is_not_finite_spoils_its_image_alone():
+    scores = np.array([[0, 3, 1], [np.nan, 3, 1], [0, np.inf, 1], [-np.inf, 3, 1], [0, 1, 3]])[None]
+    assert staged._right(scores, np.ones(5, int)).tolist() == [[True, False, False, False, False]]
+
+
+def test_a_member_that_is_not_finite_leaves_the_others_as_they_are(mnist):
+    layers = staged.networks(recipe(*GREEDY), SEEDS)[1]
+    x, y = mnist.x_test[:700].astype(np.float32) / np.float32(255), mnist.y_test[:700]
+    clean = staged._judge(layers, [], x, y)
+    ill = [np.where([[[False]], [[True]], [[False]]], np.nan, layer).astype(np.float32) for layer in layers]
+    right = staged._judge(ill, [], x, y)
+    assert clean.shape == right.shape == (1, 3, 700)
+    assert clean[0, 1].any() and not right[0, 1].any()
+    assert np.array_equal(right[0, [0, 2]], clean[0, [0, 2]])
+
+
 def test_unpack_is_the_inverse_of_packing():
     right = np.random.default_rng(0).random((3, 10_000)) < 0.5
     assert np.array_equal(staged.unpack(np.packbits(right, axis=1)), right)
@@ -355,14 +384,16 @@ def test_unpack_is_the_inverse_of_packing():
 
 
 def test_the_key_of_a_finished_chunk_holds_all_of_the_engine():
-    modules = {name for name, _ in json.loads(ensemble._key(staged.job, {}))[2]}
-    assert modules == {f"lib.{n}" for n in ("backend", "data", "diagnose", "nets", "staged", "train")}
+    modules = {name for name, _ in json.loads(store.key(staged.job, {}))[2]}
+    assert modules >= {f"lib.{n}" for n in ("backend", "data", "diagnose", "nets", "staged", "train")}
+    assert not modules & {f"lib.{n}" for n in ("ensemble", "store", "stats", "claims", "plot", "page", "run")}
 
 
 RUN = """
 import hashlib, json, sys
 from lib import ensemble, staged
-result = ensemble.run(staged.job, json.loads(sys.argv[1]), range(24), "again", chunk=16, workers=2)
+plans = {"again": json.loads(sys.argv[1])}
+result = ensemble.run(staged.job, plans, range(24), chunk=16, workers=1)["again"]
 for name in sorted(result):
     print(name, hashlib.sha256(result[name].tobytes()).hexdigest())
 """
@@ -375,7 +406,7 @@ def test_same_seeds_same_bits_with_any_workers_and_in_a_fresh_process(tmp_path, 
     results = []
     for workers in (2, 1):
         monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / str(workers)))
-        results.append(ensemble.run(staged.job, plan, range(24), "here", chunk=16, workers=workers))
+        results.append(ensemble.run(staged.job, {"here": plan}, range(24), chunk=16, workers=workers)["here"])
     digests = [
         [f"{name} {hashlib.sha256(result[name].tobytes()).hexdigest()}" for name in sorted(result)]
         for result in results

@@ -65,6 +65,24 @@ def save(path: Path, notebook: nbformat.NotebookNode) -> Path:
     return path
 
 
+def library(root: Path) -> None:
+    """A toy library, whose modules import one another in every form."""
+    (root / "lib" / "deep").mkdir(parents=True)
+    files = {
+        "lib/__init__.py": "",
+        "lib/near.py": "from .far import f\nX = 1\n",
+        "lib/far.py": "import lib.deep.deepest as d\nf = d.VALUE\n",
+        "lib/deep/__init__.py": "from . import beside\n",
+        "lib/deep/deepest.py": "from ..last import VALUE\n",
+        "lib/deep/beside.py": "",
+        "lib/last.py": "VALUE = 3\n",
+        "lib/unrelated.py": "Y = 1\n",
+        "requirements.txt": "numpy==2.0\n",
+    }
+    for name, text in files.items():
+        (root / name).write_text(text)
+
+
 def project(root: Path, **chapters: nbformat.NotebookNode) -> Path:
     """A toy project: the real library and settings, pages of its own."""
     root.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,90 @@
+"""Jobs for the tests of ensembles and their workers; a worker process imports them from here."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+PATIENCE = 120  # seconds until a job that waits for something gives up
+
+CALLS: list[list[int]] = []  # the seeds of each finished call, in this process
+HOOK: list = []  # what the toy does first, in this process
+
+
+class Stopped(Exception):
+    """Raised by jobs that are told to."""
+
+
+def toy(config, seeds):
+    """Any job: rows that depend on seed and configuration alone, in several types and shapes."""
+    for hook in HOOK:
+        hook(seeds)
+    rows = np.array(
+        [np.random.default_rng([s, config["n"]]).normal(size=config["n"]) for s in seeds], dtype=np.float32
+    )
+    CALLS.append(list(seeds))
+    return {"rows": rows, "sign": rows > 0, "seed": np.array(seeds, np.uint32)}
+
+
+def wrong(config, seeds):
+    """A job that forgets the seeds in one of its arrays."""
+    return {"fine": np.zeros((len(seeds), 2)), "total": np.zeros(3)}
+
+
+def where(config, seeds):
+    """The process that ran it, and the cores that it may use; returns when as many others run as well."""
+    folder = Path(config["folder"])
+    note(folder, f"begin {os.getpid()}")
+    until(lambda: len({line for line in notes(folder) if line.startswith("begin")}) >= config["together"])
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    note(folder, f"end {os.getpid()}")
+    return {"process": np.full(len(seeds), os.getpid()), "cores": np.array([cores] * len(seeds))}
+
+
+def ordered(config, seeds):
+    """The toy, doing first what the file ``config["folder"]``/<first seed> tells it to."""
+    folder = Path(config["folder"])
+    note(folder, f"begin {seeds[0]}")
+    order = folder / str(seeds[0])
+    words = order.read_text().split() if order.exists() else []
+    match words:
+        case ["raise", word]:
+            raise Stopped(word)
+        case ["after", other]:
+            until(lambda: f"end {other}" in notes(folder))
+        case ["die", "at", count, "files", "in", chunks]:
+            until(lambda: len(list(Path(chunks).glob("*.chunk"))) >= int(count))
+            os.kill(os.getpid(), signal.SIGKILL)
+        case ["hang"]:
+            hang()
+    result = toy(config, seeds)
+    note(folder, f"end {seeds[0]}")
+    return result
+
+
+def hang() -> None:
+    """Wait for nothing, and say so: in one piece, since all processes write to the same place."""
+    os.write(1, b"hangs\n")
+    until(lambda: False)
+
+
+def note(folder: Path, line: str) -> None:
+    """Add a line to the notes that all processes share."""
+    with open(folder / "notes", "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def notes(folder: Path) -> list[str]:
+    """The lines noted so far."""
+    return (folder / "notes").read_text("utf-8").splitlines() if (folder / "notes").exists() else []
+
+
+def until(condition) -> None:
+    """Wait for something that another process does."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.01)
