@@ -17,7 +17,7 @@ def ax():
 
 
 def texts(ax):
-    return [text.get_text() for text in ax.texts]
+    return [text.get_text().strip() for text in ax.texts]
 
 
 def bars(container):
@@ -120,6 +120,17 @@ def test_forest_colors_tell_the_side_of_zero_unless_others_are_given(ax):
     assert [ax.lines[2 * k].get_color() for k in range(3)] == ["red", "green", "black"]
 
 
+def test_a_value_beyond_the_limits_is_written_at_that_end(ax):
+    plot.forest(ax, [*ROWS, ("far", 123.4, 120.0, 126.0), ("low", -55.5, -60.0, -50.0)], limits=(-4, 4))
+    assert ax.get_xlim() == (-4, 4)
+    assert len(ax.lines) == 6 + 1, "only the values inside are drawn"
+    far, low = ax.texts
+    assert far.get_position() == (4, 3) and "123" in far.get_text()
+    assert low.get_position() == (-4, 4) and "-55.5" in low.get_text()
+    assert (far.get_ha(), low.get_ha()) == ("right", "left")
+    assert [label.get_text() for label in ax.get_yticklabels()][3:] == ["far", "low"]
+
+
 def test_an_interval_that_ends_at_zero_is_not_told_apart(ax):
     plot.forest(ax, [("a", 1.0, 0.0, 2.0), ("b", -1.0, -2.0, 0.0)])
     assert [ax.lines[2 * k].get_color() for k in range(2)] == [plot.FAINT] * 2
@@ -141,7 +152,12 @@ def test_lines_have_their_values_intervals_and_names(ax):
         assert points.tolist() == [[k, value] for k, (value, *_) in enumerate(estimates)]
         assert ends == pytest.approx(np.array([[[k, e[1]], [k, e[2]]] for k, e in enumerate(estimates)]))
         assert container[0].get_color() == color
-    assert [(t.get_text(), t.xy) for t in ax.texts] == [("up", (2, 3.0)), ("down", (2, 1.0))]
+    assert texts(ax) == list(SERIES)
+    for text, color in zip(ax.texts, plot.PALETTE, strict=False):
+        k, y = text.xy
+        _, low, high = SERIES[text.get_text()][k]
+        assert low <= y <= high, "a name is at its own line"
+        assert same_color(text.get_color(), color)
     assert ax.get_xticks().tolist() == [0, 1, 2]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0.1", "1", "10"]
     left, right = ax.get_xlim()
