@@ -259,11 +259,20 @@ class Ledger:
             word = entry["verdict"]
             met = ("yes" if word == c.expected else "no") if c.applies else "does not apply"
             marked = (word, f"verdict-{word.replace(' ', '-')}")
-            rows.append((c.statement, marked, ours, c.stated, c.source, c.accepted, n, met))
-        columns = ("claim", "verdict", "ours (interval)", "source's number", "source", "accepted", "n")
-        html = page.table("sgd-claims", "Claims and verdicts", (*columns, "as expected"), rows)
+            rows.append((c.statement, marked, met, ours, c.stated, c.source, c.accepted, n))
+        # what matters first: on a narrow screen the rest is reached by scrolling
+        columns = (
+            "claim",
+            "verdict",
+            "as expected",
+            "ours (interval)",
+            "source's number",
+            "source",
+            "accepted",
+        )
+        html = page.table("sgd-claims", "Claims and verdicts", (*columns, "n"), rows)
         pairs = zip(self.claims, rows, strict=True)
-        text = "\n".join(f"{c.id}: {row[1][0]}; {row[2]}, accepted {c.accepted}" for c, row in pairs)
+        text = "\n".join(f"{c.id}: {row[1][0]}; {row[3]}, accepted {c.accepted}" for c, row in pairs)
         return Shown(html, text, record)
 
 

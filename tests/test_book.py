@@ -403,3 +403,17 @@ def test_changes_of_verdicts_in_all_directions():
         ("a", "y", "holds", None),
     ]
     assert record.changes(before, before) == []
+
+
+def test_the_cover_is_the_figure_that_the_chapter_names():
+    output = {
+        "output_type": "display_data",
+        "data": {"image/svg+xml": ["<svg>", "</svg>"]},
+        "metadata": {"sgd_book": {"name": "fig-a", "caption": "c", "alt": "a"}},
+    }
+    cell = {"cell_type": "code", "id": "one", "metadata": {}, "source": "", "outputs": [output]}
+    notebook = {"cells": [cell], "metadata": {"sgd_book": {"cover": "fig-a"}}}
+    assert record.cover(notebook) == "<svg></svg>"
+    assert record.cover({**notebook, "metadata": {}}) is None
+    with pytest.raises(ValueError, match="fig-b"):
+        record.cover({**notebook, "metadata": {"sgd_book": {"cover": "fig-b"}}})
