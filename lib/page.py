@@ -25,6 +25,8 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from lib import store, worker
+
 DATA_MIME = "application/vnd.sgd-book.data+json"
 STAMP_MIME = "application/vnd.sgd-book.stamp+json"
 PACKAGES = ("tensorflow", "numpy", "scipy", "seaborn", "papermill", "jupyter-book")
@@ -214,14 +216,6 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _processor() -> str:
-    try:
-        names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        names = []
-    return names[0].strip() if names else platform.processor() or platform.machine() or "unknown"
-
-
 def stamp(parameters: Any, data_sha256: str, started: float) -> None:
     """Shows what made this page: commit, parameters, data, versions, machine, time taken.
 
@@ -244,7 +238,6 @@ def stamp(parameters: Any, data_sha256: str, started: float) -> None:
     ours = _git("ls-files", "--error-unmatch", "--", str(Path(__file__).resolve()))
     commit = _git("rev-parse", "HEAD") if ours else None
     changes = _git("status", "--porcelain", "--untracked-files=no") if commit else None
-    affinity = getattr(os, "sched_getaffinity", None)
     record = {
         "commit": commit or "unknown",
         "clean": None if changes is None else changes == "",
@@ -252,8 +245,8 @@ def stamp(parameters: Any, data_sha256: str, started: float) -> None:
         "overridden": list(parameters.overridden),
         "data_sha256": data_sha256,
         "versions": {"Python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
-        "processor": _processor(),
-        "threads": len(affinity(0)) if affinity else os.cpu_count() or 1,
+        "processor": store.processor(),
+        "threads": len(worker.cores()),
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
     }

@@ -46,7 +46,7 @@ def key(job: Callable, config: Mapping) -> str:
         sorted((name, text) for name, text in texts.items() if text),  # an empty one says nothing
         versions,
         platform.python_version(),
-        _processor(),
+        processor(),
     ]
     try:
         return json.dumps(parts, sort_keys=True)
@@ -54,7 +54,7 @@ def key(job: Callable, config: Mapping) -> str:
         raise ValueError(f"config must be plain data, what JSON can hold: {e}") from None
 
 
-def _processor() -> str:
+def processor() -> str:
     """Name of the processor: another one may round differently, so its chunks are not ours."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -62,7 +62,7 @@ def _processor() -> str:
             line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "CPU part"))
         )
     except (OSError, StopIteration):
-        return platform.processor()
+        return platform.processor() or platform.machine() or "unknown"
 
 
 def path(key: str, seeds: Sequence[int]) -> Path:

@@ -322,8 +322,8 @@ def test_commit_is_that_of_the_checkout_and_of_no_other(tmp_path, monkeypatch, o
 
 
 def test_without_processor_file_or_package(monkeypatch):
-    monkeypatch.setattr(page, "Path", lambda *_: Path("/nowhere/at/all"))
-    assert page._processor()
+    monkeypatch.setattr(page.store, "Path", lambda *_: Path("/nowhere/at/all"))
+    assert page.store.processor()
     assert page._version("no-such-package-at-all") == "not installed"
 
 

@@ -45,7 +45,7 @@ def test_equal_configurations_share_a_key():
     [
         (store.platform, "python_version", lambda: "3.0.0"),
         (store.importlib.metadata, "version", lambda name: f"{name} 0"),
-        (store, "_processor", lambda: "another"),
+        (store, "processor", lambda: "another"),
     ],
     ids=["Python", "packages", "processor"],
 )
@@ -61,7 +61,7 @@ def test_a_processor_is_named_where_the_system_has_no_list(monkeypatch):
 
     monkeypatch.setattr(Path, "read_text", missing)
     monkeypatch.setattr(store.platform, "processor", lambda: "some processor")
-    assert store._processor() == "some processor"
+    assert store.processor() == "some processor"
 
 
 def test_seeds_and_their_order_name_the_file():
