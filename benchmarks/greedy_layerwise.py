@@ -7,30 +7,29 @@ gradient descent at rate 0.01 (0.003 from step 750), 1000 images cycled in fixed
 of sd 0.1 cut at 2 sd, biases 0.1, float32; then the accuracy on the 10,000 test images.
 """
 
-import argparse
 import functools
-import importlib
 import itertools
-import json
-import multiprocessing
 import os
-import platform
 import shutil
-import signal
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from importlib import metadata
-from pathlib import Path
-from typing import IO, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-
-ROOT = Path(__file__).resolve().parents[1]
+from side_by_side import (
+    OMP,
+    Benchmark,
+    Contestant,
+    Measure,
+    Missing,
+    SeededTrain,
+    cores,
+    engine,
+    floor,
+    in_processes,
+    main,
+    timed,
+)
 
 SIZES = (784, 100, 100, 100, 10)
 SHAPES = tuple(itertools.pairwise(SIZES))
@@ -39,13 +38,6 @@ RATE, LATE_RATE = 0.01, 0.003
 SD, BIAS = 0.1, 0.1
 FIRST_IMAGE, IMAGES = 5000, 1000  # of the training file
 LEARNED = (0.84, 0.90)  # test accuracy of each network; 0.879 +- 0.003 when the recipe is followed
-
-Train = Callable[[int], Sequence[float]]  # number of networks -> their test accuracies
-Measure = Callable[[int], tuple[float, list[float]]]  # number of networks -> seconds for each, accuracies
-
-
-class Missing(Exception):
-    """Something that a contestant needs is not on this machine."""
 
 
 # --- the recipe ---
@@ -93,27 +85,6 @@ def training_flops() -> int:
 # --- the contestants; each start_ function runs in a process of its own ---
 
 
-def cores() -> list[int]:
-    """Numbers of the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def timed(train: Train) -> Measure:
-    """Divide the time of a call by the networks it trained, which may be more than asked to fill a chunk."""
-
-    def measure(networks: int) -> tuple[float, list[float]]:
-        begin = time.perf_counter()
-        accuracies = [float(a) for a in train(networks)]
-        seconds = time.perf_counter() - begin
-        if len(accuracies) < networks:
-            raise RuntimeError(f"trained {len(accuracies)} networks where {networks} were asked for")
-        return seconds / len(accuracies), accuracies
-
-    return measure
-
-
 def run_ours(networks: int) -> Sequence[float]:
     """Train networks by the recipe with this project's engine.
 
@@ -128,12 +99,9 @@ def run_ours(networks: int) -> Sequence[float]:
     """
     from lib import ensemble, staged
 
-    os.environ["SGD_BOOK_PROGRESS"] = os.devnull
     stage = staged.Stage(3, ((DROP, RATE), (STEPS - DROP, LATE_RATE)))
     recipe = staged.recipe([stage], images=(FIRST_IMAGE, IMAGES), sizes=SIZES, sd=SD, bias=BIAS, batch=BATCH)
-    with tempfile.TemporaryDirectory() as place:  # empty: no finished chunk of an earlier call is used
-        os.environ["SGD_BOOK_CHUNKS"] = place
-        results = ensemble.run(staged.job, {"ours": recipe}, range(networks))["ours"]
+    results = engine(staged.job, recipe, networks, ensemble.CHUNK)
     return staged.unpack(results["correct"]).mean(axis=1)
 
 
@@ -286,7 +254,7 @@ def start_torch(compiled: bool) -> Measure:
     return timed(train)
 
 
-def jax_training(chunk: int) -> Callable[[int, int], list[float]]:
+def jax_training(chunk: int) -> SeededTrain:
     """Give a function of a seed and a number of networks that trains them in chunks, by compiled code."""
     import jax
     from jax import lax
@@ -338,381 +306,23 @@ def start_jax_vmap() -> Measure:
     return timed(functools.partial(jax_training(chunk=16), 0))
 
 
-def _start_jax_process(core: int) -> None:
-    # in a process of the pool; pinned before JAX counts its cores
-    global _jax_train
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
-    _jax_train = jax_training(chunk=1)
-
-
-def _run_jax_process(seed: int, networks: int) -> list[float]:
-    return _jax_train(seed, networks)
-
-
 def start_jax_processes() -> Measure:
     # On one core a chunk of 1 is the fastest: 0.30 s per network, against 0.34, 0.31, 0.31 and 0.31 in
     # chunks of 2, 4, 8 and 16.
-    context = multiprocessing.get_context("spawn")
-    pools = [ProcessPoolExecutor(1, context, _start_jax_process, (core,)) for core in cores()]
+    return in_processes(functools.partial(jax_training, chunk=1))
 
-    def train(networks: int) -> list[float]:
-        share = -(-networks // len(pools))
-        runs = [pool.submit(_run_jax_process, seed, share) for seed, pool in enumerate(pools)]
-        return [a for run in runs for a in run.result()]
-
-    return timed(train)
-
-
-def start_floor() -> Measure:
-    a, b = np.random.default_rng(0).standard_normal((2, 2048, 2048), dtype=np.float32)
-
-    def measure(networks: int) -> tuple[float, list[float]]:
-        times = []
-        for _ in range(10):
-            begin = time.perf_counter()
-            np.matmul(a, b)
-            times.append(time.perf_counter() - begin)
-        return training_flops() * statistics.median(times) / (2 * 2048**3), []
-
-    return measure
-
-
-class Contestant(NamedTuple):
-    """One way to train the recipe.
-
-    Attributes:
-        start: Gets ready, and gives the function that is timed.
-        modules: Imported before any clock runs.
-        networks: Trained in each round, unless --networks says otherwise.
-        warm_up: Networks in the first call; 0 for as many as in each round.
-        threads: Thread settings for the environment, a number or None for one per core.
-    """
-
-    start: Callable[[], Measure]
-    modules: tuple[str, ...]
-    networks: int
-    warm_up: int = 1
-    threads: dict[str, int | None] = {}
-
-
-_OMP: dict[str, int | None] = {"OMP_NUM_THREADS": None}
 
 CONTESTANTS = {
     "keras-fit": Contestant(start_keras_fit, ("tensorflow", "keras"), 3),
     "tf1-session": Contestant(start_tf1_session, ("tensorflow",), 3),
-    "torch-vmap": Contestant(functools.partial(start_torch, False), ("torch",), 16, 1, _OMP),
-    "torch-compiled": Contestant(functools.partial(start_torch, True), ("torch",), 8, 1, _OMP),
+    "torch-vmap": Contestant(functools.partial(start_torch, False), ("torch",), 16, 1, OMP),
+    "torch-compiled": Contestant(functools.partial(start_torch, True), ("torch",), 8, 1, OMP),
     "jax-vmap": Contestant(start_jax_vmap, ("jax",), 32),
     "jax-processes": Contestant(start_jax_processes, ("jax",), 32),
     "ours": Contestant(start_ours, ("lib.staged", "lib.ensemble"), 64, 0),
-    "floor": Contestant(start_floor, (), 1, 1, _OMP | {"OPENBLAS_NUM_THREADS": None}),
+    "floor": floor(training_flops(), np.float32),
 }
 
 
-# --- one process for each contestant ---
-
-_THREAD_SETTINGS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "VECLIB_", "GOTO_", "BLIS_")
-_FRAMEWORK_SETTINGS = ("TF_", "XLA_", "JAX_", "TORCH", "PYTORCH_", "ATEN_", "KERAS_BACKEND", "CUDA_")
-
-
-def environment(contestant: Contestant, scratch: Path) -> dict[str, str]:
-    """Give this environment without any setting of threads or frameworks, with the contestant's own added."""
-    dropped = _THREAD_SETTINGS + _FRAMEWORK_SETTINGS
-    env = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
-    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
-    # all on the processor, since that is what the floor is measured on
-    env |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    env["TORCHINDUCTOR_CACHE_DIR"] = str(scratch / "torch")  # an old cache would hide the compile time
-    return env | {k: str(n or len(cores())) for k, n in contestant.threads.items()}
-
-
-def serve(name: str, requests: IO[str], answers: IO[str]) -> None:
-    """Be the process of one contestant: for each number of networks read, write what was measured.
-
-    Args:
-        name: The contestant.
-        requests: A number of networks on each line.
-        answers: A JSON object on each line; the first says whether the contestant is there.
-    """
-
-    def answer(**fields) -> None:
-        print(json.dumps(fields), file=answers, flush=True)
-
-    contestant = CONTESTANTS[name]
-    try:
-        for module in contestant.modules:
-            importlib.import_module(module)
-        if name != "floor":
-            problem()
-        answer(status="ready")
-        measure = None
-        for line in requests:
-            begin = time.perf_counter()
-            measure = measure or contestant.start()
-            seconds, accuracies = measure(int(line))
-            whole = time.perf_counter() - begin
-            answer(status="measured", seconds=seconds, accuracies=accuracies, whole=whole)
-    except ModuleNotFoundError as e:
-        answer(status="not installed", message=f"no module {e.name}")
-    except Missing as e:
-        answer(status="not installed", message=f"needs {e}")
-    except Exception as e:
-        answer(status="failed", message=f"{type(e).__name__}: {e}")
-        raise
-
-
-class Process:
-    """A contestant's process, seen from the one that measures."""
-
-    def __init__(self, name: str, scratch: Path):
-        self.log = scratch / f"{name}.log"
-        with self.log.open("wb") as log:
-            self.popen = subprocess.Popen(
-                [sys.executable, __file__, "--contestant", name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=environment(CONTESTANTS[name], scratch),
-                start_new_session=True,  # so that processes that it starts can be ended with it
-            )
-
-    def answer(self) -> dict:
-        """Wait for the next answer."""
-        line = self.popen.stdout.readline()
-        if not line:
-            return {"status": "failed", "message": f"its process ended with status {self.popen.wait()}"}
-        return json.loads(line)
-
-    def measure(self, networks: int) -> dict:
-        """Train networks and check that they learned."""
-        try:
-            print(networks, file=self.popen.stdin, flush=True)
-        except BrokenPipeError:
-            pass  # its last answer says why
-        found = self.answer()
-        accuracies = found.get("accuracies", [])
-        low, high = LEARNED
-        if not all(low <= a <= high for a in accuracies):  # written so that NaN does not pass
-            strayed = next(a for a in accuracies if not low <= a <= high)
-            message = f"did not learn: a test accuracy of {strayed:.4f} is not within {low} to {high}"
-            found = {"status": "failed", "message": message}
-        return found
-
-    def end(self) -> None:
-        """End the process and all that it started."""
-        try:
-            self.popen.stdin.close()  # a process that is idle ends by itself then
-            self.popen.wait(5)
-        except (BrokenPipeError, subprocess.TimeoutExpired):
-            pass
-        try:
-            os.killpg(self.popen.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.popen.wait()
-
-
-# --- a run: rounds over all contestants, and the table ---
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, smallest and largest."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
-
-
-def say(text: str) -> None:
-    """Tell the progress."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def run(names: Sequence[str], rounds: int, networks: int | None) -> dict[str, dict]:
-    """Measure contestants side by side.
-
-    Args:
-        names: The contestants.
-        rounds: Each contestant is measured once in each round.
-        networks: For each contestant and round; None for each contestant's own number.
-
-    Returns:
-        For each contestant its record: a status (measured, not installed, failed), and what was measured.
-    """
-    records = {n: {"status": "measured", "networks": networks or CONTESTANTS[n].networks} for n in names}
-    seconds = {n: [] for n in names}
-    accuracies = {n: [] for n in names}
-    processes = {}
-
-    def running() -> list[str]:
-        return [n for n in names if records[n]["status"] == "measured"]
-
-    def stop(name: str, found: dict) -> None:
-        records[name] |= {"status": found["status"], "message": found["message"]}
-        log = processes[name].log.read_text(errors="replace").strip()
-        say(f"{name}: {found['status']}, {found['message']}")
-        if found["status"] == "failed" and log:
-            say("\n".join(f"    {line}" for line in log.splitlines()[-15:]))
-
-    with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as scratch:
-        try:
-            for name in names:
-                processes[name] = Process(name, Path(scratch))
-                found = processes[name].answer()
-                if found["status"] == "ready":
-                    say(f"{name}: warming up")
-                    found = processes[name].measure(CONTESTANTS[name].warm_up or records[name]["networks"])
-                if found["status"] != "measured":
-                    stop(name, found)
-                    continue
-                records[name]["warm_up"] = {"seconds": found["whole"], "networks": len(found["accuracies"])}
-            for r in range(rounds):
-                # the order turns from round to round, so that nobody always follows the same neighbour
-                for name in [*names[r % len(names) :], *names[: r % len(names)]]:
-                    if name not in running():
-                        continue
-                    found = processes[name].measure(records[name]["networks"])
-                    if found["status"] != "measured":
-                        stop(name, found)
-                        continue
-                    seconds[name].append(found["seconds"])
-                    accuracies[name] += found["accuracies"]
-                    say(f"round {r + 1} of {rounds}: {name} {found['seconds']:.4f} s per network")
-        finally:
-            for process in processes.values():
-                process.end()
-
-    for name in running():
-        record, times, learned = records[name], seconds[name], accuracies[name]
-        record["seconds_per_network"] = spread(times) | {"rounds": times}
-        if learned:
-            first = record["warm_up"]
-            training = first["networks"] * statistics.median(times)
-            record["compile_seconds"] = max(0.0, first["seconds"] - training)
-            record["test_accuracy"] = {"mean": statistics.fmean(learned)} | spread(learned)
-        if "ours" in running():
-            record["ratio_to_ours"] = spread([t / o for t, o in zip(times, seconds["ours"], strict=True)])
-    return records
-
-
-def table(records: dict[str, dict]) -> str:
-    """Set the records as a table."""
-
-    def cell(found: dict | None, form: str) -> str:
-        return f"{found['median']:{form}} ({found['min']:{form}}-{found['max']:{form}})" if found else "-"
-
-    head = ("contestant", "seconds per network", "ratio to ours", "compile s", "test accuracy")
-    rows = [head]
-    for name, record in records.items():
-        if record["status"] != "measured":
-            rows.append((name, f"{record['status']}: {record['message']}", "", "", ""))
-            continue
-        compiling, accuracy = record.get("compile_seconds"), record.get("test_accuracy")
-        rows.append(
-            (
-                name,
-                cell(record["seconds_per_network"], ".4f"),
-                cell(record.get("ratio_to_ours"), ".2f"),
-                "-" if compiling is None else f"{compiling:.1f}",
-                "-" if accuracy is None else f"{accuracy['mean']:.4f}",
-            )
-        )
-    full = [row for row in rows if row[2]]  # the others hold a message, as wide as it likes
-    widths = [max(len(row[i]) for row in (full if i else rows)) for i in range(len(head))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what takes part, as far as installed."""
-    found = {}
-    for package in ("numpy", "tensorflow", "keras", "torch", "jax", "jaxlib"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            pass
-    return found
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, got {text!r}")
-    return int(text)
-
-
-def _names(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in CONTESTANTS:
-            raise argparse.ArgumentTypeError(f"no contestant {name!r}; there are {','.join(CONTESTANTS)}")
-    if len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"a contestant is named twice in {text!r}")
-    return names
-
-
-def _target(text: str) -> Path:
-    path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"must be a file in a folder that exists, got {text!r}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"cannot be written: {text!r}")
-    return path
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; give 1 if a contestant failed (never for being slow), else 0."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    every = list(CONTESTANTS)
-    add = parser.add_argument
-    add("--only", type=_names, default=every, metavar="NAMES", help=f"some of {','.join(every)}")
-    add("--rounds", type=_positive, default=3, metavar="R", help="times each is measured (default 3)")
-    add(
-        "--networks",
-        type=_positive,
-        metavar="M",
-        help="networks in each round (default: each its own number)",
-    )
-    add("--json", type=_target, metavar="FILE", help="write what was measured there")
-    add("--contestant", choices=every, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-
-    if args.contestant:
-        # what libraries print must not get between the answers
-        answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        serve(args.contestant, sys.stdin, answers)
-        return 0
-
-    if args.only != ["floor"]:
-        try:
-            sys.path.insert(0, str(ROOT))
-            problem()  # fetched here where needed, so that a failure is told once
-        except Exception as e:
-            say(f"{parser.prog}: error: no data: {e}")
-            return 2
-    begin = time.perf_counter()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the contestants' processes are ended
-    try:
-        records = run(args.only, args.rounds, args.networks)
-    except KeyboardInterrupt:
-        say("interrupted; nothing is written")
-        return 130
-    result = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": len(cores()),
-        "versions": versions(),
-        "rounds": args.rounds,
-        "flops_per_network": training_flops(),
-        "contestants": records,
-    }
-    print(table(records))
-    say(f"{time.perf_counter() - begin:.0f} s in all, {len(cores())} cores")
-    if args.json:
-        part = args.json.with_name(args.json.name + ".part")
-        part.write_text(json.dumps(result, indent=2) + "\n")
-        part.replace(args.json)
-    return 1 if any(r["status"] == "failed" for r in records.values()) else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Benchmark(__file__, __doc__, problem, CONTESTANTS, LEARNED, training_flops())))

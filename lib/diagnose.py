@@ -39,6 +39,32 @@ def slope(activations: Sequence[tf.Tensor]) -> np.ndarray:
     return np.stack([tf.reduce_mean(1 - h * h, axis=(1, 2)).numpy() for h in activations], axis=1)
 
 
+def deviation(activations: tf.Tensor) -> np.ndarray:
+    """Standard deviation of each unit's activation over the examples: near 0 for a unit that says nothing.
+
+    Unlike the mean activation, it finds a sigmoid unit that is stuck at 1 as well as one stuck at 0.
+
+    Args:
+        activations: (M, N, n).
+
+    Returns:
+        (M, n); NaN for a unit with an activation that is not finite.
+    """
+    return tf.math.reduce_std(activations, axis=1).numpy()
+
+
+def sigmoid_slope(activations: tf.Tensor) -> np.ndarray:
+    """Mean of 4 a (1 - a) over the examples, for each sigmoid unit: its slope, as a fraction of the largest.
+
+    Args:
+        activations: Outputs a of sigmoid units (M, N, n).
+
+    Returns:
+        (M, n), 0 for a saturated unit to 1 for one at rest.
+    """
+    return tf.reduce_mean(4 * activations * (1 - activations), axis=1).numpy()
+
+
 def dimension(activations: Sequence[tf.Tensor]) -> np.ndarray:
     """Effective dimension of each hidden layer.
 

@@ -1,17 +1,24 @@
 """Run a job over many seeds: in chunks, in parallel, resumable.
 
 A job is a function ``job(config, seeds)`` of plain data that returns a dict of arrays with one row for each
-seed. Chunks have a fixed size (the last one is filled up with its first seed and cut again), so every
-network is computed with the same shapes whatever the size of the ensemble; its results are then the same to
-the bit. Memory is that of one chunk for each worker, however many seeds there are.
+seed. Seeds are computed in fixed blocks: with chunks of 16, seed 35 always together with 32 to 47, whoever of
+them was asked for. So a network has the same companions, the same shapes and the same results to the bit in
+every ensemble. Memory is that of one chunk for each worker, however many seeds there are.
+
+A configuration may go on where another one ended, which it then holds under ``after``. The job is called as
+``job(config, seeds, before)`` with that one's arrays for the same seeds; where they are missing, they are
+computed and kept first.
 """
 
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -21,14 +28,23 @@ from lib.backend import tf
 
 CHUNK = 16  # networks at once; measured: from 8 to 32 the time for one network is the same within noise
 
-Job = Callable[[Mapping, Sequence[int]], dict[str, np.ndarray]]
+Job = Callable[..., dict[str, np.ndarray]]
 Results = dict[str, np.ndarray]
+
+
+class _Task(NamedTuple):
+    """A chunk to compute: for which configuration, which seeds, after which other chunk."""
+
+    label: str
+    config: Mapping
+    seeds: list[int]
+    before: Path | None
 
 
 def run(
     job: Job,
     configs: Mapping[str, Mapping],
-    seeds: Sequence[int],
+    seeds: Sequence[int] | Mapping[str, Sequence[int]],
     *,
     chunk: int = CHUNK,
     workers: int | None = None,
@@ -44,85 +60,124 @@ def run(
         job: A function of an importable module.
         configs: Plain data (what JSON can hold) by name; the names appear in the progress bar. Several at
             once keep all cores busy to the end.
-        seeds: Distinct whole numbers, 0 to 2**31 - 1.
-        chunk: Seeds at a time.
+        seeds: Distinct whole numbers, 0 to 2**31 - 1; for all configurations, or by the name of each.
+        chunk: Seeds at a time; a block that is asked for in part is computed whole.
         workers: Chunks at once, each in a process of its own; default one for each core that this process may
             use, or one in all where TensorFlow has a GPU. With one, the job runs in this process.
 
     Returns:
-        For each configuration the job's arrays, each with ``len(seeds)`` rows in the order of the seeds.
+        For each configuration the job's arrays, each with one row for each seed, in the order of the seeds.
 
     Raises:
-        ValueError: Seeds repeat or are out of range, chunk or workers is no whole number from 1, there is no
-            configuration or one is not plain data, or the job returns an array without one row for each seed.
+        ValueError: Seeds repeat or their chunk is out of range, chunk or workers is no whole number from 1,
+            there is no configuration or one is not plain data, or the job returns an array without one row
+            for each seed.
         RuntimeError: A worker process was ended from outside, for lack of memory perhaps.
         OSError: A finished chunk cannot be written. What was written before is kept.
     """
-    nets.check_seeds(seeds)
-    seeds = [int(s) for s in seeds]
-    if len(set(seeds)) != len(seeds):
-        raise ValueError("seeds must be distinct")
+    if not configs:
+        raise ValueError("configs must hold at least one configuration, got none")
+    wanted = seeds if isinstance(seeds, Mapping) else dict.fromkeys(configs, seeds)
+    if wanted.keys() != configs.keys():
+        raise ValueError(
+            f"seeds must be named as the configurations, {sorted(configs)}, got {sorted(wanted)}"
+        )
+    for chosen in wanted.values():
+        nets.check_seeds(chosen)
+        if len(set(chosen)) != len(chosen):
+            raise ValueError("seeds must be distinct")
+    wanted = {name: [int(s) for s in chosen] for name, chosen in wanted.items()}
     if workers is None:
         workers = 1 if tf.config.list_physical_devices("GPU") else len(worker.cores())
     whole = all(isinstance(n, (int, np.integer)) for n in (chunk, workers))
     if not whole or chunk < 1 or workers < 1:
         raise ValueError(f"chunk and workers must be whole numbers from 1, got {chunk} and {workers}")
-    if not configs:
-        raise ValueError("configs must hold at least one configuration, got none")
+    last = max(max(chosen) for chosen in wanted.values())
+    if (last // chunk + 1) * chunk > 2**31:
+        raise ValueError(f"the chunk of {chunk} seeds around {last} goes beyond {2**31 - 1}")
     chunk, workers = int(chunk), int(workers)
-    keys = {name: f"{store.key(job, config)}{chunk}" for name, config in configs.items()}
-    parts = [seeds[i : i + chunk] for i in range(0, len(seeds), chunk)]
+    keys: dict[str, str] = {}
+    tasks: dict[Path, _Task] = {}  # whatever another one comes after stands before it
+    found: dict[Path, Results] = {}
 
-    results: dict[tuple[str, int], Results] = {}
-    missing = []
-    with _Progress(next(iter(configs)), len(seeds) * len(configs)) as progress:
-        for name in configs:
-            for k, part in enumerate(parts):
-                found = store.read(store.path(keys[name], part))
-                if found is None:
-                    missing.append((name, k))
-                else:
-                    results[name, k] = found
-                    progress.advance(name, len(part))
-        tasks = {
-            (name, k): (configs[name], parts[k] + parts[k][:1] * (chunk - len(parts[k])))
-            for name, k in missing
-        }
-        for (name, k), result in _computed(job, tasks, workers):
+    def need(label: str, config: Mapping, block: int) -> Path:
+        """Where a chunk lies; it becomes a task if it does not lie there yet."""
+        as_text = json.dumps(config, default=repr)
+        if as_text not in keys:
+            keys[as_text] = f"{store.key(job, config)}{chunk}"
+        members = list(range(block * chunk, (block + 1) * chunk))
+        place = store.path(keys[as_text], members)
+        if place not in tasks and place not in found:
+            result = store.read(place)
+            if result is not None:
+                found[place] = result
+            else:
+                before = need(f"before {label}", config["after"], block) if config.get("after") else None
+                tasks[place] = _Task(label, config, members, before)
+        return place
+
+    places = {  # of the chunk with each seed
+        (name, seed): need(name, configs[name], seed // chunk) for name in configs for seed in wanted[name]
+    }
+    uses: dict[Path, Counter[str]] = {}  # how many networks of each name
+    for (name, _), place in places.items():
+        uses.setdefault(place, Counter())[name] += 1
+    extra = [place for place in tasks if place not in uses]
+    with _Progress(next(iter(configs)), len(places) + chunk * len(extra)) as progress:
+
+        def advance(place: Path) -> None:
+            for name, count in uses.get(place, {tasks[place].label: chunk} if place in tasks else {}).items():
+                progress.advance(name, count)
+
+        for place in list(found):
+            advance(place)
+        for place, result in _computed(job, tasks, workers):
             for array, value in result.items():
                 if value.shape[:1] != (chunk,):
                     raise ValueError(
                         f"{array} has shape {value.shape}, wanted {chunk} rows, one for each seed"
                     )
-            store.write(store.path(keys[name], parts[k]), result)
-            results[name, k] = result
-            progress.advance(name, len(parts[k]))
+            store.write(place, result)
+            if place in uses:
+                found[place] = result
+            advance(place)
     return {
         name: {
-            array: np.concatenate([results[name, k][array][: len(part)] for k, part in enumerate(parts)])
-            for array in results[name, 0]
+            array: np.stack([found[places[name, seed]][array][seed % chunk] for seed in wanted[name]])
+            for array in found[places[name, wanted[name][0]]]
         }
         for name in configs
     }
 
 
-def _compute(job: Job, config: Mapping, seeds: Sequence[int]) -> Results:
-    return {name: np.asarray(value) for name, value in job(config, seeds).items()}
+def _compute(job: Job, config: Mapping, seeds: Sequence[int], before: Path | None) -> Results:
+    arguments = [config, seeds]
+    if before is not None:
+        arguments.append(store.read(before))
+        if arguments[-1] is None:
+            raise RuntimeError(f"a chunk that others need is gone from {before.parent}: run again")
+    return {name: np.asarray(value) for name, value in job(*arguments).items()}
 
 
-def _computed(job: Job, tasks: Mapping, workers: int) -> Iterator[tuple[object, Results]]:
-    """Results of all tasks, as they come."""
+def _computed(job: Job, tasks: Mapping[Path, _Task], workers: int) -> Iterator[tuple[Path, Results]]:
+    """Results of all tasks, as they come; whoever takes one keeps it before asking for the next."""
     if workers == 1 or len(tasks) < 2:
-        for task, arguments in tasks.items():
-            yield task, _compute(job, *arguments)
+        for place, task in tasks.items():
+            yield place, _compute(job, *task[1:])
         return
     pool, futures = worker.pool(workers), {}
+    waiting, missing = dict(tasks), set(tasks)
     try:
-        with _interrupts_later():
-            for task, arguments in tasks.items():
-                futures[pool.submit(_compute, job, *arguments)] = task
-        for future in as_completed(futures):
-            yield futures.pop(future), future.result()
+        while missing:
+            ready = [place for place, task in waiting.items() if task.before not in missing]
+            with _interrupts_later():
+                for place in ready:
+                    futures[pool.submit(_compute, job, *waiting.pop(place)[1:])] = place
+            done, _ = wait(futures, return_when=FIRST_COMPLETED)
+            for future in done:
+                place = futures.pop(future)
+                yield place, future.result()
+                missing.remove(place)
     except BrokenExecutor:
         worker.restart(workers)
         raise RuntimeError(

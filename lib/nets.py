@@ -76,6 +76,37 @@ def truncated_normal(
     return tuple(result)
 
 
+def normal(
+    seeds: Sequence[int], layers: Sequence[tuple[int, int]], stream: int = 0, dtype: tf.DType = tf.float64
+) -> tuple[tf.Tensor, ...]:
+    """Layers with weights and biases from the standard normal distribution, not scaled by any width.
+
+    Drawn in float64 and then rounded, so that both precisions start from the same networks. Member k depends
+    on ``seeds[k]`` and ``stream`` alone.
+
+    Args:
+        seeds: One seed for each of the M members, 0 to 2**31 - 1.
+        layers: Shapes (n_in + 1, n_out), as from `shapes`.
+        stream: Number of an independent sequence of draws for the same seeds.
+        dtype: Float type of the layers.
+
+    Returns:
+        One tensor (M, n_in + 1, n_out) for each shape.
+
+    Raises:
+        ValueError: A seed is out of range.
+
+    Source: M. Nielsen, Neural Networks and Deep Learning, chapter 1, ``network.py``.
+    """
+    check_seeds(seeds)
+    counts = [rows * columns for rows, columns in layers]
+    draws = tf.stack(
+        [tf.random.stateless_normal([sum(counts)], seed=[s, stream], dtype=tf.float64) for s in seeds]
+    )
+    pieces = tf.split(tf.cast(draws, dtype), counts, axis=1)
+    return tuple(tf.reshape(p, (len(seeds), *shape)) for p, shape in zip(pieces, layers, strict=True))
+
+
 def check_seeds(seeds: Sequence[int]) -> None:
     """Refuse an empty list of seeds, and seeds that are not whole numbers from 0 to 2**31 - 1."""
     if len(seeds) == 0:

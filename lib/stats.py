@@ -164,6 +164,30 @@ def mean(x: ArrayLike, seed: int, level: float = 0.95) -> Estimate:
     return _estimate(values.mean(), ends, values.size, method, level)
 
 
+def proportion(x: ArrayLike, level: float = 0.95) -> Estimate:
+    """Fraction of networks for which something is true, with the exact interval of Clopper and Pearson.
+
+    Args:
+        x: whether it is true of each network, bool, shape (M,), M at least 1.
+        level: confidence, above 0 and below 1.
+
+    Returns:
+        The estimate, 0 to 1; none or all of them still give an interval of some width.
+
+    Raises:
+        ValueError: values that are not bool or of another shape, a bad level.
+
+    Source:
+        Clopper & Pearson 1934; ``scipy.stats.binomtest``.
+    """
+    values = np.asarray(x)
+    if values.dtype != bool or values.ndim != 1 or not values.size:
+        raise ValueError(f"x: got {values.dtype} of shape {values.shape}, wanted one bool for each network")
+    _number("level", level, 0, 1, ends=False)
+    ends = stats.binomtest(int(values.sum()), values.size).proportion_ci(level, "exact")
+    return _estimate(values.mean(), (ends.low, ends.high), values.size, "Clopper-Pearson", level)
+
+
 def paired_difference(a: ArrayLike, b: ArrayLike, seed: int, level: float = 0.95) -> Estimate:
     """Mean of a - b over pairs of networks: ``mean`` of the differences.
 

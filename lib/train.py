@@ -53,6 +53,11 @@ def _softmax_value(z, y):
     return tf.nn.softmax_cross_entropy_with_logits(labels=tf.broadcast_to(y, tf.shape(z)), logits=z)
 
 
+def _quadratic_delta(z, y):
+    a = tf.sigmoid(z)
+    return tf.raw_ops.SigmoidGrad(y=a, dy=a - y)
+
+
 LOSSES = {
     # softmax output, cross-entropy to a target distribution
     "cross-entropy": Loss(_softmax_value, lambda z, y: tf.nn.softmax(z) - y),
@@ -61,6 +66,9 @@ LOSSES = {
         lambda z, y: tf.reduce_sum(tf.nn.relu(z) - z * y + tf.math.softplus(-tf.abs(z)), axis=-1),
         lambda z, y: tf.sigmoid(z) - y,
     ),
+    # sigmoid outputs, half the squared error, summed over the outputs: Nielsen's quadratic cost, whose
+    # gradient vanishes with the slope of a saturated output
+    "quadratic": Loss(lambda z, y: 0.5 * tf.reduce_sum((tf.sigmoid(z) - y) ** 2, axis=-1), _quadratic_delta),
     # linear output, half the squared error, summed over the outputs
     "squared error": Loss(lambda z, y: 0.5 * tf.reduce_sum((z - y) ** 2, axis=-1), lambda z, y: z - y),
 }
@@ -78,24 +86,29 @@ class Optimiser(NamedTuple):
 
     Attributes:
         slots: Initial value of each tensor of state that it keeps for a layer.
-        update: ``update(w, g, slots, rate, t)`` gives the new w and slots; t counts steps from 1.
+        update: ``update(w, g, slots, rate, t, norm)`` gives the new w and slots; t counts steps from 1, and
+            ``norm(g)`` is the Euclidean norm of each member's g, in a shape that divides g.
     """
 
     slots: tuple[float, ...]
     update: Callable
 
 
-def _momentum(w, g, slots, rate, t, decay=0.9):
+def _momentum(w, g, slots, rate, t, norm=None, decay=0.9):
     velocity = decay * slots[0] + g
     return w - rate * velocity, (velocity,)
 
 
-def _adagrad(w, g, slots, rate, t):
+def _adagrad(w, g, slots, rate, t, norm=None):
     total = slots[0] + g * g
     return w - rate * g * tf.math.rsqrt(total), (total,)
 
 
-def _adam(w, g, slots, rate, t, decay1=0.9, decay2=0.999, epsilon=1e-8):
+def _normalised(w, g, slots, rate, t, norm=None):
+    return w - rate * tf.math.divide_no_nan(g, norm(g)), ()  # no gradient, no step
+
+
+def _adam(w, g, slots, rate, t, norm=None, decay1=0.9, decay2=0.999, epsilon=1e-8):
     first = decay1 * slots[0] + (1 - decay1) * g
     second = decay2 * slots[1] + (1 - decay2) * g * g
     t = tf.cast(t, w.dtype)
@@ -106,13 +119,23 @@ def _adam(w, g, slots, rate, t, decay1=0.9, decay2=0.999, epsilon=1e-8):
 # Constants as in TensorFlow's optimisers of 2016: momentum 0.9, Adagrad's accumulator from 0.1, Adam's from
 # its paper.
 OPTIMISERS = {
-    "sgd": Optimiser(
-        (), lambda w, g, slots, rate, t: (w - g, ())
-    ),  # g comes multiplied by the rate, see _loop
+    # g comes multiplied by the rate, see _loop
+    "sgd": Optimiser((), lambda w, g, slots, rate, t, norm=None: (w - g, ())),
     "momentum": Optimiser((0.0,), _momentum),
     "adagrad": Optimiser((0.1,), _adagrad),
     "adam": Optimiser((0.0, 0.0), _adam),
+    "normalised": Optimiser((), _normalised),  # each layer's gradient is divided by its norm
 }
+
+BLOCK = 100  # examples in a block of small batches; measured, see _loop
+
+
+class State:
+    """What an optimiser keeps between two calls of `fit`, for a training that stops to be looked at."""
+
+    def __init__(self):
+        """Nothing yet: the first call starts the optimiser."""
+        self.steps, self.slots = 0, None
 
 
 def cycled(count: int, size: int, steps: int) -> np.ndarray:
@@ -146,6 +169,9 @@ def fit(
     loss: str,
     optimiser: str = "sgd",
     trained: Sequence[bool] | None = None,
+    decay: float = 0.0,
+    decay_biases: bool = False,
+    state: State | None = None,
 ) -> tuple[tf.Tensor, ...]:
     """Train M networks for T steps on the sum of the losses over each batch.
 
@@ -159,6 +185,9 @@ def fit(
         loss: Name in `LOSSES`.
         optimiser: Name in `OPTIMISERS`.
         trained: For each layer, whether it learns; default all.
+        decay: L2 coefficient: this times the weights is added to their gradient, 0 or more.
+        decay_biases: Whether the biases decay, too.
+        state: Continue the optimiser of an earlier call with the same networks; it is brought up to date.
 
     Returns:
         The trained layers, in the shapes of ``layers``. Member k is the network that would come of training
@@ -206,74 +235,190 @@ def fit(
         raise ValueError(f"batches must hold example numbers from 0 to {len(inputs) - 1}")
     if rates.shape != (len(batches),) or not (np.isfinite(rates).all() and (rates >= 0).all()):
         raise ValueError(f"rates must be {len(batches)} finite numbers of at least 0, one for each batch")
+    if not 0 <= decay < np.inf:
+        raise ValueError(f"decay must be a finite number of at least 0, got {decay}")
     shared = batches.ndim == 2
-    loop = _loop(hidden, loss, optimiser, trained, shared)
-    used = tf.constant(inputs.used, tf.int32)
+    state = State() if state is None else state
+    # with decay, the weights of an input that is never there change as well
+    used = np.arange(len(layers[0][0])) if decay else inputs.used
+    seen = nets.with_ones(inputs.x) if decay else inputs.seen
     rows = tf.transpose(layers[0], (1, 0, 2))  # the inputs first, so that rows can be taken and put back
     held = tf.transpose(tf.gather(rows, used), (1, 0, 2))
-    held, *rest = loop(
-        (nets.wide(held) if shared else held, *layers[1:]),
-        inputs.seen,
-        targets,
-        tf.constant(batches, tf.int32),
-        tf.constant(rates, dtype),
+    held = (nets.wide(held) if shared else held, *layers[1:])
+    slots = state.slots or tuple(
+        tuple(tf.fill(tf.shape(w), tf.constant(s, dtype)) for s in OPTIMISERS[optimiser].slots) for w in held
     )
-    held = nets.stacked(held, members) if shared else held
-    rows = tf.tensor_scatter_nd_update(rows, used[:, None], tf.transpose(held, (1, 0, 2)))
-    return (tf.transpose(rows, (1, 0, 2)), *rest)
+    # Blocks need the plain rule, a first layer that learns, and batches small enough to be worth it.
+    block = BLOCK // batches.shape[-1]
+    if not (optimiser == "sgd" and shared and trained[0] and not decay and block >= 5):
+        block = 1
+    part = functools.partial(_loop, hidden, loss, optimiser, trained, shared, decay, decay_biases)
+    whole = len(batches) - len(batches) % block
+    for size, chosen in ((block, slice(0, whole)), (1, slice(whole, None))):
+        if len(batches[chosen]):
+            held, slots = part(size)(
+                held,
+                slots,
+                tf.constant(state.steps),
+                seen,
+                targets,
+                tf.constant(batches[chosen].reshape(-1, size, *batches.shape[1:]), tf.int32),
+                tf.constant(rates[chosen].reshape(-1, size), dtype),
+            )
+            state.steps += len(batches[chosen])
+    state.slots = slots
+    first = nets.stacked(held[0], members) if shared else held[0]
+    rows = tf.tensor_scatter_nd_update(rows, used[:, None], tf.transpose(first, (1, 0, 2)))
+    return (tf.transpose(rows, (1, 0, 2)), *held[1:])
+
+
+def gradient(
+    layers: Sequence[tf.Tensor],
+    inputs: Inputs,
+    targets: np.ndarray,
+    examples: slice = slice(None),
+    *,
+    hidden: str,
+    loss: str,
+) -> tuple[tf.Tensor, ...]:
+    """Gradient of the mean loss over the examples, by the same rules as in `fit`.
+
+    Args:
+        layers: L tensors (M, n_in + 1, n_out).
+        inputs: N inputs.
+        targets: (N, K).
+        examples: Which of the inputs; default all.
+        hidden: Activation of the hidden units, in `lib.nets.ACTIVATIONS`.
+        loss: Name in `LOSSES`.
+
+    Returns:
+        In the shapes of ``layers``.
+
+    Raises:
+        ValueError: Unknown activation or loss, or no examples.
+    """
+    for name, value, known in (("hidden", hidden, nets.ACTIVATIONS), ("loss", loss, LOSSES)):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {sorted(known)}, got {value!r}")
+    x, y = inputs.x[examples], tf.convert_to_tensor(targets, layers[0].dtype)[examples]
+    if not len(x):
+        raise ValueError("examples must be at least one, got none")
+    total = [tf.zeros_like(layer) for layer in layers]
+    for i in range(0, len(x), PIECE):
+        for k, part in enumerate(_gradient(hidden, loss)(tuple(layers), x[i : i + PIECE], y[i : i + PIECE])):
+            total[k] += part
+    return tuple(t / tf.cast(len(x), t.dtype) for t in total)
+
+
+PIECE = 1000  # examples at a time: their activations then stay in the cache
 
 
 @functools.cache
-def _loop(hidden, loss, optimiser, trained, shared):
-    """The compiled training loop for one structure; TensorFlow traces it once for each set of shapes."""
+def _gradient(hidden, loss):
+    @tf.function  # one graph for each set of shapes: the products side by side need to know them
+    def total(layers, x, y):
+        values = nets._forward(layers, nets.with_ones(x), hidden)
+        d = LOSSES[loss].delta(values[-1], y)
+        result = []
+        for k in range(len(layers) - 1, 0, -1):
+            result.insert(0, tf.matmul(nets.with_ones(values[k - 1]), d, transpose_a=True))
+            d = _BACK[hidden](values[k - 1], tf.matmul(d, layers[k][:, :-1], transpose_b=True))
+        wide = tf.matmul(nets.with_ones(x), nets.wide(d), transpose_a=True)
+        return (nets.stacked(wide, layers[0].shape[0]), *result)
+
+    return total
+
+
+@functools.cache
+def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, block):
+    """The compiled training loop for one structure; TensorFlow traces it once for each set of shapes.
+
+    With small batches the first layer's weights are read and written so often that this takes longer than
+    the products. So they stay as they are for a block of batches: with the rows x_t of its batches and the
+    gradients d_t at the first layer's pre-activations, the weights before batch t are W - sum over s < t of
+    x_s' d_s, and its pre-activations x_t W - sum of (x_t x_s') d_s. The first terms are one large product for
+    the block, and so is the update at its end; the products x_t x_s' are the same for all members.
+    """
     activate, back, delta = nets.ACTIVATIONS[hidden], _BACK[hidden], LOSSES[loss].delta
-    slots0, update = OPTIMISERS[optimiser]
+    update = OPTIMISERS[optimiser].update
     lowest = trained.index(True)
 
-    def step(i, layers, slots, inputs, targets, batches, rates):
-        batch, rate = batches[i], rates[i]
-        rows = tf.gather(inputs, batch)
-        z = tf.matmul(rows, layers[0])
-        if shared:
-            z = nets.stacked(
-                z, layers[1].shape[0] if len(layers) > 1 else layers[0].shape[1] // targets.shape[-1]
-            )
-        below = [rows]  # what each layer multiplies; hidden activations carry a column of ones
-        values = []
-        for layer in layers[1:]:
-            values.append(activate(z))
-            below.append(nets.with_ones(values[-1]))
-            z = tf.matmul(below[-1], layer)
-        if targets.shape.rank == 2:
-            target = tf.gather(targets, batch)
-        elif shared:
-            target = tf.gather(targets, batch, axis=1)
-        else:
-            target = tf.gather(targets, batch, batch_dims=1)
-        d = delta(z, target)
-        if optimiser == "sgd":  # the rate multiplies once here, not every weight's gradient
-            d *= rate
+    def changed(w, gradient, slots, rate, t, members):
+        if decay:
+            decaying = w if decay_biases else tf.concat([w[..., :-1, :], tf.zeros_like(w[..., -1:, :])], -2)
+            gradient += (rate * decay if optimiser == "sgd" else decay) * decaying
+        return update(w, gradient, slots, rate, t, functools.partial(_norm, members=members))
+
+    def step(i, layers, slots, before, inputs, targets, batches, rates):
         layers, slots = list(layers), list(slots)
-        for k in range(len(layers) - 1, lowest - 1, -1):
-            if k > lowest:
-                lower = back(values[k - 1], tf.matmul(d, layers[k][:, :-1], transpose_b=True))
-            if trained[k]:
-                side = nets.wide(d) if shared and not k else d
-                gradient = tf.matmul(below[k], side, transpose_a=True)
-                layers[k], slots[k] = update(layers[k], gradient, slots[k], rate, i + 1)
-            if k > lowest:
-                d = lower
+        members = layers[1].shape[0] if len(layers) > 1 else layers[0].shape[-1] // targets.shape[-1]
+        examples = tf.reshape(batches[i], (-1,)) if shared else batches[i, 0]
+        rows = tf.gather(inputs, examples)
+        first = tf.matmul(rows, layers[0])
+        size = batches.shape[-1]
+        alike = tf.matmul(rows, rows, transpose_b=True) if block > 1 else None
+        moves = []  # what each batch does to the first layer, but for its rows
+        for j in range(block):
+            batch, rate, t = batches[i, j], rates[i, j], before + i * block + j + 1
+            z = first
+            if block > 1:
+                z = z[j * size : (j + 1) * size]
+            if moves:
+                z -= tf.matmul(alike[j * size : (j + 1) * size, : j * size], tf.concat(moves, axis=0))
+            if shared:
+                z = nets.stacked(z, members)
+            below = [rows]  # what each layer multiplies; hidden activations carry a column of ones
+            values = []
+            for layer in layers[1:]:
+                values.append(activate(z))
+                below.append(nets.with_ones(values[-1]))
+                z = tf.matmul(below[-1], layer)
+            if targets.shape.rank == 2:
+                target = tf.gather(targets, batch)
+            elif shared:
+                target = tf.gather(targets, batch, axis=1)
+            else:
+                target = tf.gather(targets, batch, batch_dims=1)
+            d = delta(z, target)
+            if optimiser == "sgd":  # the rate multiplies once here, not every weight's gradient
+                d *= rate
+            for k in range(len(layers) - 1, lowest - 1, -1):
+                if k > lowest:
+                    lower = back(values[k - 1], tf.matmul(d, layers[k][:, :-1], transpose_b=True))
+                if k == 0:
+                    moves.append(nets.wide(d) if shared else d)
+                elif trained[k]:
+                    gradient = tf.matmul(below[k], d, transpose_a=True)
+                    layers[k], slots[k] = changed(layers[k], gradient, slots[k], rate, t, members)
+                if k > lowest:
+                    d = lower
+        if moves:
+            moves = tf.concat(moves, axis=0) if block > 1 else moves[0]
+            gradient = tf.matmul(rows, moves, transpose_a=True)
+            layers[0], slots[0] = changed(layers[0], gradient, slots[0], rate, t, members)
         return i + 1, tuple(layers), tuple(slots)
 
     @tf.function  # one graph for each set of shapes: the products side by side need to know them
-    def loop(layers, inputs, targets, batches, rates):
-        slots = tuple(tuple(tf.fill(tf.shape(w), tf.constant(s, w.dtype)) for s in slots0) for w in layers)
-        _, layers, _ = tf.while_loop(
+    def loop(layers, slots, before, inputs, targets, batches, rates):
+        _, layers, slots = tf.while_loop(
             lambda i, *_: i < tf.shape(rates)[0],
-            lambda i, layers, slots: step(i, layers, slots, inputs, targets, batches, rates),
+            lambda i, layers, slots: step(i, layers, slots, before, inputs, targets, batches, rates),
             (tf.constant(0), layers, slots),
             parallel_iterations=1,
         )
-        return layers
+        return layers, slots
 
     return loop
+
+
+def _norm(g, members):
+    """Norm of each member's gradient, in a shape that divides g; g lies side by side or stacked."""
+    if g.shape.rank == 3:
+        parts, axes = g, (1, 2)
+    else:
+        parts, axes = tf.reshape(g, (g.shape[0], members, -1)), (0, 2)
+    # the largest entry first: the squares of a tiny gradient would vanish
+    largest = tf.reduce_max(tf.abs(parts), axis=axes, keepdims=True)
+    parts = tf.math.divide_no_nan(parts, largest)
+    norm = largest * tf.sqrt(tf.reduce_sum(parts * parts, axis=axes, keepdims=True))
+    return norm if g.shape.rank == 3 else tf.repeat(tf.reshape(norm, (-1,)), parts.shape[2])

@@ -28,6 +28,28 @@ def toy(config, seeds):
     return {"rows": rows, "sign": rows > 0, "seed": np.array(seeds, np.uint32)}
 
 
+def company(config, seeds):
+    """A job whose rows do depend on who is computed together, as rounding does."""
+    CALLS.append(list(seeds))
+    return {"together": np.array([list(seeds)] * len(seeds))}
+
+
+def chain(config, seeds, before=None):
+    """Adds a digit of its own to what came before; does first what ``config["order"]`` tells it to."""
+    folder, name = Path(config["folder"]), f"{config['digit']} {seeds[0]}"
+    for hook in HOOK:
+        hook(seeds)
+    note(folder, f"begin {name}")
+    match config.get("order", "").split():
+        case ["raise", word]:
+            raise Stopped(word)
+        case ["wait", *other]:
+            until(lambda: f"end {' '.join(other)}" in notes(folder))
+    value = np.array(seeds) if before is None else before["value"]
+    note(folder, f"end {name}")
+    return {"value": 10 * value + config["digit"]}
+
+
 def wrong(config, seeds):
     """A job that forgets the seeds in one of its arrays."""
     return {"fine": np.zeros((len(seeds), 2)), "total": np.zeros(3)}

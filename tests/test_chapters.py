@@ -14,6 +14,7 @@ from lib import claims, gate, params, run
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 GREEDY = ROOT / "chapters" / "greedy_layerwise_training.ipynb"
+BROKEN = ROOT / "chapters" / "broken_net_recovery.ipynb"
 
 
 @pytest.fixture(scope="module", params=CHAPTERS, ids=lambda p: p.stem)
@@ -57,21 +58,28 @@ def test_reduced_parameters_are_parameters(executed):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("chapter", "given", "message"),
     [
-        (["-p", "network", "3"], "networks"),
-        (["-p", "networks", "many"], "networks"),
-        (["-p", "rate", "nan"], "rate"),
-        (["-p", "rate", "-0.1"], "rate"),
-        (["-p", "steps", "0"], "steps"),
-        (["-p", "images", "60001"], "images"),
-        (["-p", "first_image", "59500"], "60000"),
-        (["-p", "batch", "33"], "divide"),
+        (GREEDY, ["-p", "network", "3"], "networks"),
+        (GREEDY, ["-p", "networks", "many"], "networks"),
+        (GREEDY, ["-p", "rate", "nan"], "rate"),
+        (GREEDY, ["-p", "rate", "-0.1"], "rate"),
+        (GREEDY, ["-p", "steps", "0"], "steps"),
+        (GREEDY, ["-p", "images", "60001"], "images"),
+        (GREEDY, ["-p", "first_image", "59500"], "60000"),
+        (GREEDY, ["-p", "batch", "33"], "divide"),
+        (BROKEN, ["-p", "break_rates", "3"], "break_rate"),
+        (BROKEN, ["-p", "break_rate", "inf"], "break_rate"),
+        (BROKEN, ["-p", "epochs", "-1"], "epochs"),
+        (BROKEN, ["-p", "batch", "0"], "batch"),
+        (BROKEN, ["-p", "hidden", "2.5"], "hidden"),
+        (BROKEN, ["-p", "precision", "float16"], "precision"),
+        (BROKEN, ["-p", "networks", "10"], "networks"),
     ],
 )
-def test_plain_papermill_refuses_bad_parameters_before_any_training(given, message, tmp_path):
+def test_plain_papermill_refuses_bad_parameters_before_any_training(chapter, given, message, tmp_path):
     environment = {**os.environ, "SGD_BOOK_CHUNKS": str(tmp_path / "chunks")}
-    command = [sys.executable, "-m", "papermill", str(GREEDY), str(tmp_path / "out.ipynb"), *given]
+    command = [sys.executable, "-m", "papermill", str(chapter), str(tmp_path / "out.ipynb"), *given]
     done = subprocess.run(
         [*command, "-k", "python3", "--no-progress-bar"],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
@@ -80,6 +88,22 @@ def test_plain_papermill_refuses_bad_parameters_before_any_training(given, messa
     last = [line for line in done.stderr.splitlines() if line.strip()][-1]
     assert message in last and "Error" in last
     assert not list((tmp_path).glob("chunks/*"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"epochs": 0},  # nothing is trained, nothing is broken
+        {"break_rate": 1e9, "rate": 1e6, "batch": 60},  # weights overflow; 60 does not divide 500
+    ],
+    ids=["zero-epochs", "overflow"],
+)
+def test_outcomes_at_the_edge_are_shown_not_raised(given, tmp_path, monkeypatch):
+    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
+    smoke = json.loads(BROKEN.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
+    notebook = run.run(BROKEN, tmp_path / "out.ipynb", smoke | given)
+    (record,) = gate.records(notebook, gate.CLAIMS_MIME)
+    assert {claim["verdict"] for claim in record["claims"]} == {"out of range"}
 
 
 def test_papermill_runs_a_chapter_from_elsewhere(tmp_path):

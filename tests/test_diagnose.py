@@ -37,6 +37,44 @@ def test_slope_is_the_mean_derivative_of_tanh():
     assert (result[:, 2] == 0).all()  # saturated
 
 
+def test_deviation_is_the_standard_deviation_of_each_unit():
+    a = 1 / (1 + np.exp(-normal(3, 200, 5)))
+    a[0, :, 1], a[0, :, 2], a[1, :, 0] = 1, 0, 0.5  # stuck: at both ends, or in between
+    a[2, :, 3] = np.where(np.arange(200) < 20, 1, 0)
+    result = diagnose.deviation(tf.constant(a))
+    assert result.shape == (3, 5)
+    np.testing.assert_allclose(result, a.std(axis=1), rtol=1e-12)
+    assert result[0, 1] == result[0, 2] == result[1, 0] == 0
+    assert result[2, 3] == pytest.approx(np.sqrt(0.1 * 0.9))  # on for one image in ten
+
+
+def test_sigmoid_slope_is_the_mean_derivative_over_the_largest():
+    z, step = 3 * normal(3, 50, 4), 1e-6
+
+    def sigmoid(z):
+        return 1 / (1 + np.exp(-z))
+
+    numeric = (sigmoid(z + step) - sigmoid(z - step)) / (2 * step)
+    result = diagnose.sigmoid_slope(tf.sigmoid(tf.constant(z)))
+    np.testing.assert_allclose(result, 4 * numeric.mean(axis=1), rtol=1e-8)
+    ends = np.stack([np.full((6, 2), v) for v in (0.5, 0, 1)])
+    assert diagnose.sigmoid_slope(tf.constant(ends)).tolist() == [[1, 1], [0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("measure", [diagnose.deviation, diagnose.sigmoid_slope])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_unit_that_is_not_finite_stays_alone(measure, bad):
+    a = np.random.default_rng(0).random((3, 20, 4))
+    clean = measure(tf.constant(a))
+    a[1, 7, 2] = bad
+    result = measure(tf.constant(a))
+    others = np.ones((3, 4), bool)
+    others[1, 2] = False
+    assert np.array_equal(result[others], clean[others])
+    assert not np.isfinite(result[1, 2])
+    assert measure is not diagnose.deviation or np.isnan(result[1, 2])
+
+
 def test_dimension_is_the_participation_ratio_of_the_eigenvalues():
     h = normal(3, 40, 6) @ normal(3, 6, 6, seed=1) + 5  # an offset is no variance
     wanted = []

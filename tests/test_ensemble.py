@@ -51,8 +51,9 @@ def test_results_come_in_the_order_of_the_seeds_for_any_number(count, place):
     result = run(seeds)
     assert result["seed"].tolist() == seeds.tolist()
     assert equal(result, alone(seeds))
-    assert len(CALLS) == len(list(place.iterdir())) == -(-count // 4)
-    assert all(len(c) == 4 for c in CALLS), "the last chunk is filled up"
+    blocks = {s // 4 for s in seeds}
+    assert sorted(CALLS) == [[4 * k, 4 * k + 1, 4 * k + 2, 4 * k + 3] for k in sorted(blocks)]
+    assert len(list(place.iterdir())) == len(blocks)
     assert all(type(s) is int for c in CALLS for s in c)
 
 
@@ -83,9 +84,37 @@ def test_finished_chunks_are_read_not_computed():
     assert equal(run(range(10)), first)
     assert equal(run(range(10), workers=2), first)
     assert len(CALLS) == 3
-    more = run(range(16))  # the third chunk was filled up, so it is another one now
-    assert len(CALLS) == 5
+    more = run(range(16))  # the third chunk has been computed whole
+    assert CALLS[3:] == [[12, 13, 14, 15]]
     assert equal({k: v[:10] for k, v in more.items()}, first)
+
+
+def test_a_network_has_the_same_companions_in_every_ensemble(place):
+    """Seed 35 is computed with 32 to 47, whoever of them was asked for."""
+    block = list(range(32, 48))
+    for seeds in ([35], [47, 35, 32], range(30, 40), [100, 35, 0]):
+        result = run(seeds, job=jobs.company, chunk=16)
+        assert result["together"].shape == (len(seeds), 16)
+        assert result["together"][list(seeds).index(35)].tolist() == block
+    assert CALLS.count(block) == 1
+    assert sorted(c[0] for c in CALLS) == [0, 16, 32, 96], "each block once, for all four"
+    for path in place.iterdir():
+        path.unlink()
+    assert run([35], job=jobs.company, chunk=16)["together"].tolist() == [block]
+    assert CALLS.count(block) == 2
+
+
+def test_any_request_takes_the_blocks_that_others_left(place):
+    """Parts of blocks in any order: the same rows to the bit, and no block twice."""
+    whole, rng = alone(range(40)), np.random.default_rng(0)
+    asked = set()
+    for _ in range(4):
+        seeds = rng.permutation(40)[:4]
+        assert equal(run(seeds), {k: v[seeds] for k, v in whole.items()})
+        asked |= {int(s) // 4 for s in seeds}
+    assert sorted(c[0] // 4 for c in CALLS) == sorted(asked)
+    assert equal(run(range(40), workers=2), whole)
+    assert len(list(place.iterdir())) == 10 > len(CALLS) > 3
 
 
 @pytest.mark.parametrize(
@@ -93,8 +122,7 @@ def test_finished_chunks_are_read_not_computed():
     [
         {"config": {"n": 4, "rates": [[3, 0.2]]}},
         {"config": {**CONFIG, "more": None}},
-        {"seeds": [0, 1, 2, 4]},
-        {"seeds": [1, 0, 2, 3]},
+        {"seeds": [4]},
         {"chunk": 5},
         {"job": jobs.wrong},
     ],
@@ -109,6 +137,13 @@ def test_the_key_holds_whatever_can_change_the_result(change, place):
         return
     assert len(CALLS) == 2
     assert before < set(place.iterdir())
+
+
+def test_which_seeds_were_asked_for_is_not_in_the_key(place):
+    first = run(range(4))
+    result = run([2, 0])
+    assert len(CALLS) == len(list(place.iterdir())) == 1
+    assert equal(result, {k: v[[2, 0]] for k, v in first.items()})
 
 
 def test_equal_configurations_share_a_key():
@@ -255,6 +290,11 @@ def test_a_progress_bar_where_nobody_else_shows_it(monkeypatch, capfd):
         ({"seeds": [2**31]}, "seeds must be whole numbers from 0"),
         ({"seeds": [0.5]}, "seeds must be whole numbers from 0"),
         ({"seeds": [np.nan]}, "seeds must be whole numbers from 0"),
+        (
+            {"seeds": [0, 2**31 - 1], "chunk": 5},
+            "the chunk of 5 seeds around 2147483647 goes beyond 2147483647",
+        ),
+        ({"seeds": [2**31 - 2], "chunk": 3}, "the chunk of 3 seeds around 2147483646 goes beyond 2147483647"),
         ({"seeds": ["1"]}, "seeds must be whole numbers from 0"),
         ({"chunk": 0}, "chunk and workers must be"),
         ({"chunk": 2.5}, "chunk and workers must be"),
@@ -271,6 +311,12 @@ def test_bad_arguments_are_refused_before_any_compute(change, message, place):
     assert not place.exists()
 
 
+def test_the_last_block_of_all_seeds_is_whole():
+    assert run([2**31 - 1], chunk=8)["seed"].tolist() == [2**31 - 1]
+    assert CALLS == [list(range(2**31 - 8, 2**31))]
+    assert run([2**31 - 4], chunk=3)["seed"].tolist() == [2**31 - 4]
+
+
 def test_no_configuration_is_refused():
     with pytest.raises(ValueError, match="configs must hold at least one"):
         ensemble.run(jobs.toy, {}, range(4))
@@ -280,3 +326,180 @@ def test_a_job_without_a_row_for_each_seed_is_refused(place):
     with pytest.raises(ValueError, match=r"total has shape \(3,\), wanted 4 rows"):
         run(range(8), job=jobs.wrong)
     assert not place.exists()
+
+
+# One configuration after another
+
+
+@pytest.fixture
+def link(tmp_path):
+    """Configurations of the chain: a digit each, and what came before."""
+
+    def make(digit, after=None, **more):
+        return {"folder": str(tmp_path), "digit": digit, **more} | ({"after": after} if after else {})
+
+    return make
+
+
+def chains(configs, seeds=range(6), workers=1):
+    return {
+        name: result["value"].tolist()
+        for name, result in ensemble.run(jobs.chain, configs, seeds, chunk=4, workers=workers).items()
+    }
+
+
+def digits(seeds, number):
+    """What a chain of these digits makes of the seeds."""
+    return [s * 10 ** len(str(number)) + number for s in seeds]
+
+
+def begun(folder):
+    return [line.removeprefix("begin ") for line in jobs.notes(folder) if line.startswith("begin")]
+
+
+def test_what_comes_before_is_computed_first_and_kept(link, tmp_path, place):
+    seeds = [5, 0, 6]
+    first, second = link(1), link(2, link(1))
+    assert chains({"c": link(3, second)}, seeds) == {"c": digits(seeds, 123)}
+    order = begun(tmp_path)
+    assert sorted(order) == ["1 0", "1 4", "2 0", "2 4", "3 0", "3 4"]
+    for block in (0, 4):
+        places = [order.index(f"{digit} {block}") for digit in (1, 2, 3)]
+        assert places == sorted(places)
+    assert len(list(place.iterdir())) == 6
+    assert chains({"b": second, "a": first}, range(8)) == {
+        "b": digits(range(8), 12),
+        "a": digits(range(8), 1),
+    }
+    assert chains({"d": link(4, second)}) == {"d": digits(range(6), 124)}
+    assert begun(tmp_path)[6:] == ["4 0", "4 4"], "whole blocks of what came before were kept"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_several_share_what_they_follow(workers, link, tmp_path):
+    """Whether it is asked for itself or not, in any order."""
+    first = link(1)
+    wanted = {"x": digits(range(6), 12), "y": digits(range(6), 13), "z": digits(range(6), 134)}
+    configs = {"z": link(4, link(3, first)), "x": link(2, first), "y": link(3, first)}
+    assert chains(configs, workers=workers) == wanted
+    assert sorted(begun(tmp_path)) == sorted(f"{d} {block}" for d in (1, 2, 3, 4) for block in (0, 4))
+    configs = {"p": link(6, link(5)), "q": link(5)}
+    wanted = {"p": digits(range(6), 56), "q": digits(range(6), 5)}
+    assert chains(configs, workers=workers) == wanted
+    assert sorted(begun(tmp_path)[8:]) == ["5 0", "5 4", "6 0", "6 4"]
+
+
+def test_what_follows_starts_when_its_own_block_is_there(link, tmp_path):
+    """Not when all the others are: one of them only ends after what follows has ended."""
+    slow = link(9, order="wait 2 0")
+    wanted = {"slow": digits(range(4), 9), "child": digits(range(4), 12)}
+    assert chains({"slow": slow, "child": link(2, link(1))}, range(4), workers=2) == wanted
+    ends = [line for line in jobs.notes(tmp_path) if line.startswith("end")]
+    assert ends == ["end 1 0", "end 2 0", "end 9 0"]
+
+
+def test_what_came_before_is_not_needed_where_the_result_is_there(link, tmp_path, place):
+    first, second = link(1), link(2, link(1))
+    chains({"a": first})
+    parents = set(place.iterdir())
+    chains({"b": second})
+    for path in parents:
+        path.unlink()
+    assert chains({"b": second}, [3, 7, 1]) == {"b": digits([3, 7, 1], 12)}
+    assert len(begun(tmp_path)) == 4 and parents.isdisjoint(place.iterdir())
+    assert chains({"b": second}, [8]) == {"b": digits([8], 12)}
+    assert begun(tmp_path)[4:] == ["1 8", "2 8"], "only the parent of the block that is missing"
+
+
+def test_damage_to_what_came_before_is_repaired_if_it_is_needed(link, tmp_path, place):
+    chains({"a": link(1)}, [0])
+    (parent,) = place.iterdir()
+    whole = parent.read_bytes()
+    parent.write_bytes(whole[:-1])
+    assert chains({"b": link(2, link(1))}, [0]) == {"b": digits([0], 12)}
+    assert begun(tmp_path) == ["1 0", "1 0", "2 0"]
+    assert parent.read_bytes() == whole
+
+
+def test_the_key_holds_whatever_came_before(link, tmp_path):
+    last = {"b": link(3, link(2, link(1)))}
+    chains(last, [0])
+    assert chains({"b": link(3, link(2, link(7)))}, [0]) == {"b": digits([0], 723)}
+    assert chains({"b": link(3, link(2))}, [0]) == {"b": digits([0], 23)}
+    assert chains({"b": link(3, link(2, link(1, more=0)))}, [0]) == {"b": digits([0], 123)}
+    assert len(begun(tmp_path)) == 3 + 3 + 2 + 3
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_follows_what_has_failed(workers, link, tmp_path, place):
+    failing = {"b": link(2, link(1, order="raise Ouch"))}
+    with pytest.raises(Stopped, match="Ouch"):
+        chains(failing, [0], workers=workers)
+    assert begun(tmp_path) == ["1 0"]
+    assert not place.exists()
+    first = link(1)
+    with pytest.raises(Stopped, match="Oh"):
+        chains({"b": link(2, first, order="raise Oh")}, range(8), workers=workers)
+    kept = len(list(place.iterdir()))
+    assert 1 <= kept <= 2, "of the first, which did not fail"
+    start = len(begun(tmp_path))
+    assert chains({"b": link(2, first)}, range(8), workers=workers) == {"b": digits(range(8), 12)}
+    again = [line for line in begun(tmp_path)[start:] if line.startswith("1")]
+    assert len(again) == 2 - kept
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_chunk_that_vanished_stops_those_that_follow(workers, link, place, monkeypatch):
+    write = ensemble.store.write
+
+    def gone(path, result):
+        write(path, result)
+        if result["value"][0] == 1:  # of the first one
+            path.unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ensemble.store, "write", gone)
+        with pytest.raises(
+            RuntimeError, match="a chunk that others need is gone from .*: run again"
+        ) as caught:
+            chains({"b": link(2, link(1)), "c": link(3, link(1))}, range(4), workers=workers)
+    assert str(place) in str(caught.value)
+    assert chains({"b": link(2, link(1))}, range(4), workers=workers) == {"b": digits(range(4), 12)}
+
+
+def test_a_chunk_that_was_found_and_then_vanished_stops_those_that_follow(link, place):
+    chains({"a": link(1)}, [0])
+    (parent,) = place.iterdir()
+    HOOK.append(lambda seeds: parent.unlink(missing_ok=True))  # by the first one that is computed
+    with pytest.raises(RuntimeError, match="a chunk that others need is gone"):
+        chains({"other": link(5), "b": link(2, link(1))}, [0])
+    HOOK.clear()
+    assert chains({"b": link(2, link(1))}, [0]) == {"b": digits([0], 12)}
+
+
+def test_what_came_before_without_a_row_for_each_seed_is_refused(place):
+    with pytest.raises(ValueError, match=r"total has shape \(3,\), wanted 4 rows"):
+        run([0], {"n": 2, "after": {"n": 1}}, job=jobs.wrong)
+    assert not place.exists()
+
+
+def test_progress_lines_name_what_has_to_come_before(link, tmp_path):
+    """Seeds that nobody asked for count as well: whole blocks of what comes before."""
+
+    def lines(configs):
+        (tmp_path / "progress").unlink(missing_ok=True)
+        chains(configs)
+        return [json.loads(line) for line in (tmp_path / "progress").read_text().splitlines()]
+
+    def steps(total, *counts):
+        return [{"label": label, "done": done, "total": total} for label, done in counts]
+
+    first, second = link(1), link(2, link(1))
+    before = [("c", 0), ("before before c", 4), ("before c", 8), ("c", 12)]
+    before += [("before before c", 16), ("before c", 20), ("c", 22)]
+    assert lines({"c": link(3, second)}) == steps(22, *before)
+    assert lines({"d": link(4, second)}) == steps(6, ("d", 0), ("d", 4), ("d", 6)), "it is there now"
+    assert lines({"e": link(6, link(5)), "f": link(5)}) == steps(
+        12, ("e", 0), ("f", 4), ("e", 8), ("f", 10), ("e", 12)
+    ), "it is asked for itself"
+    assert lines({"a": first, "b": second}) == steps(12, ("a", 0), ("a", 4), ("a", 6), ("b", 10), ("b", 12))

@@ -74,10 +74,47 @@ def test_layers_of_one_member_are_different_draws():
     assert not np.isclose(first[0, :-1], second[0, :-1]).any()
 
 
+def test_normal_weights_and_biases_are_standard_normal():
+    """Not scaled by any width, and not cut."""
+    (layer,) = arrays(nets.normal(range(40), [(101, 100)]))
+    assert layer.shape == (40, 101, 100) and layer.dtype == np.float64
+    for part in (layer[:, :-1], layer[:, -1]):
+        n = part.size
+        assert abs(part.mean()) < 5 / np.sqrt(n)
+        assert part.std() == pytest.approx(1, abs=5 / np.sqrt(2 * n))
+        assert (np.abs(part) < 1).mean() == pytest.approx(0.6826894921370859, abs=5 * 0.47 / np.sqrt(n))
+        assert (part**4).mean() == pytest.approx(3, abs=5 * np.sqrt(96 / n))
+    assert np.abs(layer).max() > 4
+
+
+def test_normal_draws_in_float64_whatever_they_are_rounded_to():
+    layers = [(8, 5), (6, 2)]
+    double, single = (arrays(nets.normal([3, 4], layers, dtype=d)) for d in (tf.float64, tf.float32))
+    for a, b in zip(double, single, strict=True):
+        assert b.dtype == np.float32
+        assert np.array_equal(a.astype(np.float32), b)
+        assert not np.array_equal(a, b), "more than float32 holds"
+
+
+def test_a_normal_member_depends_on_its_seed_and_stream_alone():
+    layers = [(8, 5), (6, 2), (6, 2)]
+    seeds = [7, 0, 2**31 - 1, 9]
+    together = arrays(nets.normal(seeds, layers))
+    assert [layer.shape for layer in together] == [(4, 8, 5), (4, 6, 2), (4, 6, 2)]
+    for position, seed in enumerate(seeds):
+        for a, b in zip(together, arrays(nets.normal([np.int64(seed)], layers)), strict=True):
+            assert np.array_equal(a[position], b[0])
+    draws = np.concatenate([layer.ravel() for layer in together])
+    other = np.concatenate([layer.ravel() for layer in arrays(nets.normal(seeds, layers, stream=1))])
+    assert len(np.unique([draws, other])) == 2 * draws.size, "no draw comes twice: layers, seeds, streams"
+
+
 @pytest.mark.parametrize("seeds", [[], [-1], [2**31], [1.0], ["1"], [0, None]])
 def test_bad_seeds_are_refused(seeds):
     with pytest.raises(ValueError, match="seeds must"):
         nets.truncated_normal(seeds, [(3, 2)], 0.1, 0.1)
+    with pytest.raises(ValueError, match="seeds must"):
+        nets.normal(seeds, [(3, 2)])
 
 
 @pytest.mark.parametrize("sd", [0, -0.1, np.nan, np.inf])

@@ -539,3 +539,24 @@ RIGHT = np.eye(3, dtype=bool)
 def test_bad_input_is_named(call, named):
     with pytest.raises(ValueError, match=rf"^{named}: "):
         call()
+
+
+def test_proportion_is_the_exact_binomial_interval():
+    for k, n in ((0, 100), (3, 20), (20, 20), (1, 1)):
+        e = stats.proportion(np.arange(n) < k)
+        assert e.value == k / n and e.n == n
+        # its ends are where k or more, and k or fewer, have a chance of 2.5 %
+        if k:
+            assert reference.binom.sf(k - 1, n, e.low) == pytest.approx(0.025)
+        else:
+            assert e.low == 0
+        if k < n:
+            assert reference.binom.cdf(k, n, e.high) == pytest.approx(0.025)
+        else:
+            assert e.high == 1
+
+
+@pytest.mark.parametrize("x", [[0, 1], [True, None], [[True]], [], True])
+def test_proportion_wants_one_bool_for_each_network(x):
+    with pytest.raises(ValueError, match="wanted one bool for each network"):
+        stats.proportion(x)
