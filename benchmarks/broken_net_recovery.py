@@ -310,9 +310,9 @@ def start_jax(chunk: int, transposed: bool = True) -> Measure:
     # Tried for one network, in seconds: with two threads 0.26, with one (NPROC=1) 0.23, as (out, in) 0.22,
     # under a vmap over one network 0.18, as here. No faster: the gradient by hand, scan, its unrolling,
     # all images put in order first, a loop over gathered batches.
-    # Tried for many, in seconds per network: in chunks of 8, 16, 32, 64 0.12, 0.11, 0.09, 0.13 with weights as
-    # (out, in), as here, and 0.13, 0.16, 0.09, 0.08 with first layers side by side by hand; with weights as
-    # (in, out) 0.12 in chunks of 8, and 0.13 and more with the networks along a middle axis; without XLA's
+    # Tried for many, in seconds per network: in chunks of 8, 16, 32, 64 0.12, 0.11, 0.09, 0.13 with weights
+    # as (out, in), as here, and 0.13, 0.16, 0.09, 0.08 with first layers side by side by hand; with weights
+    # as (in, out) 0.12 in chunks of 8, and 0.13 and more with the networks along a middle axis; without XLA's
     # threads for products 0.12 to 0.15.
     return timed(functools.partial(jax_training(chunk, transposed), 0))
 

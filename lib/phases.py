@@ -8,6 +8,7 @@ Source: M. Nielsen, Neural Networks and Deep Learning, chapter 1, ``network.py``
 """
 
 import functools
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
@@ -93,11 +94,22 @@ class Phase:
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {sorted(known)}, got {getattr(self, name)!r}")
+        for name in ("keep", "decay_biases"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         looks = self.looks
-        if not (looks and all(_whole(e) and e >= 0 for e in looks) and list(looks) == sorted(set(looks))):
+        if not (
+            looks
+            and isinstance(looks, (tuple, list))
+            and all(_whole(e) and e >= 0 for e in looks)
+            and list(looks) == sorted(set(looks))
+        ):
             raise ValueError(f"looks must be distinct epochs in order, from 0, got {looks!r}")
-        if self.change:
-            name, *arguments = self.change
+        change = self.change
+        if not isinstance(change, (tuple, list)) or (change and not isinstance(change[0], str)):
+            raise ValueError(f"change must be a name and its arguments, got {change!r}")
+        if change:
+            name, *arguments = change
             if name not in CHANGES:
                 raise ValueError(f"change must be one of {sorted(CHANGES)}, got {name!r}")
             if self.after is None:
@@ -128,7 +140,8 @@ def _whole(value: object) -> bool:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
+    largest = sys.float_info.max
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -largest <= value <= largest
 
 
 # --- changes ---
@@ -264,20 +277,25 @@ def job(
     if before is None:
         layers = nets.normal(seeds, shapes, 0, dtype)
     else:
-        layers = tuple(tf.constant(before[f"layer{k}"], dtype) for k in range(2))
+        layers = tuple(tf.cast(before[f"layer{k}"], dtype) for k in range(2))
     if config["change"]:
         name, *arguments = config["change"]
         fresh = [f.numpy() for f in nets.normal(seeds, shapes, 1 + number, tf.float64)]
         held = [w.numpy().astype(np.float64) for w in layers]
         seen = nets.forward([tf.constant(w) for w in held], _test("float64")[0], "sigmoid")
-        changed = CHANGES[name].apply(held, fresh, *seen, *arguments)
-        layers = tuple(tf.constant(w, dtype) for w in changed)
+        with np.errstate(all="ignore"):  # overflow is an outcome
+            changed = CHANGES[name].apply(held, fresh, *seen, *arguments)
+        layers = tuple(tf.cast(w, dtype) for w in changed)
     inputs, targets = _training(config["images"], config["precision"])
     batch = min(config["batch"], len(inputs))
     state, epoch, looks = train.State(), 0, []
-    if 0 in config["looks"]:
-        looks.append(_look(layers, config))
-    while epoch < config["epochs"]:
+    while True:
+        if epoch in config["looks"]:
+            looks.append(_look(layers, config))
+            if config["stop"] is not None and (looks[-1]["accuracy"] >= config["stop"]).all():
+                break
+        if epoch == config["epochs"]:
+            break
         images = order(seeds[0] // len(seeds), number, epoch, len(inputs))
         images = images[: (config["updates"] or len(inputs)) * batch]
         whole = len(images) - len(images) % batch
@@ -297,10 +315,6 @@ def job(
                     state=state,
                 )
         epoch += 1
-        if epoch in config["looks"]:
-            looks.append(_look(layers, config))
-            if config["stop"] is not None and (looks[-1]["accuracy"] >= config["stop"]).all():
-                break
     looks += looks[-1:] * (len(config["looks"]) - len(looks))
     result = {name: np.stack([look[name] for look in looks], axis=1) for name in looks[0] if name != "recall"}
     result |= {"recall": looks[-1]["recall"], "epochs": np.full(len(seeds), epoch)}
@@ -313,8 +327,8 @@ def _look(layers: Sequence[tf.Tensor], config: Mapping) -> dict[str, np.ndarray]
     x, y = _test(config["precision"])
     hidden, z = nets.forward(layers, x, "sigmoid")
     output = tf.sigmoid(z)
-    # the largest of NaNs is the first, which would be counted as a guess
-    right = (tf.argmax(z, axis=2).numpy() == y) & np.isfinite(z).all(axis=2)
+    # As in the source, the first of outputs that are equal. It would be that of NaNs too: counted as a guess.
+    right = (output.numpy().argmax(axis=2) == y) & np.isfinite(z).all(axis=2)
     inputs, targets = _training(config["images"], config["precision"])
     gradient = train.gradient(layers, inputs, targets, slice(PROBED), hidden="sigmoid", loss=config["loss"])
     return {

@@ -188,6 +188,8 @@ def fit(
         decay: L2 coefficient: this times the weights is added to their gradient, 0 or more.
         decay_biases: Whether the biases decay, too.
         state: Continue the optimiser of an earlier call with the same networks; it is brought up to date.
+            Two calls then give what one gives: to the bit, but for small batches, whose blocks (`BLOCK`) a
+            new call begins anew; there to rounding.
 
     Returns:
         The trained layers, in the shapes of ``layers``. Member k is the network that would come of training
@@ -263,7 +265,7 @@ def fit(
                 seen,
                 targets,
                 tf.constant(batches[chosen].reshape(-1, size, *batches.shape[1:]), tf.int32),
-                tf.constant(rates[chosen].reshape(-1, size), dtype),
+                tf.cast(rates[chosen].reshape(-1, size), dtype),  # infinite where it is beyond float32
             )
             state.steps += len(batches[chosen])
     state.slots = slots
@@ -346,7 +348,8 @@ def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, block):
     def changed(w, gradient, slots, rate, t, members):
         if decay:
             decaying = w if decay_biases else tf.concat([w[..., :-1, :], tf.zeros_like(w[..., -1:, :])], -2)
-            gradient += (rate * decay if optimiser == "sgd" else decay) * decaying
+            strength = tf.cast(tf.constant(decay, tf.float64), w.dtype)  # infinite where beyond float32
+            gradient += (rate * strength if optimiser == "sgd" else strength) * decaying
         return update(w, gradient, slots, rate, t, functools.partial(_norm, members=members))
 
     def step(i, layers, slots, before, inputs, targets, batches, rates):

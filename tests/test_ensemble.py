@@ -69,6 +69,36 @@ def test_several_configurations_keep_their_names_and_results(place):
     assert CALLS == []
 
 
+def test_each_configuration_may_have_seeds_of_its_own(place, tmp_path):
+    configs = {"few": {"n": 2}, "many": {"n": 3}, "also few": {"n": 2}}
+    seeds = {"many": range(10), "few": [9, 1], "also few": np.array([2])}
+    results = ensemble.run(jobs.toy, configs, seeds, chunk=4, workers=1)
+    assert list(results) == list(configs)
+    for name, config in configs.items():
+        assert equal(results[name], alone(seeds[name], config))
+    assert sorted(c[0] for c in CALLS) == [0, 0, 4, 8, 8], "of the few, only blocks that they are in"
+    assert len(list(place.iterdir())) == 5
+    last = (tmp_path / "progress").read_text().splitlines()[-1]
+    assert json.loads(last) == {"label": "many", "done": 13, "total": 13}
+
+
+@pytest.mark.parametrize(
+    "seeds, message",
+    [
+        ({"a": [1]}, r"seeds must be named as the configurations, \['a', 'b'\], got \['a'\]"),
+        ({"a": [1], "b": [1], "c": [1]}, "seeds must be named as the configurations"),
+        ({"a": [1], "b": []}, "seeds must name at least one"),
+        ({"a": [1], "b": [2, 2]}, "seeds must be distinct"),
+        ({"a": [2**31], "b": [1]}, "seeds must be whole numbers from 0"),
+        ({"a": [1], "b": [2**31 - 1]}, "the chunk of 5 seeds around 2147483647 goes beyond"),
+    ],
+)
+def test_seeds_by_name_that_are_refused(seeds, message, place):
+    with pytest.raises(ValueError, match=message):
+        ensemble.run(jobs.toy, {"a": {"n": 1}, "b": {"n": 2}}, seeds, chunk=5, workers=1)
+    assert CALLS == [] and not place.exists()
+
+
 def test_order_does_not_depend_on_who_finishes_first(tmp_path):
     (tmp_path / "0").write_text("after 4")
     config = CONFIG | {"folder": str(tmp_path)}

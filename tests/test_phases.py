@@ -260,11 +260,24 @@ def test_looks_end_with_the_last_epoch(epochs, looks, wanted):
 
 
 def test_looking_does_not_change_what_is_looked_at():
-    """Momentum has a memory, which goes on after a look and after the smaller batch of an epoch's end."""
+    """Nor what the optimiser keeps: momentum goes on after a look."""
     often = result_of(small(epochs=3, batch=60, optimiser="momentum", rate=0.3, looks=(0, 1, 2, 3)))
     once = result_of(small(epochs=3, batch=60, optimiser="momentum", rate=0.3, looks=(2,)))
     assert np.array_equal(often["accuracy"][:, 2:], once["accuracy"])
     assert all(np.array_equal(a, b) for a, b in zip(layers_of(often), layers_of(once), strict=True))
+
+
+def test_an_optimiser_keeps_its_memory_through_the_epochs_of_a_phase():
+    """Two steps of momentum from two plain ones; the next phase starts without it."""
+    one = {"epochs": 1, "batch": 250}
+    start = [w.numpy() for w in nets.normal(SEEDS, nets.shapes((784, 6, 10)))]
+    once, twice = layers_of(result_of(small(**one))), layers_of(result_of(small(batch=250)))
+    result = layers_of(result_of(small(batch=250, optimiser="momentum")))
+    apart = layers_of(result_of(small(**one, after=small(**one, optimiser="momentum"), optimiser="momentum")))
+    for w0, w1, w2, moved, without in zip(start, once, twice, result, apart, strict=True):
+        assert np.abs(w1 - w0).max() > 1e-3
+        np.testing.assert_allclose(moved, w2 - 0.9 * (w0 - w1), atol=1e-12)
+        np.testing.assert_allclose(without, w2, atol=1e-12)
 
 
 def test_a_phase_without_epochs_only_looks():
@@ -467,7 +480,7 @@ def whole(name, low, high):
         ({"after": small(hidden=7)}, "^hidden is 6, but 7 in the phase before"),
         ({"after": small(images=251)}, "^images is 250, but 251 in the phase before"),
     ],
-    ids=str,
+    ids=lambda v: str(v)[:40],
 )
 def test_a_phase_is_refused(change, message):
     with pytest.raises(ValueError, match=message):

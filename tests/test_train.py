@@ -325,7 +325,7 @@ def block_problem(steps, size, depth, loss, members, own_targets=False, dtype=np
         (19, 5, [1]),  # not one block
         (18, 20, [5, 1]),  # the largest batch with blocks
         (30, 7, [14, 1]),  # 100 is no multiple of 7
-        (102, 2, [50, 1]),
+        (53, 4, [25, 1]),
         (7, 21, [1]),
     ],
 )
