@@ -139,7 +139,9 @@ def parent(tmp_path, monkeypatch):
 
     def start(text):
         script = tmp_path / "script.py"
-        script.write_text(text)
+        # a shell starts what runs in the background without interrupts
+        listen = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        script.write_text(listen + text)
         for seed in range(0, 40, 4):
             (tmp_path / str(seed)).write_text("hang")
         process = subprocess.Popen(
