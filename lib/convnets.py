@@ -1,0 +1,452 @@
+"""Many small convolutional networks at once: layers, initialisation, forward pass, training, measurement.
+
+A network has blocks of a 3x3 convolution without padding, 2x2 max pooling and a rectifier, then dense layers.
+As in `lib.nets`, a layer is one tensor (M, n_in + 1, n_out) with the bias as its last row; a kernel's rows
+run over its 3x3 pixels, row by row, and the channels of each.
+
+The passes are products of large matrices on TensorFlow's plain kernels, since the convolutions that it has
+are slow for few channels. The first layer multiplies patches of the images that were cut out once; all
+members share it, side by side. In higher layers a 4x4 tile of the map below gives the four values of one
+pooling window in one product. Pixels that no later layer sees are never computed. Gradients are TensorFlow's
+own. Tests hold all of it to Keras's layers.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from lib import nets
+from lib.backend import tf
+
+SIDE, CLASSES = 28, 10  # of the images
+TILES = {1: (13,), 2: (12, 5), 3: (10, 4, 1)}  # pooled rows that are used, by the number of blocks
+PIECE = 250  # images at a time in measurements: their activations then stay near the processor
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a network is built of.
+
+    Attributes:
+        channels: Of each block, one to three.
+        dense: Units of each dense hidden layer; may be empty.
+        slope: Of the rectifier for negative inputs: 0 for ReLU, above for LeakyReLU.
+    """
+
+    channels: tuple[int, ...] = (8, 16)
+    dense: tuple[int, ...] = (64,)
+    slope: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks it.
+
+        Raises:
+            ValueError: Something does not fit; says what, and what would.
+        """
+        for name, value, low, high in (("channels", self.channels, 1, 3), ("dense", self.dense, 0, 5)):
+            fits = isinstance(value, (tuple, list)) and low <= len(value) <= high
+            if not fits or any(type(n) is not int or not 1 <= n <= 1000 for n in value):
+                raise ValueError(
+                    f"{name} must be {low} to {high} whole numbers from 1 to 1000, got {value!r}"
+                )
+            object.__setattr__(self, name, tuple(value))
+        if (
+            isinstance(self.slope, bool)
+            or not isinstance(self.slope, (int, float))
+            or not 0 <= self.slope < 1
+        ):
+            raise ValueError(f"slope must be a number from 0 to below 1, got {self.slope!r}")
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Shape (n_in + 1, n_out) of each layer."""
+        below = (1, *self.channels)
+        flat = TILES[len(self.channels)][-1] ** 2 * self.channels[-1]
+        convolutions = [(9 * a + 1, b) for a, b in zip(below[:-1], below[1:], strict=True)]
+        return convolutions + nets.shapes((flat, *self.dense, CLASSES))
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each layer, as in figures."""
+        convolutions = [f"conv {k + 1}" for k in range(len(self.channels))]
+        dense = [f"dense {k + 1}" if len(self.dense) > 1 else "dense" for k in range(len(self.dense))]
+        return convolutions + dense + ["output"]
+
+
+# --- initialisation ---
+
+
+def _glorot(rows, fan_in, fan_out):
+    return "uniform", np.sqrt(6 / (fan_in + fan_out))
+
+
+INITS: dict[str, Callable] = {
+    "glorot": _glorot,  # Glorot and Bengio 2010, the default in Keras
+    "he": lambda rows, fan_in, fan_out: ("normal", np.sqrt(2 / fan_in)),  # He et al. 2015
+    "small": lambda rows, fan_in, fan_out: ("normal", 0.01),  # Krizhevsky et al. 2012
+    "dead": _glorot,  # as glorot, but no unit of the first layer is ever on: the middle of a plateau
+}
+OFF = -1e6  # bias that switches a unit off for any image
+
+
+def initial(seeds: Sequence[int], design: Design, init: str) -> tuple[tf.Tensor, ...]:
+    """Fresh networks with biases of zero; member k depends on ``seeds[k]`` alone.
+
+    Args:
+        seeds: One seed for each of the M members, 0 to 2**31 - 1.
+        design: What they are built of.
+        init: Name in `INITS`.
+
+    Returns:
+        One float32 tensor (M, n_in + 1, n_out) for each layer.
+
+    Raises:
+        ValueError: A seed is out of range, or init is not known.
+    """
+    nets.check_seeds(seeds)
+    if init not in INITS:
+        raise ValueError(f"init must be one of {sorted(INITS)}, got {init!r}")
+    layers = []
+    for number, (rows, columns) in enumerate(design.shapes):
+        window = 9 if number < len(design.channels) else 1
+        kind, size = INITS[init](rows, rows - 1, window * columns)
+        shape = (rows - 1, columns)
+        if kind == "uniform":
+            drawn = [tf.random.stateless_uniform(shape, [s, number], -size, size) for s in seeds]
+        else:
+            drawn = [tf.random.stateless_normal(shape, [s, number], stddev=size) for s in seeds]
+        bias = OFF if init == "dead" and number == 0 else 0.0
+        layers.append(tf.concat([tf.stack(drawn), tf.fill((len(seeds), 1, columns), bias)], axis=1))
+    return tuple(layers)
+
+
+# --- forward ---
+
+
+class Images(NamedTuple):
+    """Images as the first layer takes them, with their labels.
+
+    Attributes:
+        patches: (4, N, tiles, 9), the 3x3 patches under the four corners of each pooling window.
+        labels: int32 (N,).
+    """
+
+    patches: tf.Tensor
+    labels: tf.Tensor
+
+    def __len__(self) -> int:
+        """Number of images N."""
+        return self.labels.shape[0]
+
+    def part(self, chosen: slice) -> "Images":
+        """Some of the images."""
+        return Images(self.patches[:, chosen], self.labels[chosen])
+
+
+def images(x: np.ndarray, y: np.ndarray, design: Design) -> Images:
+    """Cut images into patches, for networks of this number of blocks.
+
+    Args:
+        x: Pixels (N, 784), float32 and finite, row by row.
+        y: Labels (N,), 0 to 9.
+        design: Of the networks.
+
+    Raises:
+        ValueError: x or y has another shape, type or range.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    if x.ndim != 2 or x.shape[1] != SIDE**2 or x.dtype != np.float32 or not np.isfinite(x).all():
+        raise ValueError(f"x must be finite float32 (N, {SIDE**2}), got {x.dtype} of shape {x.shape}")
+    if y.shape != x.shape[:1] or not y.size or not ((y >= 0) & (y < CLASSES)).all():
+        raise ValueError(f"y must hold {len(x)} labels from 0 to {CLASSES - 1}, got shape {y.shape}")
+    side = TILES[len(design.channels)][0]
+    grid = x.reshape(-1, SIDE, SIDE)
+    cut = np.empty((4, len(x), side, side, 9), np.float32)
+    for corner in range(4):
+        for pixel in range(9):
+            row, column = corner // 2 + pixel // 3, corner % 2 + pixel % 3
+            cut[corner, ..., pixel] = grid[:, row : row + 2 * side : 2, column : column + 2 * side : 2]
+    return Images(tf.constant(cut.reshape(4, len(x), side * side, 9)), tf.constant(y, tf.int32))
+
+
+def _pooled(corners: tf.Tensor) -> tf.Tensor:
+    """Largest of the four values along the first axis; the gradient goes to the first of equal ones."""
+    a, b, c, d = tf.unstack(corners)
+    return tf.maximum(tf.maximum(a, b), tf.maximum(c, d))
+
+
+def _tile_kernel(kernel: tf.Tensor, below: int) -> tf.Tensor:
+    """From a kernel (M, 9 c, n) to (M, 16 c, 4 n): a 4x4 tile gives the four corners of a pooling window.
+
+    The tile's rows run over its four 2x2 blocks, the pixels in each, and the channels.
+    """
+    members, _, n = kernel.shape
+    kernel = tf.reshape(kernel, (members, 3, 3, below, n))
+    corners = [
+        tf.pad(kernel, [[0, 0], [i, 1 - i], [j, 1 - j], [0, 0], [0, 0]]) for i in (0, 1) for j in (0, 1)
+    ]
+    blocks = tf.reshape(tf.stack(corners, axis=4), (members, 2, 2, 2, 2, below, 4 * n))
+    return tf.reshape(tf.transpose(blocks, (0, 1, 3, 2, 4, 5, 6)), (members, 16 * below, 4 * n))
+
+
+def forward(
+    layers: Sequence[tf.Tensor], patches: tf.Tensor, design: Design
+) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Activations of every hidden layer, and the output's pre-activation.
+
+    Differentiable as often as wanted.
+
+    Args:
+        layers: L tensors (M, n_in + 1, n_out).
+        patches: (4, N, tiles, 9), as in `Images`.
+        design: Of the networks.
+
+    Returns:
+        L - 1 hidden activations (M, ..., n), pooled where the layer pools, and the pre-activation (M, N, 10).
+    """
+    members, blocks = layers[0].shape[0], len(design.channels)
+    sides = TILES[blocks]
+    # split, and slice below: the gradient of indexing would be written with a kernel that is ten times slower
+    weights = [tf.split(layer, [layer.shape[1] - 1, 1], axis=1) for layer in layers]
+
+    def rectified(z):
+        return tf.nn.leaky_relu(z, design.slope) if design.slope else tf.nn.relu(z)
+
+    kernel, bias = (nets.wide(w) for w in weights[0])
+    corners = tf.matmul(tf.reshape(patches, (-1, 9)), kernel)
+    h = rectified(_pooled(tf.reshape(corners, (4, -1, kernel.shape[1]))) + bias)
+    channels, side = design.channels[0], sides[0]
+    if blocks == 1:
+        h = tf.transpose(tf.reshape(h, (-1, side**2, members, channels)), (2, 0, 1, 3))
+    else:  # members first, pixels in 2x2 blocks
+        h = tf.reshape(h, (-1, side // 2, 2, side // 2, 2, members, channels))
+        h = tf.transpose(h, (5, 0, 1, 3, 2, 4, 6))
+    hidden = [h]
+    for k in range(1, blocks):
+        tiles, below, n = sides[k], channels, design.channels[k]
+        h = tf.reshape(h, (members, -1, tiles + 1, tiles + 1, 4 * below))
+        near = [tf.slice(h, (0, 0, i, j, 0), (-1, -1, tiles, tiles, -1)) for i in (0, 1) for j in (0, 1)]
+        h = tf.reshape(tf.concat(near, axis=-1), (members, -1, 16 * below))
+        corners = tf.reshape(tf.matmul(h, _tile_kernel(weights[k][0], below)), (members, -1, 4, n))
+        h = rectified(_pooled(tf.transpose(corners, (2, 0, 1, 3))) + weights[k][1])
+        if k < blocks - 1:
+            h = tf.reshape(h, (members, -1, tiles // 2, 2, tiles // 2, 2, n))
+            h = tf.transpose(h, (0, 1, 2, 4, 3, 5, 6))
+        hidden.append(h)
+        channels = n
+    h = tf.reshape(h, (members, -1, sides[-1] ** 2 * channels))
+    for w, b in weights[blocks:-1]:
+        h = rectified(tf.matmul(h, w) + b)
+        hidden.append(h)
+    w, b = weights[-1]
+    return hidden, tf.matmul(h, w) + b
+
+
+def losses(z: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Mean cross-entropy of each member in nats, from pre-activations (M, N, 10): (M,)."""
+    labels = tf.broadcast_to(labels, tf.shape(z)[:2])
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=z), axis=1)
+
+
+# --- training ---
+
+
+class Record(NamedTuple):
+    """What was seen at each step of a training, before its update.
+
+    Attributes:
+        loss: Mean cross-entropy of the batch in nats (M, T).
+        gradient: Norm of each layer's gradient (M, T, L).
+        output: Mean over the batch of the output's pre-activation (M, T, 10).
+    """
+
+    loss: np.ndarray
+    gradient: np.ndarray
+    output: np.ndarray
+
+
+def fit(
+    layers: Sequence[tf.Tensor],
+    data: Images,
+    batches: np.ndarray,
+    rates: np.ndarray,
+    *,
+    design: Design,
+    momentum: float = 0.0,
+    clip: float | None = None,
+    velocity: Sequence[tf.Tensor] | None = None,
+) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...], Record]:
+    """Train M networks for T steps of gradient descent on the mean loss of each batch.
+
+    Args:
+        layers: L tensors (M, n_in + 1, n_out).
+        data: Training images, shared by all members.
+        batches: Image numbers, int (T, B), shared by all members.
+        rates: Learning rate of each step (T,), or of each step and member (T, M).
+        design: Of the networks.
+        momentum: Decay of the velocity, 0 to below 1.
+        clip: Largest norm of a member's whole gradient; None for no limit.
+        velocity: Where an earlier call ended; default at rest.
+
+    Returns:
+        The layers, the velocity, and the record. Weights that overflow are an outcome, not an error.
+
+    Raises:
+        ValueError: An argument's shape or range does not fit; raised before any training.
+    """
+    layers = tuple(layers)
+    batches, rates = np.asarray(batches), np.asarray(rates, np.float32)
+    members = layers[0].shape[0]
+    if [tuple(w.shape[1:]) for w in layers] != design.shapes:
+        raise ValueError(f"layers must be {design.shapes}, got {[tuple(w.shape[1:]) for w in layers]}")
+    if data.patches.shape[2] != TILES[len(design.channels)][0] ** 2:
+        raise ValueError("data was cut for networks of another number of blocks")
+    if batches.ndim != 2 or not np.issubdtype(batches.dtype, np.integer):
+        raise ValueError(f"batches must be whole numbers (T, B), got {batches.dtype} of {batches.shape}")
+    if not batches.size or batches.min() < 0 or batches.max() >= len(data):
+        raise ValueError(f"batches must hold image numbers from 0 to {len(data) - 1}")
+    if rates.shape not in ((len(batches),), (len(batches), members)):
+        raise ValueError(f"rates must be ({len(batches)},) or ({len(batches)}, {members}), got {rates.shape}")
+    if not (np.isfinite(rates).all() and (rates >= 0).all()):
+        raise ValueError("rates must be finite and at least 0")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be from 0 to below 1, got {momentum}")
+    if clip is not None and not 0 < clip < np.inf:
+        raise ValueError(f"clip must be above 0 and finite, or None, got {clip}")
+    if rates.ndim == 1:
+        rates = np.repeat(rates[:, None], members, axis=1)
+    velocity = tuple(velocity or (tf.zeros_like(w) for w in layers))
+    layers, velocity, seen = _loop(design, float(momentum), clip)(
+        layers, velocity, *data, tf.constant(batches, tf.int32), tf.constant(rates)
+    )
+    seen = np.moveaxis(seen.numpy(), 1, 0)
+    return (
+        layers,
+        velocity,
+        Record(seen[..., 0], seen[..., 1 : 1 + len(layers)], seen[..., 1 + len(layers) :]),
+    )
+
+
+@functools.cache
+def _loop(design, momentum, clip):
+    def step(i, layers, velocity, patches, labels, batches, rates):
+        with tf.GradientTape() as tape:
+            tape.watch(layers)
+            _, z = forward(layers, tf.gather(patches, batches[i], axis=1), design)
+            loss = losses(z, tf.gather(labels, batches[i]))
+        gradient = tape.gradient(loss, layers)
+        squares = tf.stack([tf.reduce_sum(g * g, axis=(1, 2)) for g in gradient], axis=1)
+        seen = tf.concat([loss[:, None], tf.sqrt(squares), tf.reduce_mean(z, axis=1)], axis=1)
+        rate = rates[i]
+        if clip is not None:
+            rate *= tf.minimum(1.0, clip * tf.math.rsqrt(tf.reduce_sum(squares, axis=1)))
+        gradient = [rate[:, None, None] * g for g in gradient]
+        if momentum:
+            velocity = tuple(momentum * v + g for v, g in zip(velocity, gradient, strict=True))
+            gradient = velocity
+        return tuple(w - g for w, g in zip(layers, gradient, strict=True)), velocity, seen
+
+    @tf.function  # one graph for each set of shapes: the products side by side need to know them
+    def loop(layers, velocity, patches, labels, batches, rates):
+        steps = tf.shape(batches)[0]
+
+        def body(i, layers, velocity, record):
+            layers, velocity, seen = step(i, layers, velocity, patches, labels, batches, rates)
+            return i + 1, layers, velocity, record.write(i, seen)
+
+        _, layers, velocity, record = tf.while_loop(
+            lambda i, *_: i < steps,
+            body,
+            (tf.constant(0), layers, velocity, tf.TensorArray(tf.float32, steps)),
+            parallel_iterations=1,
+        )
+        return layers, velocity, record.stack()
+
+    return loop
+
+
+# --- measurement ---
+
+
+class Look(NamedTuple):
+    """What networks do on a set of images.
+
+    Attributes:
+        loss: Mean cross-entropy in nats (M,).
+        accuracy: In % (M,); an output that is not finite is wrong.
+        predicted: Share of the images put into each class (M, 10); zero for outputs that are not finite.
+        peaks: For each hidden layer, each unit's or channel's largest activation (M, n): the unit is dead on
+            these images where that is not above 0.
+    """
+
+    loss: np.ndarray
+    accuracy: np.ndarray
+    predicted: np.ndarray
+    peaks: list[np.ndarray]
+
+    @property
+    def dead(self) -> np.ndarray:
+        """Share of dead units in each hidden layer (M, L - 1)."""
+        return np.stack([(~(peak > 0)).mean(axis=1) for peak in self.peaks], axis=1)
+
+
+@functools.cache
+def _seen(design):
+    @tf.function
+    def seen(layers, patches, labels):
+        hidden, z = forward(layers, patches, design)
+        peaks = [tf.reduce_max(h, axis=list(range(1, h.shape.rank - 1))) for h in hidden]
+        return losses(z, labels), z, peaks
+
+    return seen
+
+
+def look(layers: Sequence[tf.Tensor], data: Images, design: Design) -> Look:
+    """Run networks over images.
+
+    Args:
+        layers: L tensors (M, n_in + 1, n_out).
+        data: N images.
+        design: Of the networks.
+    """
+    parts = [
+        (len(piece), *_seen(design)(tuple(layers), *piece))
+        for piece in (data.part(slice(i, i + PIECE)) for i in range(0, len(data), PIECE))
+    ]
+    z = np.concatenate([part[2].numpy() for part in parts], axis=1)
+    finite = np.isfinite(z).all(axis=2)
+    guess = z.argmax(axis=2)
+    return Look(
+        sum(n * loss.numpy().astype(np.float64) for n, loss, *_ in parts) / len(data),
+        100 * ((guess == data.labels.numpy()) & finite).mean(axis=1),
+        np.stack([((guess == c) & finite).mean(axis=1) for c in range(CLASSES)], axis=1),
+        [
+            np.max([p.numpy() for p in peaks], axis=0)
+            for peaks in zip(*(part[3] for part in parts), strict=True)
+        ],
+    )
+
+
+@functools.cache
+def _gradient(design):
+    @tf.function
+    def gradient(layers, patches, labels):
+        with tf.GradientTape() as tape:
+            tape.watch(layers)
+            loss = losses(forward(layers, patches, design)[1], labels)
+        return tape.gradient(loss, layers)
+
+    return gradient
+
+
+def gradient(layers: Sequence[tf.Tensor], data: Images, design: Design) -> list[np.ndarray]:
+    """Gradient of the mean loss over all images, in the shapes of the layers: float64 sums of float32."""
+    total = [0.0] * len(layers)
+    for i in range(0, len(data), PIECE):
+        piece = data.part(slice(i, i + PIECE))
+        for k, g in enumerate(_gradient(design)(tuple(layers), *piece)):
+            total[k] = total[k] + g.numpy().astype(np.float64) * len(piece)
+    return [t / len(data) for t in total]

@@ -1,0 +1,123 @@
+"""Curvature of the loss of many networks at once: Hessian products, the largest eigenvalue, sharpness.
+
+Functions take functions: a loss of layers, a product of vectors. So each can be tried on a quadratic.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.backend import tf
+
+Layers = Sequence[tf.Tensor]
+
+
+def flat(layers: Layers) -> tf.Tensor:
+    """All parameters of each member in one row: (M, P)."""
+    return tf.concat([tf.reshape(w, (w.shape[0], -1)) for w in layers], axis=1)
+
+
+def unflat(rows: tf.Tensor, like: Layers) -> tuple[tf.Tensor, ...]:
+    """The inverse of `flat`, in the shapes of ``like``; M may differ."""
+    counts = [w.shape[1] * w.shape[2] for w in like]
+    pieces = tf.split(tf.convert_to_tensor(rows, like[0].dtype), counts, axis=1)
+    return tuple(tf.reshape(p, (-1, *w.shape[1:])) for p, w in zip(pieces, like, strict=True))
+
+
+def products(
+    loss: Callable[[Layers], tf.Tensor], layers: Layers, vectors: Layers
+) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
+    """Gradient g and Hessian product H v of each member's loss.
+
+    H v is the gradient of g.v (Pearlmutter 1994), about the cost of two gradients; no Hessian is formed.
+
+    Args:
+        loss: Layers to losses (M,), each of one member only; differentiable twice.
+        layers: Where, L tensors (M, n_in + 1, n_out).
+        vectors: v, in the shapes of the layers.
+
+    Returns:
+        g and H v in the shapes of the layers; H is symmetric where the loss is twice differentiable.
+    """
+    layers = tuple(layers)
+    with tf.GradientTape() as outer:
+        outer.watch(layers)
+        with tf.GradientTape() as inner:
+            inner.watch(layers)
+            value = loss(layers)
+        gradient = inner.gradient(value, layers, unconnected_gradients="zero")
+        along = tf.add_n([tf.reduce_sum(g * v) for g, v in zip(gradient, vectors, strict=True)])
+    return tuple(gradient), tuple(outer.gradient(along, layers, unconnected_gradients="zero"))
+
+
+class Top(NamedTuple):
+    """Largest eigenvalue of a symmetric matrix, for each member.
+
+    Attributes:
+        value: Ritz value (M,): never above the eigenvalue.
+        residual: |A u - value u| (M,): an eigenvalue lies within this distance.
+        vector: Ritz vector u (M, P), of norm 1.
+    """
+
+    value: np.ndarray
+    residual: np.ndarray
+    vector: np.ndarray
+
+
+def top_eigenvalue(
+    product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, iterations: int, tolerance: float
+) -> Top:
+    """Largest (not: of largest magnitude) eigenvalue, by Lanczos with full reorthogonalisation.
+
+    Args:
+        product: (M, P) to (M, P): each member's own symmetric matrix times its row.
+        start: First vectors (M, P), none zero; random, so that no eigenvector is missed.
+        iterations: At most this many products, at least 1.
+        tolerance: Stop when every member's residual is below this part of its value.
+
+    Returns:
+        The eigenvalue, its residual and its vector; NaN for a member whose products are not finite.
+
+    Raises:
+        ValueError: start is not a matrix with rows that are not zero, or the other two are not positive.
+
+    Accuracy: value <= eigenvalue, and the error is at most the residual if that eigenvalue is the nearest.
+
+    Source: C. Lanczos 1950; reorthogonalisation as in Golub and Van Loan, Matrix Computations, section 10.3.
+    """
+    start = np.asarray(start, np.float64)
+    if start.ndim != 2 or not (np.isfinite(start).all() and start.any(axis=1).all()):
+        raise ValueError("start must be a finite matrix (M, P) without a row of zeros")
+    if iterations < 1 or not 0 < tolerance < np.inf:
+        raise ValueError(f"iterations and tolerance must be positive, got {iterations} and {tolerance}")
+    members, size = start.shape
+    fine = np.ones(members, bool)
+    basis = np.zeros((members, min(iterations, size), size))
+    basis[:, 0] = start / np.linalg.norm(start, axis=1, keepdims=True)
+    diagonal, off = np.zeros(basis.shape[:2]), np.zeros(basis.shape[:2])
+    for k in range(basis.shape[1]):
+        w = np.asarray(product(basis[:, k].astype(start.dtype)), np.float64)
+        fine &= np.isfinite(w).all(axis=1)
+        w = np.where(fine[:, None], w, 0)
+        diagonal[:, k] = np.einsum("mp,mp->m", w, basis[:, k])
+        for _ in range(2):  # twice is enough, once is not
+            w -= np.einsum("mk,mkp->mp", np.einsum("mkp,mp->mk", basis[:, : k + 1], w), basis[:, : k + 1])
+        off[:, k] = np.linalg.norm(w, axis=1)
+        small = np.zeros((members, k + 1, k + 1))
+        index = np.arange(k + 1)
+        small[:, index, index] = diagonal[:, : k + 1]
+        small[:, index[1:], index[:-1]] = small[:, index[:-1], index[1:]] = off[:, :k]
+        values, vectors = np.linalg.eigh(small)
+        residual = off[:, k] * np.abs(vectors[:, k, -1])
+        # a space that the products do not leave is exhausted: its values are exact
+        scale = np.abs(values).max(axis=1)
+        ended = off[:, k] <= np.finfo(np.float32).eps * scale
+        if ((residual <= tolerance * np.abs(values[:, -1])) | ended | ~fine).all():
+            break
+        if k + 1 < basis.shape[1]:
+            basis[:, k + 1] = np.where(ended[:, None], 0, w / np.where(ended, 1, off[:, k])[:, None])
+            off[ended, k] = 0
+    vector = np.einsum("mk,mkp->mp", vectors[:, :, -1], basis[:, : k + 1])
+    nan = np.where(fine, 1.0, np.nan)
+    return Top(values[:, -1] * nan, residual * nan, vector * nan[:, None])
