@@ -259,7 +259,7 @@ class Record(NamedTuple):
 
     Attributes:
         loss: Mean cross-entropy of the batch in nats (M, T).
-        gradient: Norm of each layer's gradient (M, T, L).
+        gradient: Norm of each layer's gradient (M, T, L), or (M, T, 0) where it was not asked for.
         output: Mean over the batch of the output's pre-activation (M, T, 10).
     """
 
@@ -278,6 +278,7 @@ def fit(
     momentum: float = 0.0,
     clip: float | None = None,
     velocity: Sequence[tf.Tensor] | None = None,
+    gradients: bool = False,
 ) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...], Record]:
     """Train M networks for T steps of gradient descent on the mean loss of each batch.
 
@@ -285,11 +286,12 @@ def fit(
         layers: L tensors (M, n_in + 1, n_out).
         data: Training images, shared by all members.
         batches: Image numbers, int (T, B), shared by all members.
-        rates: Learning rate of each step (T,), or of each step and member (T, M).
+        rates: Learning rate of each step (T,), or of each step and member (T, M); above 0.
         design: Of the networks.
         momentum: Decay of the velocity, 0 to below 1.
         clip: Largest norm of a member's whole gradient; None for no limit.
         velocity: Where an earlier call ended; default at rest.
+        gradients: Whether to record the norms of the gradients. The networks are the same, to the bit.
 
     Returns:
         The layers, the velocity, and the record. Weights that overflow are an outcome, not an error.
@@ -310,8 +312,8 @@ def fit(
         raise ValueError(f"batches must hold image numbers from 0 to {len(data) - 1}")
     if rates.shape not in ((len(batches),), (len(batches), members)):
         raise ValueError(f"rates must be ({len(batches)},) or ({len(batches)}, {members}), got {rates.shape}")
-    if not (np.isfinite(rates).all() and (rates >= 0).all()):
-        raise ValueError("rates must be finite and at least 0")
+    if not (np.isfinite(rates).all() and (rates > 0).all()):
+        raise ValueError("rates must be above 0 and finite, as float32")
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum must be from 0 to below 1, got {momentum}")
     if clip is not None and not 0 < clip < np.inf:
@@ -319,35 +321,36 @@ def fit(
     if rates.ndim == 1:
         rates = np.repeat(rates[:, None], members, axis=1)
     velocity = tuple(velocity or (tf.zeros_like(w) for w in layers))
-    layers, velocity, seen = _loop(design, float(momentum), clip)(
+    layers, velocity, seen = _loop(design, float(momentum), clip, bool(gradients))(
         layers, velocity, *data, tf.constant(batches, tf.int32), tf.constant(rates)
     )
     seen = np.moveaxis(seen.numpy(), 1, 0)
-    return (
-        layers,
-        velocity,
-        Record(seen[..., 0], seen[..., 1 : 1 + len(layers)], seen[..., 1 + len(layers) :]),
-    )
+    return layers, velocity, Record(seen[..., 0], seen[..., 1:-CLASSES], seen[..., -CLASSES:])
 
 
 @functools.cache
-def _loop(design, momentum, clip):
+def _loop(design, momentum, clip, gradients):
     def step(i, layers, velocity, patches, labels, batches, rates):
+        rate = rates[i]
         with tf.GradientTape() as tape:
             tape.watch(layers)
             _, z = forward(layers, tf.gather(patches, batches[i], axis=1), design)
             loss = losses(z, tf.gather(labels, batches[i]))
-        gradient = tape.gradient(loss, layers)
-        squares = tf.stack([tf.reduce_sum(g * g, axis=(1, 2)) for g in gradient], axis=1)
-        seen = tf.concat([loss[:, None], tf.sqrt(squares), tf.reduce_mean(z, axis=1)], axis=1)
-        rate = rates[i]
+            scaled = rate * loss  # once here, not every weight's gradient
+        moves = tape.gradient(scaled, layers)
+        seen = [loss[:, None]]
+        if gradients or clip is not None:
+            squares = tf.stack([tf.reduce_sum(g * g, axis=(1, 2)) for g in moves], axis=1)
+        if gradients:
+            seen.append(tf.sqrt(squares) / rate[:, None])
         if clip is not None:
-            rate *= tf.minimum(1.0, clip * tf.math.rsqrt(tf.reduce_sum(squares, axis=1)))
-        gradient = [rate[:, None, None] * g for g in gradient]
+            longest = clip * rate * tf.math.rsqrt(tf.reduce_sum(squares, axis=1))
+            moves = [tf.minimum(1.0, longest)[:, None, None] * g for g in moves]
         if momentum:
-            velocity = tuple(momentum * v + g for v, g in zip(velocity, gradient, strict=True))
-            gradient = velocity
-        return tuple(w - g for w, g in zip(layers, gradient, strict=True)), velocity, seen
+            velocity = tuple(momentum * v + g for v, g in zip(velocity, moves, strict=True))
+            moves = velocity
+        seen = tf.concat([*seen, tf.reduce_mean(z, axis=1)], axis=1)
+        return tuple(w - g for w, g in zip(layers, moves, strict=True)), velocity, seen
 
     @tf.function  # one graph for each set of shapes: the products side by side need to know them
     def loop(layers, velocity, patches, labels, batches, rates):
