@@ -160,8 +160,11 @@ def images(x: np.ndarray, y: np.ndarray, design: Design) -> Images:
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim != 2 or x.shape[1] != SIDE**2 or x.dtype != np.float32 or not np.isfinite(x).all():
         raise ValueError(f"x must be finite float32 (N, {SIDE**2}), got {x.dtype} of shape {x.shape}")
-    if y.shape != x.shape[:1] or not y.size or not ((y >= 0) & (y < CLASSES)).all():
-        raise ValueError(f"y must hold {len(x)} labels from 0 to {CLASSES - 1}, got shape {y.shape}")
+    whole = np.issubdtype(y.dtype, np.integer) and y.shape == x.shape[:1] and y.size
+    if not whole or y.min() < 0 or y.max() >= CLASSES:
+        raise ValueError(
+            f"y must hold {len(x)} whole numbers from 0 to {CLASSES - 1}, got {y.dtype} of shape {y.shape}"
+        )
     side = TILES[len(design.channels)][0]
     grid = x.reshape(-1, SIDE, SIDE)
     cut = np.empty((4, len(x), side, side, 9), np.float32)
@@ -300,10 +303,16 @@ def fit(
         ValueError: An argument's shape or range does not fit; raised before any training.
     """
     layers = tuple(layers)
-    batches, rates = np.asarray(batches), np.asarray(rates, np.float32)
+    batches = np.asarray(batches)
+    with np.errstate(over="ignore"):  # refused below
+        rates = np.asarray(rates, np.float32)
     members = layers[0].shape[0]
-    if [tuple(w.shape[1:]) for w in layers] != design.shapes:
-        raise ValueError(f"layers must be {design.shapes}, got {[tuple(w.shape[1:]) for w in layers]}")
+    for name, held in (("layers", layers), ("velocity", layers if velocity is None else tuple(velocity))):
+        shapes = [tuple(w.shape) for w in held]
+        if shapes != [(members, *shape) for shape in design.shapes] or held[0].dtype != tf.float32:
+            raise ValueError(
+                f"{name} must be float32 ({members}, n_in + 1, n_out) for {design.shapes}, got {shapes}"
+            )
     if data.patches.shape[2] != TILES[len(design.channels)][0] ** 2:
         raise ValueError("data was cut for networks of another number of blocks")
     if batches.ndim != 2 or not np.issubdtype(batches.dtype, np.integer):
@@ -320,7 +329,7 @@ def fit(
         raise ValueError(f"clip must be above 0 and finite, or None, got {clip}")
     if rates.ndim == 1:
         rates = np.repeat(rates[:, None], members, axis=1)
-    velocity = tuple(velocity or (tf.zeros_like(w) for w in layers))
+    velocity = tuple((tf.zeros_like(w) for w in layers) if velocity is None else velocity)
     layers, velocity, seen = _loop(design, float(momentum), clip, bool(gradients))(
         layers, velocity, *data, tf.constant(batches, tf.int32), tf.constant(rates)
     )

@@ -47,7 +47,9 @@ def products(
             inner.watch(layers)
             value = loss(layers)
         gradient = inner.gradient(value, layers, unconnected_gradients="zero")
-        along = tf.add_n([tf.reduce_sum(g * v) for g, v in zip(gradient, vectors, strict=True)])
+        # v is constant, also where it is the layers or the gradient itself
+        fixed = [tf.stop_gradient(v) for v in vectors]
+        along = tf.add_n([tf.reduce_sum(g * v) for g, v in zip(gradient, fixed, strict=True)])
     return tuple(gradient), tuple(outer.gradient(along, layers, unconnected_gradients="zero"))
 
 
@@ -89,15 +91,20 @@ def top_eigenvalue(
     start = np.asarray(start, np.float64)
     if start.ndim != 2 or not (np.isfinite(start).all() and start.any(axis=1).all()):
         raise ValueError("start must be a finite matrix (M, P) without a row of zeros")
-    if iterations < 1 or not 0 < tolerance < np.inf:
-        raise ValueError(f"iterations and tolerance must be positive, got {iterations} and {tolerance}")
+    whole = isinstance(iterations, (int, np.integer)) and iterations >= 1
+    if not whole or not 0 < tolerance < np.inf:
+        raise ValueError(
+            f"iterations and tolerance must be positive, iterations whole; got {iterations} and {tolerance}"
+        )
     members, size = start.shape
-    fine = np.ones(members, bool)
-    basis = np.zeros((members, min(iterations, size), size))
+    fine, ended = np.ones(members, bool), np.zeros(members, bool)
+    most = min(int(iterations), size)
+    basis, mix = np.zeros((members, most, size)), np.zeros((members, most))
+    value, residual = np.zeros(members), np.zeros(members)
     basis[:, 0] = start / np.linalg.norm(start, axis=1, keepdims=True)
-    diagonal, off = np.zeros(basis.shape[:2]), np.zeros(basis.shape[:2])
-    for k in range(basis.shape[1]):
-        w = np.asarray(product(basis[:, k].astype(start.dtype)), np.float64)
+    diagonal, off = np.zeros((members, most)), np.zeros((members, most))
+    for k in range(most):
+        w = np.asarray(product(basis[:, k]), np.float64)
         fine &= np.isfinite(w).all(axis=1)
         w = np.where(fine[:, None], w, 0)
         diagonal[:, k] = np.einsum("mp,mp->m", w, basis[:, k])
@@ -109,15 +116,16 @@ def top_eigenvalue(
         small[:, index, index] = diagonal[:, : k + 1]
         small[:, index[1:], index[:-1]] = small[:, index[:-1], index[1:]] = off[:, :k]
         values, vectors = np.linalg.eigh(small)
-        residual = off[:, k] * np.abs(vectors[:, k, -1])
+        going = ~ended  # who has ended keeps what was found then
+        value[going] = values[going, -1]
+        residual[going] = off[going, k] * np.abs(vectors[going, k, -1])
+        mix[going, : k + 1] = vectors[going, :, -1]
         # a space that the products do not leave is exhausted: its values are exact
-        scale = np.abs(values).max(axis=1)
-        ended = off[:, k] <= np.finfo(np.float32).eps * scale
-        if ((residual <= tolerance * np.abs(values[:, -1])) | ended | ~fine).all():
+        ended |= off[:, k] <= np.finfo(np.float32).eps * np.abs(values).max(axis=1)
+        if ((residual <= tolerance * np.abs(value)) | ended | ~fine).all():
             break
-        if k + 1 < basis.shape[1]:
+        if k + 1 < most:
             basis[:, k + 1] = np.where(ended[:, None], 0, w / np.where(ended, 1, off[:, k])[:, None])
-            off[ended, k] = 0
-    vector = np.einsum("mk,mkp->mp", vectors[:, :, -1], basis[:, : k + 1])
+    vector = np.einsum("mk,mkp->mp", mix, basis)
     nan = np.where(fine, 1.0, np.nan)
-    return Top(values[:, -1] * nan, residual * nan, vector * nan[:, None])
+    return Top(value * nan, residual * nan, vector * nan[:, None])

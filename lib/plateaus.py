@@ -96,7 +96,7 @@ class Setting:
             raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
         largest = float(np.finfo(np.float32).max)
         for name, low, high in (
-            ("rate", 0, largest),
+            ("rate", 1e-12, 1e12),
             ("momentum", 0, math.nextafter(1, 0)),
             ("clip", 0, largest),
         ):
@@ -104,12 +104,14 @@ class Setting:
             if name == "clip" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-                raise ValueError(f"{name} must be a number from {low} to {high:.3g}, got {value!r}")
+                raise ValueError(f"{name} must be a number from {low:g} to {high:.3g}, got {value!r}")
         if self.clip == 0:
             raise ValueError("clip must be above 0, or None for no limit, got 0")
         for name, known in (("pixels", PIXELS), ("init", convnets.INITS), ("sampling", SAMPLING)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {list(known)}, got {getattr(self, name)!r}")
+        if self.init == "dead" and self.slope:
+            raise ValueError(f"init 'dead' needs a slope of 0, got {self.slope!r}")
         for name in ("outputs", "keep"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")

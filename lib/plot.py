@@ -12,13 +12,16 @@ PALETTE = sns.color_palette("colorblind")
 INK, FAINT = "#222222", "#8a8a8a"
 
 
-def figure(width: float = 7.2, height: float = 3.6, columns: int = 1, **options) -> tuple[Figure, object]:
+def figure(
+    width: float = 7.2, height: float = 3.6, columns: int = 1, rows: int = 1, **options
+) -> tuple[Figure, object]:
     """A figure in the book's style, and its axes.
 
     Args:
         width: Width [inches].
         height: Height [inches].
         columns: Number of axes side by side.
+        rows: Number of axes one above the other.
         **options: As for ``plt.subplots``.
     """
     sns.set_theme(
@@ -27,7 +30,7 @@ def figure(width: float = 7.2, height: float = 3.6, columns: int = 1, **options)
         palette=PALETTE,
         rc={"axes.spines.right": False, "axes.spines.top": False},
     )
-    return plt.subplots(1, columns, figsize=(width, height), layout="constrained", **options)
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
 
 
 def distributions(
@@ -162,4 +165,41 @@ def shares(ax: Axes, rows: Mapping[str, tuple[float, float]], names: tuple[str, 
     ax.set_yticks(range(len(rows)), list(rows))
     ax.set_ylim(len(rows) - 0.5, -0.9)
     ax.tick_params(axis="y", length=0)
+    return ax
+
+
+def parts(
+    ax: Axes,
+    bars: Mapping[str, Mapping[str, float]],
+    colors: Mapping[str, object],
+    upright: bool = False,
+) -> Axes:
+    """Stacked bars of shares in %, the first on top or leftmost; shares of 12 % and more are written in.
+
+    Args:
+        ax: Where to draw.
+        bars: By the name of each bar, its parts by name, from 0 to 1.
+        colors: Of each part, in the order of stacking.
+        upright: Whether the bars stand.
+    """
+    draw, names = (ax.bar, ax.set_xticks) if upright else (ax.barh, ax.set_yticks)
+    for place, shares in enumerate(bars.values()):
+        done = 0.0
+        for part, color in colors.items():
+            share = 100 * shares.get(part, 0.0)
+            if not share:
+                continue
+            draw(place, share, 0.72, done, color=color, edgecolor="white", linewidth=0.6)
+            if share >= 12:
+                middle = (place, done + share / 2) if upright else (done + share / 2, place)
+                light = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] > 0.55
+                ink = {"color": INK if light else "white", "fontsize": 9}
+                ax.text(*middle, f"{share:.0f}", ha="center", va="center", **ink)
+            done += share
+    names(range(len(bars)), list(bars))
+    if upright:
+        ax.set(xlim=(-0.6, len(bars) - 0.4), ylim=(0, 100), ylabel="networks [%]")
+    else:
+        ax.set(ylim=(len(bars) - 0.4, -0.6), xlim=(0, 100), xlabel="networks [%]")
+    ax.tick_params(axis="x" if upright else "y", length=0)
     return ax

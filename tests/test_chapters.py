@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 GREEDY = ROOT / "chapters" / "greedy_layerwise_training.ipynb"
 BROKEN = ROOT / "chapters" / "broken_net_recovery.ipynb"
+PLATEAU = ROOT / "chapters" / "plateau_after_lr_jump.ipynb"
 
 
 @pytest.fixture(scope="module", params=CHAPTERS, ids=lambda p: p.stem)
@@ -75,6 +76,13 @@ def test_reduced_parameters_are_parameters(executed):
         (BROKEN, ["-p", "hidden", "2.5"], "hidden"),
         (BROKEN, ["-p", "precision", "float16"], "precision"),
         (BROKEN, ["-p", "networks", "10"], "networks"),
+        (PLATEAU, ["-p", "learning_rate", "0.1"], "rate"),
+        (PLATEAU, ["-p", "rate", "0"], "rate"),
+        (PLATEAU, ["-p", "factors", "[2, .inf]"], "factors"),
+        (PLATEAU, ["-p", "channels", "[8, 8, 8, 8]"], "channels"),
+        (PLATEAU, ["-p", "epochs", "3"], "epochs"),
+        (PLATEAU, ["-p", "batch", "1001"], "batch"),
+        (PLATEAU, ["-p", "networks", "4"], "networks"),
     ],
 )
 def test_plain_papermill_refuses_bad_parameters_before_any_training(chapter, given, message, tmp_path):
@@ -91,17 +99,19 @@ def test_plain_papermill_refuses_bad_parameters_before_any_training(chapter, giv
 
 
 @pytest.mark.parametrize(
-    "given",
+    ("chapter", "given"),
     [
-        {"epochs": 0},  # nothing is trained, nothing is broken
-        {"break_rate": 1e9, "rate": 1e6, "batch": 60},  # weights overflow; 60 does not divide 500
+        (BROKEN, {"epochs": 0}),  # nothing is trained, nothing is broken
+        (BROKEN, {"break_rate": 1e9, "rate": 1e6, "batch": 60}),  # overflow; 60 does not divide 500
+        (PLATEAU, {"rate": 1e6, "rates": [1e9], "small_batch": 120}),  # all diverge or die; one batch
+        (PLATEAU, {"rate": 1e-6, "rates": [1e-9], "channels": [2, 2, 2], "dense": []}),  # none learns
     ],
-    ids=["zero-epochs", "overflow"],
+    ids=["zero-epochs", "overflow", "all-die", "none-learns"],
 )
-def test_outcomes_at_the_edge_are_shown_not_raised(given, tmp_path, monkeypatch):
+def test_outcomes_at_the_edge_are_shown_not_raised(chapter, given, tmp_path, monkeypatch):
     monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
-    smoke = json.loads(BROKEN.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
-    notebook = run.run(BROKEN, tmp_path / "out.ipynb", smoke | given)
+    smoke = json.loads(chapter.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
+    notebook = run.run(chapter, tmp_path / "out.ipynb", smoke | given)
     (record,) = gate.records(notebook, gate.CLAIMS_MIME)
     assert {claim["verdict"] for claim in record["claims"]} == {"out of range"}
 

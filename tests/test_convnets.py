@@ -1,0 +1,837 @@
+"""Convolutional networks against TensorFlow's own convolution and pooling, Keras, and a textbook loop."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from lib import convnets
+from lib.backend import tf
+from lib.convnets import Design
+
+# Every number of blocks with every number of dense layers and both rectifiers; widths differ, so that no two
+# axes can be mixed up.
+DESIGNS = [
+    Design(channels, dense, slope)
+    for channels, dense, slope in itertools.product(
+        ((3,), (3, 2), (2, 3, 4)), ((), (5,), (6, 4)), (0.0, 0.125)
+    )
+]
+EACH_DEPTH = [Design((3,), (5,)), Design((3, 2), (6, 4), 0.125), Design((2, 3, 4), ())]
+DEFAULT = Design()
+
+
+def name(design):
+    return f"{design.channels}-{design.dense}-{design.slope}"
+
+
+def every(designs):
+    return pytest.mark.parametrize("design", designs, ids=name)
+
+
+# The oracle: one network at a time, float64, TensorFlow's own convolution, pooling and differentiation.
+
+
+def oracle(layers, x, design):
+    """Hidden activations (N, ..., n), and the output's pre-activation (N, 10)."""
+
+    def rectified(z):
+        return tf.where(z > 0, z, design.slope * z)
+
+    h, hidden, blocks = tf.reshape(tf.constant(x, tf.float64), (-1, 28, 28, 1)), [], len(design.channels)
+    for w in layers[:blocks]:
+        kernel = tf.reshape(w[:-1], (3, 3, h.shape[-1], w.shape[-1]))
+        h = tf.nn.conv2d(h, kernel, 1, "VALID") + w[-1]
+        h = rectified(tf.nn.max_pool2d(h, 2, 2, "VALID"))
+        hidden.append(h)
+    h = tf.reshape(h, (len(x), -1))
+    for w in layers[blocks:-1]:
+        h = rectified(h @ w[:-1] + w[-1])
+        hidden.append(h)
+    return hidden, h @ layers[-1][:-1] + layers[-1][-1]
+
+
+def oracle_slope(layers, x, y, design):
+    """Mean loss, its gradient in the shapes of the layers, and the outputs."""
+    layers = [tf.constant(w, tf.float64) for w in layers]
+    with tf.GradientTape() as tape:
+        tape.watch(layers)
+        _, z = oracle(layers, x, design)
+        right = tf.reduce_sum(tf.nn.log_softmax(z) * tf.one_hot(y, 10, dtype=tf.float64), axis=1)
+        loss = -tf.reduce_mean(right)
+    return loss.numpy(), arrays(tape.gradient(loss, layers)), z.numpy()
+
+
+def textbook(layers, x, y, batches, rates, design, momentum=0.0, clip=None, velocity=None):
+    """One network after T steps, its velocity, and losses, gradients' norms and mean outputs before each."""
+    layers = [np.array(w, float) for w in layers]
+    velocity = [np.zeros_like(w) for w in layers] if velocity is None else velocity
+    record = []
+    for batch, rate in zip(batches, rates, strict=True):
+        loss, gradient, z = oracle_slope(layers, x[batch], y[batch], design)
+        sizes = [np.linalg.norm(g) for g in gradient]
+        record.append((loss, sizes, z.mean(axis=0)))
+        if clip is not None and np.linalg.norm(sizes) > clip:
+            gradient = [g * clip / np.linalg.norm(sizes) for g in gradient]
+        velocity = [momentum * v + rate * g for v, g in zip(velocity, gradient, strict=True)]
+        layers = [w - v for w, v in zip(layers, velocity, strict=True)]
+    return layers, velocity, [np.array(part) for part in zip(*record, strict=True)]
+
+
+# Problems for it
+
+
+def noise(count, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, 784)).astype(np.float32)
+
+
+def areas(count, seed=0):
+    """Large areas of one value, many of them blank; a few pixels of noise."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.choice([0, 0, 0.5, 1], (count, 7, 7))
+    x = np.kron(coarse, np.ones((4, 4))).reshape(count, -1)
+    return np.where(rng.random(x.shape) < 0.03, rng.random(x.shape), x).astype(np.float32)
+
+
+def both(count):
+    return np.concatenate([noise(count), areas(count)])
+
+
+def bits(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 2, (count, 784)).astype(np.float32)
+
+
+def labels(count, seed=1):
+    return np.random.default_rng(seed).integers(0, 10, count)
+
+
+def start(design, members, dtype=tf.float32, seed=3):
+    """Weights and biases at random, so large that outputs differ and that units are on and off."""
+    rng, layers = np.random.default_rng(seed), []
+    for rows, columns in design.shapes:
+        w = rng.normal(size=(members, rows, columns))
+        w[:, :-1] *= np.sqrt(2 / rows)
+        layers.append(tf.constant(w, dtype))
+    return layers
+
+
+def whole(design, members, dtype=tf.float64, seed=4):
+    """Hidden weights of -1, 0 and 1: with whole pixels all values are exact, and many are equal."""
+    rng = np.random.default_rng(seed)
+    layers = [rng.integers(-1, 2, (members, *shape)) for shape in design.shapes[:-1]]
+    layers.append(rng.normal(size=(members, *design.shapes[-1])) / 10)
+    return [tf.constant(w, dtype) for w in layers]
+
+
+def arrays(layers):
+    return [np.asarray(layer) for layer in layers]
+
+
+def member(layers, m):
+    return [np.asarray(layer[m]) for layer in layers]
+
+
+def same(a, b):
+    return all(np.array_equal(u, v, equal_nan=True) for u, v in zip(arrays(a), arrays(b), strict=True))
+
+
+def double(data):
+    return tf.cast(data.patches, tf.float64)
+
+
+def near(result, wanted, tolerance):
+    """To this part of the largest entry."""
+    assert np.shape(result) == np.shape(wanted)
+    np.testing.assert_allclose(result, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
+
+
+# Designs
+
+
+def test_shapes_and_names_by_hand():
+    """28 pixels, 26 after a window of 3, 13 pooled; 11 and 5; 3 and 1."""
+    assert Design((4,), ()).shapes == [(10, 4), (13 * 13 * 4 + 1, 10)]
+    assert Design((4,), ()).names == ["conv 1", "output"]
+    assert Design((4,), (6,)).shapes == [(10, 4), (677, 6), (7, 10)]
+    assert Design((4,), (6,)).names == ["conv 1", "dense", "output"]
+    assert Design((8, 16), ()).shapes == [(10, 8), (73, 16), (5 * 5 * 16 + 1, 10)]
+    assert Design((8, 16), (64,)).shapes == [(10, 8), (73, 16), (401, 64), (65, 10)]
+    assert Design((8, 16), (64,)).names == ["conv 1", "conv 2", "dense", "output"]
+    assert Design((2, 3, 4), ()).shapes == [(10, 2), (19, 3), (28, 4), (5, 10)]
+    assert Design((2, 3, 4), (7, 6)).shapes == [(10, 2), (19, 3), (28, 4), (5, 7), (8, 6), (7, 10)]
+    assert Design((2, 3, 4), (7, 6)).names == ["conv 1", "conv 2", "conv 3", "dense 1", "dense 2", "output"]
+
+
+def test_lists_and_tuples_are_the_same_design():
+    assert Design([3, 2], [5]) == Design((3, 2), (5,))
+    assert hash(Design([3, 2], [5])) == hash(Design((3, 2), (5,)))
+    assert Design((3, 2), (5,)) != Design((3, 2), (5,), 0.1)
+
+
+@pytest.mark.parametrize(
+    "channels", [(), (1, 2, 3, 4), (0,), (8, -1), (True,), (8.0,), ("8",), (8, None), (1001,), "8", 8, None]
+)
+def test_channels_that_are_no_design_are_refused(channels):
+    with pytest.raises(ValueError, match="channels must be 1 to 3 whole numbers"):
+        Design(channels=channels)
+
+
+@pytest.mark.parametrize("dense", [(1,) * 6, (0,), (8, -1), (True,), (8.0,), ("8",), (1001,), "8", 8, None])
+def test_dense_layers_that_are_no_design_are_refused(dense):
+    with pytest.raises(ValueError, match="dense must be 0 to 5 whole numbers"):
+        Design(dense=dense)
+
+
+@pytest.mark.parametrize("slope", [-0.1, 1, 1.5, True, False, np.nan, np.inf, "0", None])
+def test_slopes_that_are_no_design_are_refused(slope):
+    with pytest.raises(ValueError, match="slope must be a number from 0 to below 1"):
+        Design(slope=slope)
+
+
+# Initialisation
+
+WIDE = Design((16, 24), (30,))
+# inputs and outputs that one weight's unit has: 3x3 pixels of each channel on both sides, pooled maps flat
+FANS = [(9 * 1, 9 * 16), (9 * 16, 9 * 24), (5 * 5 * 24, 30), (30, 10)]
+
+
+@pytest.mark.parametrize("init", convnets.INITS)
+def test_a_fresh_member_depends_on_its_seed_alone(init):
+    seeds = [7, 0, 2**31 - 1, 9]
+    together = arrays(convnets.initial(seeds, DEFAULT, init))
+    assert [w.shape for w in together] == [(4, *shape) for shape in DEFAULT.shapes]
+    assert all(w.dtype == np.float32 for w in together)
+    for k, seed in enumerate(seeds):
+        alone = convnets.initial([np.int64(seed)], DEFAULT, init)
+        assert same([w[k : k + 1] for w in together], alone)
+    assert all(len({w[k].tobytes() for k in range(4)}) == 4 for w in together)
+
+
+@pytest.mark.parametrize("init", convnets.INITS)
+def test_layers_of_a_fresh_member_are_different_draws(init):
+    *_, first, second, _ = arrays(convnets.initial([7], Design((2,), (6, 6, 6)), init))
+    assert first.shape == second.shape and not np.isclose(first[0, :-1], second[0, :-1]).any()
+
+
+@pytest.mark.parametrize("init", ["glorot", "dead"])
+def test_glorot_is_uniform_up_to_its_limit(init):
+    for layer, (fan_in, fan_out) in zip(arrays(convnets.initial(range(8), WIDE, init)), FANS, strict=True):
+        w, limit = layer[:, :-1].astype(float), np.sqrt(6 / (fan_in + fan_out))
+        assert np.abs(w).max() <= limit * (1 + 1e-6)
+        assert np.abs(w).max() > limit * (1 - 15 / w.size)  # missed once in three million draws
+        assert abs(w.mean()) < 5 * limit / np.sqrt(3 * w.size)
+        assert w.std() == pytest.approx(limit / np.sqrt(3), rel=5 * np.sqrt(0.2 / w.size))
+        assert (np.abs(w) < limit / 2).mean() == pytest.approx(0.5, abs=5 * 0.5 / np.sqrt(w.size))
+
+
+@pytest.mark.parametrize("init", ["he", "small"])
+def test_he_and_small_are_normal(init):
+    for layer, (fan_in, _) in zip(arrays(convnets.initial(range(8), WIDE, init)), FANS, strict=True):
+        w, sd = layer[:, :-1].astype(float), np.sqrt(2 / fan_in) if init == "he" else 0.01
+        assert abs(w.mean()) < 5 * sd / np.sqrt(w.size)
+        assert w.std() == pytest.approx(sd, rel=5 / np.sqrt(2 * w.size))
+        assert (np.abs(w) < sd).mean() == pytest.approx(0.6827, abs=5 * 0.47 / np.sqrt(w.size))
+        assert np.abs(w).max() > 2.5 * sd, "not cut"
+
+
+def test_biases_start_at_zero_but_those_that_switch_off():
+    for init in convnets.INITS:
+        first, *above = arrays(convnets.initial([1, 2], DEFAULT, init))
+        assert all((w[:, -1] == 0).all() for w in above)
+        assert (first[:, -1] < -1e5).all() if init == "dead" else (first[:, -1] == 0).all()
+    dead, glorot = (convnets.initial([1, 2], DEFAULT, init) for init in ("dead", "glorot"))
+    assert same([dead[0][:, :-1], *dead[1:]], [glorot[0][:, :-1], *glorot[1:]])
+
+
+@every([Design((3,), (5,)), Design((3, 2), (6, 4)), Design((2, 3, 4), ())])
+def test_dead_networks_have_no_gradient_but_at_the_bias_of_the_output(design):
+    layers = convnets.initial([5, 6], design, "dead")
+    for x in (noise(12), 255 * areas(12), np.full((12, 784), 1000, np.float32)):
+        data = convnets.images(x, labels(12), design)
+        hidden, _ = convnets.forward(layers, data.patches, design)
+        assert all((h.numpy() == 0).all() for h in hidden)
+        *below, output = convnets.gradient(layers, data, design)
+        assert all((g == 0).all() for g in below)
+        assert (output[:, :-1] == 0).all() and (output[:, -1] != 0).any()
+        assert (convnets.look(layers, data, design).dead == 1).all()
+
+
+def test_bad_seeds_and_initialisations_are_refused():
+    for seeds in ([], [-1], [2**31], [1.0], ["1"], [0, None]):
+        with pytest.raises(ValueError, match="seeds must"):
+            convnets.initial(seeds, DEFAULT, "he")
+    with pytest.raises(ValueError, match="init must be one of .*'zeros'"):
+        convnets.initial([0], DEFAULT, "zeros")
+
+
+# Images
+
+
+@pytest.mark.parametrize("channels, side", [((1,), 13), ((1, 1), 12), ((1, 1, 1), 10)])
+def test_patches_are_the_pixels_under_the_corners_of_each_window(channels, side):
+    x = np.arange(2 * 784, dtype=np.float32).reshape(2, 784)
+    data = convnets.images(x, [3, 9], Design(channels))
+    assert data.patches.shape == (4, 2, side**2, 9) and data.patches.dtype == tf.float32
+    assert data.labels.numpy().tolist() == [3, 9] and data.labels.dtype == tf.int32
+    for n, i, j in itertools.product(range(2), range(side), range(side)):
+        for k, (down, right) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+            top, left = 2 * i + down, 2 * j + right
+            pixels = x[n].reshape(28, 28)[top : top + 3, left : left + 3]
+            assert data.patches[k, n, i * side + j].numpy().tolist() == pixels.ravel().tolist()
+
+
+def test_part_takes_some_of_the_images():
+    data = convnets.images(noise(7), labels(7), DEFAULT)
+    assert len(data) == 7 and len(data.part(slice(2, 5))) == 3
+    assert same(data.part(slice(2, 5)), convnets.images(noise(7)[2:5], labels(7)[2:5], DEFAULT))
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.zeros(784, np.float32),
+        np.zeros((3, 783), np.float32),
+        np.zeros((3, 28, 28), np.float32),
+        np.zeros((3, 784)),
+        np.zeros((3, 784), np.uint8),
+        np.full((3, 784), np.nan, np.float32),
+        np.full((3, 784), np.inf, np.float32),
+    ],
+)
+def test_images_must_be_finite_float32_pixels(x):
+    with pytest.raises(ValueError, match=r"x must be finite float32 \(N, 784\)"):
+        convnets.images(x, [0, 1, 2], DEFAULT)
+
+
+@pytest.mark.parametrize("y", [[0, 1], [0, 1, 2, 3], [[0, 1, 2]], 0, [0, 1, 10], [0, -1, 2], [0, 1.5, 2]])
+def test_labels_must_be_whole_numbers_from_0_to_9_one_for_each_image(y):
+    with pytest.raises(ValueError, match="y must"):
+        convnets.images(noise(3), np.array(y), DEFAULT)
+
+
+def test_no_images_are_refused():
+    with pytest.raises(ValueError, match="y must"):
+        convnets.images(noise(0), np.zeros(0, int), DEFAULT)
+
+
+# The passes against the oracle
+
+
+def used(design):
+    """Pixels on a side of each block's pooled map that a later layer sees: none but those to be pooled."""
+    sides = [{1: 13, 2: 5, 3: 1}[len(design.channels)]]
+    while len(sides) < len(design.channels):
+        sides.insert(0, 2 * sides[0] + 2)
+    return sides
+
+
+@every(DESIGNS)
+@pytest.mark.parametrize("dtype, tolerance", [(tf.float64, 1e-12), (tf.float32, 1e-5)])
+def test_outputs_and_hidden_layers_are_the_oracles(design, dtype, tolerance):
+    """Of a map every value that is used, in the order of their sizes: their places are the module's own."""
+    count, members = 7, 3
+    x = noise(count)
+    layers = start(design, members, dtype)
+    data = convnets.images(x, labels(count), design)
+    hidden, z = convnets.forward(layers, tf.cast(data.patches, dtype), design)
+    assert z.shape == (members, count, 10) and len(hidden) == len(layers) - 1
+    for m in range(members):
+        wanted, outputs = oracle([tf.constant(w, tf.float64) for w in member(layers, m)], x, design)
+        np.testing.assert_allclose(z[m], outputs, rtol=tolerance, atol=tolerance)
+        for k, (h, values) in enumerate(zip(hidden, arrays(wanted), strict=True)):
+            if k < len(design.channels):
+                values = values[:, : used(design)[k], : used(design)[k]]
+            values = np.sort(values.reshape(count, -1, values.shape[-1]), axis=1)
+            result = np.sort(h[m].numpy().reshape(values.shape), axis=1)
+            np.testing.assert_allclose(result, values, rtol=tolerance, atol=tolerance)
+    for h in hidden[: len(design.channels)]:
+        assert (h.numpy() > 0).any() and (h.numpy() <= 0).any(), "the rectifier has both sides"
+
+
+def test_a_kernel_that_copies_a_pixel_by_hand():
+    """The middle of the window: the first unit of the output sees the largest of pixels (1, 1) to (2, 2)."""
+    design = Design((1,), ())
+    kernel, output = np.zeros((1, 10, 1), np.float32), np.zeros((1, 170, 10), np.float32)
+    kernel[0, 4], output[0, 0, 0], output[0, 1, 1], output[0, 13, 2], output[0, -1, 3] = 1, 1, 1, 1, 7
+    x = np.random.default_rng(0).random((5, 784)).astype(np.float32)
+    data = convnets.images(x, labels(5), design)
+    _, z = convnets.forward([tf.constant(kernel), tf.constant(output)], data.patches, design)
+    grid = x.reshape(5, 28, 28)
+    for unit, (row, column) in enumerate([(1, 1), (1, 3), (3, 1)]):
+        assert np.array_equal(z[0, :, unit], grid[:, row : row + 2, column : column + 2].max(axis=(1, 2)))
+    assert (z[0, :, 3].numpy() == 7).all() and (z[0, :, 4:].numpy() == 0).all()
+
+
+def slope_of(layers, patches, y, design):
+    """Losses and gradients by differentiation of the passes, in whatever precision they have."""
+    with tf.GradientTape() as tape:
+        tape.watch(layers)
+        loss = convnets.losses(convnets.forward(layers, patches, design)[1], y)
+    return loss.numpy(), arrays(tape.gradient(loss, layers))
+
+
+@every(DESIGNS)
+def test_the_passes_have_the_gradients_of_the_oracle_in_float64(design):
+    x, y, layers = both(4), labels(8), start(design, 2, tf.float64)
+    data = convnets.images(x, y, design)
+    loss, gradient = slope_of(layers, double(data), data.labels, design)
+    for m in range(2):
+        wanted_loss, wanted, _ = oracle_slope(member(layers, m), x, y, design)
+        assert loss[m] == pytest.approx(wanted_loss, rel=1e-12)
+        for g, w in zip(gradient, wanted, strict=True):
+            assert np.abs(w).max() > 1e-4
+            near(g[m], w, 1e-11)
+
+
+@every(EACH_DEPTH)
+def test_the_gradient_is_the_oracles_in_the_rounding_of_float32(design):
+    x, y, layers = both(4), labels(8), start(design, 2)
+    result = convnets.gradient(layers, convnets.images(x, y, design), design)
+    for m in range(2):
+        _, wanted, _ = oracle_slope(member(layers, m), x, y, design)
+        for g, w in zip(result, wanted, strict=True):
+            assert g.dtype == np.float64
+            near(g[m], w, 1e-5)
+
+
+@every([Design((3,), (5,)), Design((3, 2), (6,), 0.125), Design((3, 2), ()), Design((4, 4, 4), (5,))])
+def test_of_equal_values_in_a_pooling_window_the_first_gets_the_gradient(design, monkeypatch):
+    """As in TensorFlow's own pooling. Windows differ around their equal values, so that it matters."""
+    count, members = 24, 2
+    x, y, layers = bits(count), labels(count), whole(design, members)
+    data = convnets.images(x, y, design)
+    _, exact = slope_of(layers, double(data), data.labels, design)
+    single = convnets.gradient([tf.cast(w, tf.float32) for w in layers], data, design)
+    pooled = convnets._pooled
+    monkeypatch.setattr(convnets, "_pooled", lambda corners: pooled(corners[::-1]))
+    _, last = slope_of(layers, double(data), data.labels, design)
+    for m in range(members):
+        _, wanted, _ = oracle_slope(member(layers, m), x, y, design)
+        for k, w in enumerate(wanted):
+            near(exact[k][m], w, 1e-11)
+            near(single[k][m], w, 1e-5)
+    for k in range(len(design.channels)):
+        assert np.abs(last[k] - exact[k]).max() > 1e-2 * np.abs(exact[k]).max(), "it does matter"
+
+
+def keras_network(layers, design):
+    """One network as anyone would write it in Keras, float64."""
+    keras = tf.keras
+
+    def rectifier():
+        return keras.layers.LeakyReLU(negative_slope=design.slope, dtype="float64")
+
+    stack = [keras.layers.Input((28, 28, 1), dtype="float64")]
+    for channels in design.channels:
+        stack += [keras.layers.Conv2D(channels, 3, dtype="float64"), rectifier()]
+        stack += [keras.layers.MaxPooling2D(2, dtype="float64")]
+    stack.append(keras.layers.Flatten(dtype="float64"))
+    for units in design.dense:
+        stack += [keras.layers.Dense(units, dtype="float64"), rectifier()]
+    network = keras.Sequential([*stack, keras.layers.Dense(10, dtype="float64")])
+    slots = network.trainable_variables
+    for w, weights, biases in zip(layers, slots[::2], slots[1::2], strict=True):
+        weights.assign(np.reshape(w[:-1], weights.shape))
+        biases.assign(w[-1])
+    return network
+
+
+def keras_layers(variables):
+    pairs = zip(variables[::2], variables[1::2], strict=True)
+    return [np.vstack([np.reshape(w, (-1, w.shape[-1])), b]) for w, b in pairs]
+
+
+@every([Design((3,), (5,), 0.125), Design((3, 2), (6, 4)), Design((2, 3, 4), (), 0.125)])
+def test_a_network_and_its_training_are_those_of_keras(design):
+    """Outputs and gradients in float64; then momentum and clipping in float32, to its rounding."""
+    x, y, b, rates = areas(12), labels(12), BATCHES, RATES
+    layers = start(design, 1)
+    network = keras_network(member(layers, 0), design)
+    grid = tf.constant(x.reshape(-1, 28, 28, 1), tf.float64)
+    mean = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def keras_slope(batch):
+        with tf.GradientTape() as tape:
+            loss = mean(y[batch], network(tf.gather(grid, batch)))
+        return loss, tape.gradient(loss, network.trainable_variables)
+
+    data = convnets.images(x, y, design)
+    wide = [tf.cast(w, tf.float64) for w in layers]
+    _, z = convnets.forward(wide, double(data), design)
+    np.testing.assert_allclose(z[0], network(grid), rtol=1e-12, atol=1e-12)
+    loss, gradient = slope_of(wide, double(data), data.labels, design)
+    wanted_loss, wanted = keras_slope(np.arange(12))
+    assert loss[0] == pytest.approx(float(wanted_loss), rel=1e-6)  # a float32 inside Keras's mean
+    for g, w in zip(gradient, keras_layers(wanted), strict=True):
+        near(g[0], w, 1e-6)
+
+    rule = tf.keras.optimizers.SGD(momentum=0.9, global_clipnorm=1.0)
+    for batch, rate in zip(b, rates, strict=True):
+        rule.learning_rate = rate
+        rule.apply_gradients(zip(keras_slope(batch)[1], network.trainable_variables, strict=True))
+    result, *_ = convnets.fit(layers, data, b, rates, design=design, momentum=0.9, clip=1.0)
+    for w, k in zip(result, keras_layers(network.trainable_variables), strict=True):
+        near(w[0], k, 1e-5)
+
+
+def test_the_gradient_is_the_mean_over_pieces(monkeypatch):
+    design, count = Design((3, 2), (5,)), 11
+    data, layers = convnets.images(noise(count), labels(count), design), start(design, 2)
+    whole = convnets.gradient(layers, data, design)
+    for piece in (4, 11):  # 4 leaves a rest
+        monkeypatch.setattr(convnets, "PIECE", piece)
+        for a, b in zip(convnets.gradient(layers, data, design), whole, strict=True):
+            near(a, b, 1e-5)
+
+
+def test_more_images_than_a_piece_are_all_seen():
+    """The true piece and a rest, by the law of the mean: the sum over two parts."""
+    design, count = Design((1, 1), ()), convnets.PIECE + 7
+    x, layers = areas(count), start(design, 2)
+    x[-1] *= 5  # the last one excites the units most
+    data = convnets.images(x, labels(count), design)
+    parts = [data.part(slice(0, 100)), data.part(slice(100, None))]
+    looks = [convnets.look(layers, part, design) for part in parts]
+    slopes = [convnets.gradient(layers, part, design) for part in parts]
+    weights = np.array([len(part) for part in parts]) / count
+    result = convnets.look(layers, data, design)
+    for field in ("loss", "accuracy", "predicted"):
+        mean = sum(w * getattr(one, field) for w, one in zip(weights, looks, strict=True))
+        np.testing.assert_allclose(getattr(result, field), mean, rtol=1e-6)
+    for k, peak in enumerate(result.peaks):
+        np.testing.assert_allclose(peak, np.maximum(looks[0].peaks[k], looks[1].peaks[k]), rtol=1e-6)
+    for a, b, whole in zip(*slopes, convnets.gradient(layers, data, design), strict=True):
+        near(whole, weights[0] * a + weights[1] * b, 1e-5)
+
+
+# Training
+
+N = 12
+BATCHES = np.random.default_rng(2).integers(0, N, (6, 5))
+BATCHES[:, 1] = BATCHES[:, 0]  # an image that comes twice
+RATES = np.array([0.1, 0.05, 0.01, 0.2, 0.1, 0.15])
+OWN_RATES = RATES[:, None] * [1, 0.5, 0.1]
+
+CASES = [
+    (Design((3,), ()), RATES, {}),
+    (Design((3, 2), (5,), 0.125), RATES, {}),
+    (Design((2, 3, 4), (6, 4)), OWN_RATES, {}),
+    (Design((3,), (6, 4), 0.125), RATES, {"momentum": 0.9}),
+    (Design((3, 2), (5,)), OWN_RATES, {"clip": 1.5}),
+    (Design((2, 3, 4), (5,), 0.125), OWN_RATES, {"momentum": 0.5, "clip": 3.0}),
+]
+
+
+def problem(design, members=3):
+    return start(design, members), convnets.images(areas(N), labels(N), design)
+
+
+@pytest.mark.parametrize("design, rates, how", CASES, ids=lambda part: str(part)[:40])
+def test_training_is_the_textbooks(design, rates, how):
+    """To a part of 1e-5: float32 rounds to 6e-8, sums add to that, and steps pass it on."""
+    layers, data = problem(design)
+    result, velocity, record = convnets.fit(
+        layers, data, BATCHES, rates, design=design, gradients=True, **how
+    )
+    assert record.loss.shape == (3, 6)
+    assert record.gradient.shape == (3, 6, len(layers)) and record.output.shape == (3, 6, 10)
+    clipped = []
+    for m in range(3):
+        own = rates if rates.ndim == 1 else rates[:, m]
+        wanted, speed, (loss, sizes, output) = textbook(
+            member(layers, m), areas(N), labels(N), BATCHES, own, design, **how
+        )
+        clipped += list(np.linalg.norm(sizes, axis=1) > how.get("clip", np.inf))
+        np.testing.assert_allclose(record.loss[m], loss, rtol=1e-5)
+        np.testing.assert_allclose(record.gradient[m], sizes, rtol=1e-4)
+        near(record.output[m], output, 1e-5)
+        for k, w in enumerate(wanted):
+            assert result[k].shape == layers[k].shape and result[k].dtype == tf.float32
+            near(result[k][m], w, 1e-5)
+            assert np.abs(w - layers[k][m]).max() > 1e-3, "it has learned"
+            if how.get("momentum"):
+                near(velocity[k][m], speed[k], 2e-5)
+    assert ("clip" in how) == any(clipped) and not all(clipped), "some steps are clipped, others are not"
+
+
+@pytest.mark.parametrize("how", [{}, {"momentum": 0.9, "clip": 1.5}], ids=str)
+def test_a_record_without_gradients_is_the_same_training(how):
+    """To the bit, whether its steps are clipped or not."""
+    layers, data = problem(DEFAULT)
+    with_them, without = (
+        convnets.fit(layers, data, BATCHES, OWN_RATES, design=DEFAULT, gradients=gradients, **how)
+        for gradients in (True, False)
+    )
+    assert same(with_them[0], without[0]) and same(with_them[1], without[1])
+    assert with_them[2].gradient.shape == (3, 6, 4) and without[2].gradient.shape == (3, 6, 0)
+    assert same(with_them[2][::2], without[2][::2])
+
+
+def test_training_continues_with_its_velocity():
+    """Two calls are one, to the bit; without the velocity, momentum starts anew."""
+    design, how = Design((3, 2), (5,)), {"momentum": 0.9, "clip": 1.5, "gradients": True}
+    layers, data = problem(design)
+    *ends, record = convnets.fit(layers, data, BATCHES, RATES, design=design, **how)
+    w, v, first = convnets.fit(layers, data, BATCHES[:2], RATES[:2], design=design, **how)
+    fresh, _, _ = convnets.fit(w, data, BATCHES[2:], RATES[2:], design=design, **how)
+    *again, second = convnets.fit(w, data, BATCHES[2:], RATES[2:], design=design, velocity=v, **how)
+    assert same(ends[0], again[0]) and same(ends[1], again[1])
+    assert same(record, [np.concatenate(pair, axis=1) for pair in zip(first, second, strict=True)])
+    assert not same(ends[0], fresh)
+
+
+def test_training_starts_from_any_velocity():
+    design = Design((3,), (5,))
+    layers, data = problem(design)
+    velocity = [0.05 * v for v in start(design, 3, seed=8)]
+    result, *_ = convnets.fit(
+        layers, data, BATCHES[:3], RATES[:3], design=design, momentum=0.9, velocity=velocity
+    )
+    for m in range(3):
+        wanted, *_ = textbook(
+            member(layers, m), areas(N), labels(N), BATCHES[:3], RATES[:3], design, 0.9, None,
+            [v.astype(float) for v in member(velocity, m)],
+        )  # fmt: skip
+        for k, w in enumerate(wanted):
+            near(result[k][m], w, 1e-5)
+
+
+def test_plain_steps_have_no_memory():
+    design = Design((3, 2), (5,))
+    layers, data = problem(design)
+    whole, *_ = convnets.fit(layers, data, BATCHES, RATES, design=design)
+    half, *_ = convnets.fit(layers, data, BATCHES[:3], RATES[:3], design=design)
+    assert same(whole, convnets.fit(half, data, BATCHES[3:], RATES[3:], design=design)[0])
+    assert not same(whole, half)
+
+
+# Laws of an ensemble
+
+MANY, HOW = 4, {"momentum": 0.5, "clip": 1.5}
+THEIR_RATES = RATES[:, None] * np.linspace(0.2, 1, MANY)
+
+
+@every(EACH_DEPTH)
+def test_identical_calls_give_identical_bits(design):
+    layers, data = problem(design, MANY)
+    first, second = (convnets.fit(layers, data, BATCHES, THEIR_RATES, design=design, **HOW) for _ in range(2))
+    assert all(same(a, b) for a, b in zip(first, second, strict=True))
+    assert same(convnets.gradient(layers, data, design), convnets.gradient(layers, data, design))
+
+
+@every(EACH_DEPTH)
+def test_a_member_is_the_same_alone_to_rounding(design):
+    layers, data = problem(design, MANY)
+    together = convnets.fit(layers, data, BATCHES, THEIR_RATES, design=design, **HOW)
+    for m in (0, 2):
+        mine = [w[m : m + 1] for w in layers]
+        alone = convnets.fit(mine, data, BATCHES, THEIR_RATES[:, m : m + 1], design=design, **HOW)
+        for part, tolerance in ((0, 1e-5), (1, 2e-5)):
+            for a, b in zip(alone[part], together[part], strict=True):
+                near(a[0], b[m].numpy(), tolerance)
+        np.testing.assert_allclose(alone[2].loss[0], together[2].loss[m], rtol=1e-5)
+        near(alone[2].output[0], together[2].output[m], 1e-5)
+
+
+@every(EACH_DEPTH)
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_a_member_that_is_lost_touches_no_other(design, value):
+    layers, data = problem(design, MANY)
+    spoiled = [np.array(w) for w in layers]
+    for w in spoiled:
+        w[2] = value
+    calm, ill = (
+        arrays(convnets.fit(w, data, BATCHES, THEIR_RATES, design=design, **HOW)[0])
+        for w in (layers, spoiled)
+    )
+    others = [0, 1, 3]
+    assert same([w[others] for w in calm], [w[others] for w in ill])
+    assert all(np.isfinite(w[others]).all() for w in ill)
+    looks = [convnets.look(w, data, design) for w in (layers, spoiled)]
+    for part in ("loss", "accuracy", "predicted", "dead"):
+        assert np.array_equal(getattr(looks[0], part)[others], getattr(looks[1], part)[others])
+
+
+@every(EACH_DEPTH)
+def test_overflow_is_an_outcome(design):
+    """A rate without measure for one member: its weights are lost, no call raises, the others learn."""
+    layers, data = problem(design, 3)
+    rates = np.repeat(RATES[:, None], 3, axis=1)
+    calm, *_ = convnets.fit(layers, data, BATCHES, rates, design=design)
+    rates[:, 1] = 1e38
+    result, _, record = convnets.fit(layers, data, BATCHES, rates, design=design)
+    assert not all(np.isfinite(w[1]).all() for w in result) and not np.isfinite(record.loss[1]).all()
+    assert same([w.numpy()[[0, 2]] for w in calm], [w.numpy()[[0, 2]] for w in result])
+    seen = convnets.look(result, data, design)
+    assert np.isfinite(seen.loss[[0, 2]]).all() and seen.accuracy[1] <= 100
+
+
+def test_clipping_without_a_gradient_changes_nothing():
+    """Dead networks whose outputs are right beyond doubt: the norm to divide by is zero."""
+    design = Design((2,), ())
+    layers = [np.array(w) for w in convnets.initial([1, 2], design, "dead")]
+    layers[-1][:, -1, 4] = 1000
+    data = convnets.images(areas(N), np.full(N, 4), design)
+    result, _, record = convnets.fit(layers, data, BATCHES, RATES, design=design, clip=0.1, gradients=True)
+    assert same(result, layers) and (record.gradient == 0).all() and (record.loss == 0).all()
+
+
+def changed(k, **how):
+    """The usual layers, layer k in another shape."""
+    layers = start(DEFAULT, 3)
+    shape = {"rows": layers[k].shape[1], "columns": layers[k].shape[2], "members": 3} | how
+    layers[k] = tf.zeros((shape["members"], shape["rows"], shape["columns"]))
+    return layers
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"batches": np.zeros(6, int)}, "batches must be whole numbers"),
+        ({"batches": np.zeros((6, 3, 5), int)}, "batches must be whole numbers"),
+        ({"batches": np.zeros((6, 5))}, "batches must be whole numbers"),
+        ({"batches": np.zeros((6, 5), bool)}, "batches must be whole numbers"),
+        ({"batches": np.zeros((0, 5), int), "rates": []}, "batches must hold"),
+        ({"batches": np.zeros((6, 0), int)}, "batches must hold"),
+        ({"batches": np.full((6, 5), N)}, "batches must hold image numbers from 0 to 11"),
+        ({"batches": np.full((6, 5), -1)}, "batches must hold image numbers from 0 to 11"),
+        ({"rates": RATES[:-1]}, r"rates must be \(6,\) or \(6, 3\)"),
+        ({"rates": 0.1}, r"rates must be \(6,\) or \(6, 3\)"),
+        ({"rates": np.ones((6, 2))}, r"rates must be \(6,\) or \(6, 3\)"),
+        ({"rates": np.ones((3, 6))}, r"rates must be \(6,\) or \(6, 3\)"),
+        ({"rates": -RATES}, "rates must be above 0 and finite"),
+        ({"rates": 0 * RATES}, "rates must be above 0 and finite"),
+        ({"rates": 1e-50 * RATES}, "rates must be above 0 and finite"),
+        ({"rates": np.full(6, np.inf)}, "rates must be above 0 and finite"),
+        ({"rates": np.full(6, np.nan)}, "rates must be above 0 and finite"),
+        ({"momentum": 1}, "momentum must be from 0 to below 1, got 1"),
+        ({"momentum": -0.1}, "momentum must be from 0 to below 1, got -0.1"),
+        ({"momentum": np.nan}, "momentum must be from 0 to below 1, got nan"),
+        ({"clip": 0}, "clip must be above 0 and finite, or None, got 0"),
+        ({"clip": -1.0}, "clip must be above 0 and finite, or None, got -1.0"),
+        ({"clip": np.inf}, "clip must be above 0 and finite, or None, got inf"),
+        ({"clip": np.nan}, "clip must be above 0 and finite, or None, got nan"),
+        ({"data": convnets.images(areas(N), labels(N), Design((1,)))}, "data was cut for .* another number"),
+        ({"data": convnets.images(areas(N), labels(N), Design((1,) * 3))}, "data was cut for .* another"),
+        ({"layers": start(DEFAULT, 3)[:-1]}, "layers must be"),
+        ({"layers": changed(0, columns=7)}, "layers must be"),
+        ({"layers": changed(2, rows=400)}, "layers must be"),
+        ({"layers": changed(3, members=2)}, "layers must"),
+        ({"design": Design((8, 16), (63,))}, "layers must be"),
+        ({"velocity": start(DEFAULT, 3)[:-1]}, "velocity must"),
+        ({"velocity": changed(3, members=2)}, "velocity must"),
+        ({"velocity": changed(2, rows=400)}, "velocity must"),
+    ],
+    ids=lambda part: str(part)[:60] if isinstance(part, str) else ", ".join(part),
+)
+def test_fit_refuses_before_it_trains(change, message, monkeypatch):
+    def no_loop(*_):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(convnets, "_loop", no_loop)
+    arguments = {
+        "layers": start(DEFAULT, 3),
+        "data": convnets.images(areas(N), labels(N), DEFAULT),
+        "batches": BATCHES,
+        "rates": RATES,
+        "design": DEFAULT,
+        "momentum": 0.5,
+    } | change
+    with pytest.raises(ValueError, match=message):
+        convnets.fit(**arguments)
+
+
+# Measurement
+
+
+def spots(places):
+    """Black images, each with one pixel of this value in the pooling window at (row, column)."""
+    x = np.zeros((len(places), 28, 28), np.float32)
+    for image, (row, column, value) in zip(x, places, strict=True):
+        image[2 * row + 1, 2 * column + 1] = value
+    return x.reshape(len(places), -1)
+
+
+def spotters(members, classes):
+    """A network that tells four spots apart: the spot in row r at column 3 gives 5 to the class classes[r].
+
+    Its second channel never switches on.
+    """
+    kernel = np.zeros((members, 10, 2), np.float32)
+    kernel[:, 4, 0], kernel[:, 4, 1], kernel[:, -1, 1] = 1, -1, -1
+    output = np.zeros((members, 13 * 13 * 2 + 1, 10), np.float32)
+    for m in range(members):
+        for row, number in enumerate(classes[m]):
+            output[m, 2 * (13 * row + 3), number] = 5
+    return kernel, output
+
+
+def test_look_by_hand():
+    design = Design((2,), ())
+    x, y = spots([(0, 3, 1), (1, 3, 1), (2, 3, 1), (2, 3, 1)]), [7, 8, 9, 9]
+    layers = spotters(3, [(7, 8, 9), (7, 9, 8), (0, 0, 0)])
+    layers[0][2, -1] = -1  # all of the third is off
+    seen = convnets.look([tf.constant(w) for w in layers], convnets.images(x, y, design), design)
+    rest = np.log(np.exp(5) + 9)
+    np.testing.assert_allclose(seen.loss, [rest - 5, 0.25 * (rest - 5) + 0.75 * rest, np.log(10)], rtol=1e-6)
+    assert seen.accuracy.tolist() == [100, 25, 0]
+    predicted = np.zeros((3, 10))
+    predicted[0, [7, 8, 9]] = 0.25, 0.25, 0.5
+    predicted[1, [7, 9, 8]] = 0.25, 0.25, 0.5
+    predicted[2, 0] = 1  # of equal outputs the first
+    assert seen.predicted.tolist() == predicted.tolist()
+    assert [p.tolist() for p in seen.peaks] == [[[1, 0], [1, 0], [0, 0]]]
+    assert seen.dead.tolist() == [[0.5], [0.5], [1]]
+
+
+def test_dead_shares_of_every_hidden_layer_by_hand():
+    """Of five dense units one has a bias, one sees the spots, one sees what is dead, two have nothing."""
+    design = Design((2,), (5, 4))
+    kernel, _ = spotters(1, [()])
+    dense, deep, output = (np.zeros((1, *shape), np.float32) for shape in design.shapes[1:])
+    dense[0, -1, 0], dense[0, 2 * 3, 1], dense[0, 1::2, 2], dense[0, -1, 3] = 0.5, 2, 1, -1
+    deep[0, 1, 0], deep[0, 0, 1], deep[0, 2, 2] = 3, -1, 1
+    layers = [tf.constant(w) for w in (kernel, dense, deep, output)]
+    data = convnets.images(spots([(5, 5, 1), (0, 3, 4)]), [0, 1], design)
+    seen = convnets.look(layers, data, design)
+    assert [p[0].tolist() for p in seen.peaks] == [[4, 0], [0.5, 8, 0, 0, 0], [24, 0, 0, 0]]
+    assert seen.dead.tolist() == [[0.5, 0.6, 0.75]]
+    leaky = convnets.look(layers, data, Design((2,), (5, 4), 0.5))
+    assert leaky.peaks[0][0].tolist() == [4, -0.5], "negative, so it counts as dead"
+    assert leaky.dead[0, 0] == 0.5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_not_finite_are_wrong_and_of_no_class(value):
+    design = Design((2,), ())
+    x, y = spots([(0, 3, 1), (1, 3, 1), (2, 3, 1), (2, 3, 1)]), [7, 8, 9, 9]
+    data = convnets.images(x, y, design)
+    layers = spotters(2, [(7, 8, 9)] * 2)
+    layers[1][1, -1, 0] = value  # of one class; the right one would still be the largest, or a NaN the guess
+    for labels_of in (data, convnets.images(x, np.zeros(4, int), design)):
+        seen = convnets.look([tf.constant(w) for w in layers], labels_of, design)
+        assert seen.accuracy[1] == 0 and (seen.predicted[1] == 0).all()
+        assert seen.predicted[0].sum() == 1
+    assert convnets.look([tf.constant(w) for w in layers], data, design).accuracy[0] == 100
+
+
+def test_only_the_images_that_overflow_are_lost():
+    design = Design((2,), ())
+    x, y = spots([(0, 3, 1), (1, 3, 1e30), (2, 3, 1), (2, 3, 1)]), [7, 8, 9, 9]
+    kernel, output = spotters(1, [(7, 8, 9)])
+    output *= np.float32(1e10)
+    seen = convnets.look([tf.constant(kernel), tf.constant(output)], convnets.images(x, y, design), design)
+    assert seen.accuracy.tolist() == [75]
+    assert seen.predicted[0, 7:].tolist() == [0.25, 0, 0.5]
+
+
+def test_losses_in_closed_form():
+    """Shared labels, each member's own outputs; nats."""
+    z = np.zeros((3, 2, 10))
+    z[1, :, 4] = np.log(3)
+    z[2, 0, 4], z[2, 1, 5] = 1000, 1000
+    result = convnets.losses(tf.constant(z), tf.constant([4, 5]))
+    one = np.log(12)
+    np.testing.assert_allclose(result, [np.log(10), (one - np.log(3) + one) / 2, 0], rtol=1e-12, atol=1e-12)
+    wrong = convnets.losses(tf.constant(z), tf.constant([5, 4]))
+    np.testing.assert_allclose(wrong, [np.log(10), (one - np.log(3) + one) / 2, 1000], rtol=1e-12)

@@ -1,0 +1,434 @@
+"""Hessian products against quadratics and differences, the largest eigenvalue against dense solvers."""
+
+import numpy as np
+import pytest
+from scipy.sparse.linalg import eigsh
+
+from lib import convnets, curvature
+from lib.backend import tf
+
+EPS = np.finfo(float).eps
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def symmetric(*shape, seed=0):
+    a = normal(*shape, seed=seed)
+    return a + np.swapaxes(a, -1, -2)
+
+
+# Rows
+
+
+def test_rows_by_hand():
+    layers = [tf.constant([[[1, 2], [3, 4]], [[5, 6], [7, 8]]]), tf.constant([[[9]], [[10]]])]
+    assert curvature.flat(layers).numpy().tolist() == [[1, 2, 3, 4, 9], [5, 6, 7, 8, 10]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_flat_and_unflat_are_inverse(dtype):
+    layers = [tf.constant(normal(3, *shape, seed=k), dtype) for k, shape in enumerate([(4, 2), (3, 5)])]
+    rows = curvature.flat(layers)
+    assert rows.shape == (3, 23) and rows.dtype == dtype
+    for a, b in zip(curvature.unflat(rows, layers), layers, strict=True):
+        assert a.dtype == dtype and np.array_equal(a, b)
+    more = normal(7, 23).astype(dtype)
+    assert np.array_equal(curvature.flat(curvature.unflat(more, layers)), more), "other members"
+    for layer in curvature.unflat(more.astype(float), layers):
+        assert layer.dtype == dtype and layer.shape[0] == 7
+
+
+def test_rows_of_another_length_are_refused():
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+        curvature.unflat(np.zeros((1, 5)), [tf.zeros((1, 2, 2))])
+
+
+# Products
+
+
+def test_products_on_a_quadratic():
+    """Of w'Aw/2, a matrix for each member: the gradient is A w, and the Hessian is A everywhere."""
+    shapes, members = [(3, 2), (2, 4)], 3
+    a = symmetric(members, 14, 14)
+    layers, vectors = (
+        [tf.constant(normal(members, *shape, seed=s + k)) for k, shape in enumerate(shapes)] for s in (1, 5)
+    )
+
+    def loss(layers):
+        rows = curvature.flat(layers)
+        return tf.einsum("mi,mij,mj->m", rows, tf.constant(a), rows) / 2
+
+    gradient, along = curvature.products(loss, layers, vectors)
+    for result, of in ((gradient, layers), (along, vectors)):
+        assert [r.shape for r in result] == [(members, *shape) for shape in shapes]
+        wanted = np.einsum("mij,mj->mi", a, curvature.flat(of))
+        np.testing.assert_allclose(curvature.flat(result), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_products_of_a_quartic_depend_on_the_place():
+    """Of sum w^4 / 12: the gradient is w^3 / 3, the Hessian diagonal with w^2."""
+    w, v = normal(2, 3, 2), normal(2, 3, 2, seed=1)
+    (gradient,), (along,) = curvature.products(
+        lambda layers: tf.reduce_sum(layers[0] ** 4, axis=(1, 2)) / 12, [tf.constant(w)], [tf.constant(v)]
+    )
+    np.testing.assert_allclose(gradient, w**3 / 3, rtol=1e-12)
+    np.testing.assert_allclose(along, w**2 * v, rtol=1e-12)
+
+
+def test_a_layer_that_the_loss_does_not_see_has_products_of_zero():
+    layers, vectors = ([tf.constant(normal(2, *s, seed=k)) for s in ((2, 2), (3, 1))] for k in (0, 1))
+    gradient, along = curvature.products(lambda w: tf.reduce_sum(w[0] ** 2, axis=(1, 2)), layers, vectors)
+    assert (gradient[1].numpy() == 0).all() and (along[1].numpy() == 0).all()
+    np.testing.assert_allclose(gradient[0], 2 * layers[0])
+    np.testing.assert_allclose(along[0], 2 * vectors[0])
+
+
+def test_the_vector_may_be_the_place_itself():
+    """Of w^2: H w is 2 w. The vector is a constant, whatever it was made of."""
+    layers = [tf.constant(normal(2, 3, 2))]
+    _, (along,) = curvature.products(lambda w: tf.reduce_sum(w[0] ** 2, axis=(1, 2)), layers, layers)
+    np.testing.assert_allclose(along, 2 * layers[0])
+
+
+DESIGN = convnets.Design((1,), (2,), 0.125)
+COUNT, MEMBERS = 4, 2
+SIZE = 10 + (169 + 1) * 2 + (2 + 1) * 10
+
+
+def network(seed=0):
+    """A very small convolutional network in float64, and its loss over a few images."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(COUNT, 784)).astype(np.float32)
+    data = convnets.images(x, rng.integers(0, 10, COUNT), DESIGN)
+    patches = tf.cast(data.patches, tf.float64)
+    layers = [tf.constant(rng.normal(size=(MEMBERS, *s)) * np.sqrt(2 / s[0])) for s in DESIGN.shapes]
+
+    def loss(layers):
+        return convnets.losses(convnets.forward(layers, patches, DESIGN)[1], data.labels)
+
+    return loss, layers
+
+
+def slope(loss, layers):
+    with tf.GradientTape() as tape:
+        tape.watch(layers)
+        value = loss(layers)
+    return curvature.flat(tape.gradient(value, layers)).numpy()
+
+
+def explicit(loss, layers, step=1e-6):
+    """Each member's Hessian by central differences of its gradient, two members for each parameter."""
+    result = []
+    for row in curvature.flat(layers).numpy():
+        ends = [slope(loss, curvature.unflat(row + sign * step * np.eye(SIZE), layers)) for sign in (1, -1)]
+        result.append((ends[0] - ends[1]) / (2 * step))
+    return np.stack(result)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    loss, layers = network()
+    return loss, layers, explicit(loss, layers)
+
+
+def along(loss, layers, rows):
+    return curvature.flat(curvature.products(loss, layers, curvature.unflat(rows, layers))[1]).numpy()
+
+
+def test_products_of_a_network_against_its_explicit_hessian(tiny):
+    loss, layers, hessian = tiny
+    scale = np.abs(hessian).max()
+    assert hessian.shape == (MEMBERS, SIZE, SIZE) and scale > 0.1
+    np.testing.assert_allclose(hessian, np.swapaxes(hessian, 1, 2), atol=1e-7 * scale)
+    v = normal(MEMBERS, SIZE, seed=4)
+    gradient, _ = curvature.products(loss, layers, curvature.unflat(v, layers))
+    np.testing.assert_allclose(curvature.flat(gradient), slope(loss, layers), rtol=1e-12, atol=1e-14)
+    wanted = np.einsum("mij,mj->mi", hessian, v)
+    np.testing.assert_allclose(along(loss, layers, v), wanted, atol=1e-7 * np.abs(wanted).max())
+
+
+def test_products_of_a_network_against_a_jacobian(tiny):
+    """The rows of the output's biases, by TensorFlow's differentiation of each of their gradients."""
+    loss, layers, _ = tiny
+    with tf.GradientTape(persistent=True) as outer:
+        outer.watch(layers)
+        with tf.GradientTape() as inner:
+            inner.watch(layers)
+            value = loss(layers)
+        biases = inner.gradient(value, layers)[-1][:, -1]
+    jacobian = [j.numpy() for j in outer.jacobian(biases, layers, experimental_use_pfor=False)]
+    for k in range(10):
+        unit = np.zeros((MEMBERS, SIZE))
+        unit[:, SIZE - 10 + k] = 1
+        wanted = np.stack([np.concatenate([j[m, k, m].ravel() for j in jacobian]) for m in range(MEMBERS)])
+        np.testing.assert_allclose(along(loss, layers, unit), wanted, rtol=1e-10, atol=1e-13)
+
+
+def test_products_are_linear_and_symmetric(tiny):
+    loss, layers, _ = tiny
+    u, v = normal(MEMBERS, SIZE, seed=5), normal(MEMBERS, SIZE, seed=6)
+    hu, hv = along(loss, layers, u), along(loss, layers, v)
+    np.testing.assert_allclose((u * hv).sum(axis=1), (v * hu).sum(axis=1), rtol=1e-10)
+    both = along(loss, layers, 2 * u - 3 * v)
+    np.testing.assert_allclose(both, 2 * hu - 3 * hv, atol=1e-11 * np.abs(both).max())
+
+
+def test_members_do_not_mix(tiny):
+    loss, layers, _ = tiny
+    v = normal(MEMBERS, SIZE, seed=7)
+    gradient, hv = slope(loss, layers), along(loss, layers, v)
+    quiet = v.copy()
+    quiet[1] = 0
+    result = along(loss, layers, quiet)
+    assert np.array_equal(result[0], hv[0]) and (result[1] == 0).all()
+    others = [tf.concat([w[:1], 2 * w[1:]], axis=0) for w in layers]
+    other = curvature.products(loss, others, curvature.unflat(v, others))
+    for rows, clean in zip(other, (gradient, hv), strict=True):
+        rows = curvature.flat(rows).numpy()
+        assert np.array_equal(rows[0], clean[0]) and not np.isclose(rows[1], clean[1]).all()
+
+
+# The largest eigenvalue
+
+
+def product(a):
+    return lambda v: np.einsum("mij,mj->mi", a, v)
+
+
+def spectrum(values, seed=0):
+    """A matrix with these eigenvalues in random directions."""
+    q, _ = np.linalg.qr(normal(len(values), len(values), seed=seed))
+    return (q * values) @ q.T
+
+
+P = 12
+RANK_ONE = np.outer(normal(P, seed=3), normal(P, seed=3))
+MATRICES = {
+    "random": symmetric(P, P),
+    "largest magnitude is negative": spectrum([-50, -20, *np.linspace(-1, 3, P - 2)]),
+    "all positive": spectrum(np.linspace(1, 5, P)),
+    "all negative": spectrum(np.linspace(-9, -4, P)),
+    "top twice": spectrum([7, 7, *np.linspace(-3, 5, P - 2)]),
+    "rank one": RANK_ONE,
+    "rank one, negative": -RANK_ONE,
+    "few eigenvalues": spectrum([-2.0] * 5 + [3.0] * (P - 5)),
+    "few eigenvalues, negative": spectrum([-2.0] * 5 + [-3.0] * (P - 5)),
+    "identity": np.eye(P),
+    "identity, negative": -np.eye(P),
+    "zero": np.zeros((P, P)),
+    "large": 1e12 * symmetric(P, P, seed=1),
+    "small": 1e-12 * symmetric(P, P, seed=2),
+}
+
+
+def check(top, a, tolerance=2e-7):
+    """Against all eigenvalues; a space counts as exhausted at a part of 1.2e-7, float32's rounding."""
+    members = len(a)
+    assert top.value.shape == top.residual.shape == (members,) and top.vector.shape == a.shape[:2]
+    for m in range(members):
+        values = np.linalg.eigvalsh(a[m])
+        scale = np.abs(values).max()
+        assert abs(top.value[m] - values[-1]) <= tolerance * scale
+        assert top.value[m] <= values[-1] + 100 * EPS * scale, "never above"
+        u = top.vector[m]
+        assert np.linalg.norm(u) == pytest.approx(1, abs=1e-12)
+        left = np.linalg.norm(a[m] @ u - top.value[m] * u)
+        assert abs(top.residual[m] - left) <= tolerance * scale
+        assert u @ a[m] @ u == pytest.approx(top.value[m], abs=100 * EPS * scale)
+
+
+def test_the_matrices_are_what_they_are_called():
+    values = {name: np.linalg.eigvalsh(a) for name, a in MATRICES.items()}
+    assert -values["largest magnitude is negative"][0] > 10 * values["largest magnitude is negative"][-1]
+    assert values["all negative"][-1] < 0 < values["all positive"][0]
+    assert np.ptp(values["top twice"][-2:]) < 1e-12
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_top_eigenvalue_alone(name):
+    a = MATRICES[name][None]
+    check(curvature.top_eigenvalue(product(a), normal(1, P, seed=9), P, 1e-12), a)
+
+
+@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize("place", [0, 1])
+def test_top_eigenvalue_in_company(name, place):
+    """A member whose products leave no new direction waits for one that goes on."""
+    a = np.stack([MATRICES[name], symmetric(P, P, seed=4)])
+    a = a[::-1] if place else a
+    check(curvature.top_eigenvalue(product(a), normal(2, P, seed=9), P, 1e-12), a)
+
+
+def test_all_matrices_at_once():
+    a = np.stack(list(MATRICES.values()))
+    check(curvature.top_eigenvalue(product(a), normal(len(a), P, seed=9), P, 1e-12), a)
+
+
+@pytest.mark.parametrize("value", [2.5, -2.5, 0.0])
+@pytest.mark.parametrize("iterations", [1, 5])
+def test_one_parameter(value, iterations):
+    top = curvature.top_eigenvalue(lambda v: value * v, np.array([[-3.0]]), iterations, 0.1)
+    assert top.value.tolist() == [value] and top.residual.tolist() == [0]
+    assert np.abs(top.vector).tolist() == [[1]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_against_arpack(seed):
+    """A large matrix, most of whose spectrum is about zero and whose lower end reaches farther."""
+    n, rng = 300, np.random.default_rng(seed)
+    a = spectrum(np.concatenate([rng.normal(size=n - 6) / 10, [-30, -20, 4, 6, 8, 8.5]]), seed)
+    top = curvature.top_eigenvalue(product(a[None]), normal(1, n, seed=seed), 80, 1e-10)
+    wanted, vector = eigsh(a, k=1, which="LA", v0=np.ones(n))
+    assert top.value[0] == pytest.approx(wanted[0], rel=1e-9)
+    assert abs(top.vector[0] @ vector[:, 0]) == pytest.approx(1, abs=1e-9)
+    assert top.residual[0] <= 1e-10 * top.value[0]
+    largest, _ = eigsh(a, k=1, which="LM", v0=np.ones(n))
+    assert largest[0] < -20, "of largest magnitude is another one"
+
+
+def test_of_a_network_against_its_explicit_hessian(tiny):
+    loss, layers, hessian = tiny
+    start = normal(MEMBERS, SIZE, seed=8)
+    top = curvature.top_eigenvalue(lambda v: along(loss, layers, v), start, 60, 1e-9)
+    for m in range(MEMBERS):
+        values, vectors = np.linalg.eigh((hessian[m] + hessian[m].T) / 2)
+        assert top.value[m] == pytest.approx(values[-1], rel=1e-6)
+        assert abs(top.vector[m] @ vectors[:, -1]) == pytest.approx(1, abs=1e-6)
+
+
+def test_more_iterations_never_lower_the_value_and_never_pass_the_eigenvalue():
+    n = 40
+    a = np.stack([symmetric(n, n, seed=1), spectrum(np.linspace(-9, 1, n)), spectrum(np.logspace(-6, 3, n))])
+    start = normal(3, n, seed=2)
+    tops = [curvature.top_eigenvalue(product(a), start, k, 1e-14) for k in range(1, n + 1)]
+    values, scale = np.linalg.eigvalsh(a), np.linalg.norm(a, axis=(1, 2))
+    rows = start / np.linalg.norm(start, axis=1, keepdims=True)
+    np.testing.assert_allclose(tops[0].value, np.einsum("mi,mij,mj->m", rows, a, rows), rtol=1e-10)
+    for before, after in zip(tops[:-1], tops[1:], strict=True):
+        assert (after.value >= before.value - 1e-13 * scale).all()
+    for top in tops:
+        assert (top.value <= values[:, -1] + 1e-13 * scale).all()
+        left = np.linalg.norm(product(a)(top.vector) - top.value[:, None] * top.vector, axis=1)
+        np.testing.assert_allclose(top.residual, left, atol=2e-7 * scale.max())
+        for m in range(3):
+            nearest = np.abs(values[m] - top.value[m]).min()
+            assert nearest <= left[m] + 1e-13 * scale[m], "an eigenvalue lies within the residual"
+        np.testing.assert_allclose(np.linalg.norm(top.vector, axis=1), 1, rtol=1e-12)
+    assert (tops[3].value < values[:, -1] - 1e-3).all(), "a few products are not enough"
+    np.testing.assert_allclose(tops[-1].value, values[:, -1], atol=2e-7 * scale.max())
+
+
+def test_the_basis_stays_orthogonal_after_the_top_is_found():
+    """Rounding would let it in again and again; the first member goes on for the sake of the second."""
+    n = 80
+    a = np.stack([spectrum([1e4, *np.linspace(0, 1, n - 1)]), symmetric(n, n)])
+    check(curvature.top_eigenvalue(product(a), normal(2, n, seed=1), n, 1e-14), a)
+
+
+def test_more_iterations_than_parameters_are_as_many():
+    a, start = symmetric(2, 5, 5), normal(2, 5, seed=1)
+    calls = []
+
+    def counted(v):
+        calls.append(v)
+        return product(a)(v)
+
+    top = curvature.top_eigenvalue(counted, start, 1000, 1e-15)
+    assert len(calls) <= 5
+    check(top, a)
+    for few, many in zip(curvature.top_eigenvalue(product(a), start, 5, 1e-15), top, strict=True):
+        assert np.array_equal(few, many)
+
+
+def test_it_stops_when_every_member_is_within_the_tolerance():
+    """The number of products is as many as the slowest member needs alone."""
+    n = 60
+    a = np.stack([spectrum([100, *np.linspace(-1, 1, n - 1)]), spectrum(np.linspace(-10, 10, n))])
+    start, counts = normal(2, n, seed=3), []
+    for which in ([0], [1], [0, 1]):
+        calls = []
+        top = curvature.top_eigenvalue(
+            lambda v, which=which, calls=calls: calls.append(1) or product(a[which])(v), start[which], n, 1e-3
+        )
+        counts.append(len(calls))
+        assert (top.residual <= 1e-3 * np.abs(top.value)).all()
+        one_less = curvature.top_eigenvalue(product(a[which]), start[which], len(calls) - 1, 1e-3)
+        assert (one_less.residual > 1e-3 * np.abs(one_less.value)).any(), "not before"
+    assert counts[0] < counts[1] == counts[2] < n
+
+
+def test_the_tolerance_is_a_part_of_the_size_of_a_negative_value_too():
+    a, calls = MATRICES["all negative"][None], []
+    top = curvature.top_eigenvalue(lambda v: calls.append(1) or product(a)(v), normal(1, P, seed=9), P, 0.5)
+    assert len(calls) == 1 and 0 < top.residual[0] < -0.5 * top.value[0]
+
+
+@pytest.mark.parametrize(
+    "name, count",
+    [("zero", 1), ("identity", 1), ("rank one", 2), ("rank one, negative", 2), ("few eigenvalues", 2)],
+)
+def test_it_stops_when_products_lead_nowhere_new(name, count):
+    """After as many products as the matrix has eigenvalues, whatever the tolerance."""
+    a, calls = MATRICES[name][None], []
+    curvature.top_eigenvalue(lambda v: calls.append(1) or product(a)(v), normal(1, P, seed=9), P, 1e-30)
+    assert len(calls) == count
+
+
+def test_a_member_is_the_same_alone_to_rounding_whatever_its_start_is_multiplied_with():
+    n = 20
+    a, start = symmetric(3, n, n), normal(3, n, seed=1)
+    together = curvature.top_eigenvalue(product(a), start, 8, 1e-15)
+    for m in range(3):
+        alone = curvature.top_eigenvalue(product(a[m : m + 1]), 1e-5 * start[m : m + 1], 8, 1e-15)
+        for one, of in zip(alone, together, strict=True):
+            np.testing.assert_allclose(one[0], of[m], rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("first", [0, 3])
+def test_a_product_that_is_not_finite_stays_alone(value, first):
+    """From the first product on, or only from the fourth."""
+    a, start, calls = symmetric(3, P, P), normal(3, P, seed=1), []
+
+    def broken(v):
+        w = product(a)(v)
+        if len(calls) >= first:
+            w[1, 2] = value
+        calls.append(1)
+        return w
+
+    top = curvature.top_eigenvalue(broken, start, P, 1e-12)
+    assert np.isnan(top.value[1]) and np.isnan(top.residual[1]) and np.isnan(top.vector[1]).all()
+    others = [0, 2]
+    check(curvature.Top(*(part[others] for part in top)), a[others])
+
+
+def test_nothing_but_products_that_are_not_finite():
+    top = curvature.top_eigenvalue(lambda v: v * np.nan, normal(2, 4), 4, 0.1)
+    assert all(np.isnan(part).all() for part in top)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        np.ones(3),
+        np.ones((1, 2, 3)),
+        [[1, np.nan]],
+        [[1, np.inf]],
+        [[1, 0], [0, 0]],
+        np.zeros((2, 0)),
+    ],
+)
+def test_starts_that_give_no_direction_are_refused(start):
+    with pytest.raises(ValueError, match="start must be a finite matrix"):
+        curvature.top_eigenvalue(lambda v: v, start, 3, 0.1)
+
+
+@pytest.mark.parametrize(
+    "iterations, tolerance", [(0, 0.1), (-1, 0.1), (3, 0), (3, -0.1), (3, np.nan), (3, np.inf)]
+)
+def test_iterations_and_tolerance_must_be_positive(iterations, tolerance):
+    with pytest.raises(ValueError, match="iterations and tolerance must be positive"):
+        curvature.top_eigenvalue(lambda v: v, np.ones((1, 2)), iterations, tolerance)
