@@ -87,6 +87,8 @@ INITS: dict[str, Callable] = {
     "glorot": _glorot,  # Glorot and Bengio 2010, the default in Keras
     "he": lambda rows, fan_in, fan_out: ("normal", np.sqrt(2 / fan_in)),  # He et al. 2015
     "small": lambda rows, fan_in, fan_out: ("normal", 0.01),  # Krizhevsky et al. 2012
+    # Glorot, divided by 3
+    "faint": lambda rows, fan_in, fan_out: ("uniform", np.sqrt(6 / (fan_in + fan_out)) / 3),
     "dead": _glorot,  # as glorot, but no unit of the first layer is ever on: the middle of a plateau
 }
 OFF = -1e6  # bias that switches a unit off for any image
@@ -361,7 +363,9 @@ def _loop(design, momentum, clip, gradients):
         seen = tf.concat([*seen, tf.reduce_mean(z, axis=1)], axis=1)
         return tuple(w - g for w, g in zip(layers, moves, strict=True)), velocity, seen
 
-    @tf.function  # one graph for each set of shapes: the products side by side need to know them
+    @tf.function(
+        autograph=False
+    )  # one graph for each set of shapes: the products side by side need to know them
     def loop(layers, velocity, patches, labels, batches, rates):
         steps = tf.shape(batches)[0]
 
@@ -407,7 +411,7 @@ class Look(NamedTuple):
 
 @functools.cache
 def _seen(design):
-    @tf.function
+    @tf.function(autograph=False)
     def seen(layers, patches, labels):
         hidden, z = forward(layers, patches, design)
         peaks = [tf.reduce_max(h, axis=list(range(1, h.shape.rank - 1))) for h in hidden]
@@ -444,7 +448,7 @@ def look(layers: Sequence[tf.Tensor], data: Images, design: Design) -> Look:
 
 @functools.cache
 def _gradient(design):
-    @tf.function
+    @tf.function(autograph=False)
     def gradient(layers, patches, labels):
         with tf.GradientTape() as tape:
             tape.watch(layers)

@@ -332,7 +332,7 @@ def _runs(single: np.ndarray) -> list[slice]:
 
 @functools.cache
 def _products(design):
-    @tf.function
+    @tf.function(autograph=False)
     def products(layers, patches, labels, vectors):
         def loss(layers):
             return convnets.losses(convnets.forward(layers, patches, design)[1], labels)

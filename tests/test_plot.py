@@ -196,3 +196,32 @@ def test_shares_are_stacked_and_named(ax):
     assert [label.get_text() for label in ax.get_yticklabels()] == ["whole", "layers"]
     bottom, top = ax.get_ylim()
     assert bottom > 1 and top < 0
+
+
+# parts
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_parts_are_stacked_to_their_shares_and_the_large_ones_written_in(ax, upright):
+    bars = {"one": {"a": 0.5, "b": 0.4, "c": 0.1}, "two": {"b": 1.0}}
+    colors = {"a": plot.PALETTE[0], "b": plot.PALETTE[1], "c": plot.PALETTE[2]}
+    assert plot.parts(ax, bars, colors, upright) is ax
+    size, start = ("get_height", "get_y") if upright else ("get_width", "get_x")
+    seen = [
+        (getattr(p, start)(), getattr(p, size)(), same_color(p.get_facecolor()[:3], colors[name]))
+        for p, name in zip(ax.patches, ("a", "b", "c", "b"), strict=True)
+    ]
+    np.testing.assert_allclose([s[:2] for s in seen], [(0, 50), (50, 40), (90, 10), (0, 100)])
+    assert all(s[2] for s in seen)
+    assert texts(ax) == ["50", "40", "100"]  # a tenth has no room for its number
+    ticks = ax.get_xticklabels() if upright else ax.get_yticklabels()
+    assert [t.get_text() for t in ticks] == ["one", "two"]
+    if not upright:
+        assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first on top
+
+
+def test_figure_has_rows():
+    figure, axes = plot.figure(rows=2, sharex=True)
+    assert len(axes) == 2
+    assert axes[0].get_position().y0 > axes[1].get_position().y0
+    plt.close(figure)
