@@ -464,5 +464,6 @@ def gradient(layers: Sequence[tf.Tensor], data: Images, design: Design) -> list[
     for i in range(0, len(data), PIECE):
         piece = data.part(slice(i, i + PIECE))
         for k, g in enumerate(_gradient(design)(tuple(layers), *piece)):
-            total[k] = total[k] + g.numpy().astype(np.float64) * len(piece)
+            with np.errstate(invalid="ignore"):  # what overflows is told as NaN
+                total[k] = total[k] + g.numpy().astype(np.float64) * len(piece)
     return [t / len(data) for t in total]

@@ -32,9 +32,9 @@ def principal(path: np.ndarray) -> tuple[np.ndarray, float]:
     path = np.asarray(path, np.float64)
     if path.ndim != 2 or len(path) < 3 or not np.isfinite(path).all():
         raise ValueError(f"path must be at least three finite networks (W, P), got shape {path.shape}")
-    _, sizes, directions = np.linalg.svd(path - path.mean(axis=0), full_matrices=False)
-    if not sizes[0] > 0:
+    if (path == path[0]).all():
         raise ValueError("path must move, got networks that are all alike")
+    _, sizes, directions = np.linalg.svd(path - path.mean(axis=0), full_matrices=False)
     return directions[:2], float((sizes[:2] ** 2).sum() / (sizes**2).sum())
 
 

@@ -108,7 +108,7 @@ class Setting:
         if self.clip == 0:
             raise ValueError("clip must be above 0, or None for no limit, got 0")
         for name, known in (("pixels", PIXELS), ("init", convnets.INITS), ("sampling", SAMPLING)):
-            if getattr(self, name) not in known:
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {list(known)}, got {getattr(self, name)!r}")
         if self.init == "dead" and self.slope:
             raise ValueError(f"init 'dead' needs a slope of 0, got {self.slope!r}")
@@ -224,18 +224,18 @@ def job(
 
     Returns:
         Arrays with M rows; E epochs, T steps, L layers, the last of them the output; losses in nats.
-        ``step_loss`` (M, T): of each batch, before its update. ``train`` (M, E): its mean in each epoch, as a
-        progress bar shows it. On the validation images, before the first epoch and after each:
+        ``step_loss`` (M, T): of each batch, before its update. ``train`` (M, E): its mean in each epoch, as
+        a progress bar shows it. On the validation images, before the first epoch and after each:
         ``validation`` (M, E + 1), ``accuracy`` (M, E + 1) in %, ``dead`` (M, E + 1, L - 1), the share of
-        units in each hidden layer that no image switches on. At the end, on the training images: ``loss`` and
-        ``hit`` (M,), the accuracy in %; ``gradient`` (M, L), its norm; ``nonzero`` (M, L), the share of its
-        entries that are not zero to the bit; ``silent`` (M, L - 1), the share of dead units; ``predicted``
-        (M, 10), the share of images put into each class; ``finite`` (M,), whether all weights are.
-        With ``sharp``: ``sharpness`` and ``residual`` (M, S), the largest eigenvalue of the Hessian and its
-        uncertainty, ``batch_sharpness`` (M, S). With ``outputs``: ``output`` (M, T, 10). With ``window``, for
-        each of its steps before the update: ``window_gradient`` (M, W, L), ``window_dead`` (M, W, L - 1) and
-        ``window_loss`` (M, W) on the training images, ``window_layers`` (M, W, P). With ``keep``:
-        ``layer0`` and so on, ``velocity0`` and so on.
+        units in each hidden layer that no image switches on. At the end, on the training images: ``loss``
+        and ``hit`` (M,), the accuracy in %; ``gradient`` (M, L), its norm; ``nonzero`` (M, L), the share of
+        its entries that are not zero to the bit; ``silent`` (M, L - 1), the share of dead units;
+        ``predicted`` (M, 10), the share of images put into each class; ``finite`` (M,), whether all weights
+        and the loss are. With ``sharp``: ``sharpness`` and ``residual`` (M, S), the largest eigenvalue of
+        the Hessian and its uncertainty, ``batch_sharpness`` (M, S). With ``outputs``: ``output`` (M, T,
+        10). With ``window``, for each of its steps before the update: ``window_gradient`` (M, W, L),
+        ``window_dead`` (M, W, L - 1) and ``window_loss`` (M, W) on the training images, ``window_layers``
+        (M, W, P). With ``keep``: ``layer0`` and so on, ``velocity0`` and so on.
     """
     setting = Setting.of(config)
     design, batch = setting.design, setting.batch
@@ -245,7 +245,7 @@ def job(
     first, parent = 0, config["after"]
     while parent:
         first, parent = first + parent["epochs"], parent["after"]
-    velocity = None
+    velocity, locked = None, False  # locked: the last hidden layer of all members is dead
     if before is None:
         layers = convnets.initial(seeds, design, setting.init)
     else:
@@ -264,22 +264,28 @@ def job(
         step = epoch * per_epoch + np.arange(per_epoch)
         rates = setting.rate * np.minimum(1, (step + 1) / (setting.warmup * per_epoch or 1))
         start, stop = setting.window or (0, 0)
+        simple = design.dense and not (design.slope or setting.momentum or setting.clip or setting.window)
+        if simple and not locked and looks[-1].dead[:, -1].min() == 1:
+            locked = convnets.look(layers, images, design).dead[:, -1].min() == 1
         for part in _runs((start <= step) & (step < stop)):
             if setting.window and start <= step[part][0] < stop:
                 seen = convnets.look(layers, images, design)
                 flat = curvature.flat(layers).numpy()
                 window.append((seen.dead, seen.loss, flat))
-            layers, velocity, record = convnets.fit(
-                layers,
-                images,
-                batches[part],
-                rates[part],
-                design=design,
-                momentum=setting.momentum,
-                clip=setting.clip,
-                velocity=velocity,
-                gradients=bool(start <= step[part][0] < stop),
-            )
+            if locked:
+                layers, record = _biases_only(layers, setting, batches[part], rates[part])
+            else:
+                layers, velocity, record = convnets.fit(
+                    layers,
+                    images,
+                    batches[part],
+                    rates[part],
+                    design=design,
+                    momentum=setting.momentum,
+                    clip=setting.clip,
+                    velocity=velocity,
+                    gradients=bool(start <= step[part][0] < stop),
+                )
             records.append((record.loss, record.output))
             if record.gradient.shape[2]:
                 slopes.append(record.gradient)
@@ -302,7 +308,7 @@ def job(
         "predicted": end.predicted,
         "gradient": np.stack([np.sqrt((g * g).sum(axis=(1, 2))) for g in slope], axis=1),
         "nonzero": np.stack([(g != 0).mean(axis=(1, 2)) for g in slope], axis=1),
-        "finite": np.stack([np.isfinite(w).all(axis=(1, 2)) for w in layers]).all(axis=0),
+        "finite": _finite(layers, end.loss),
     }
     if sharp:
         for k, name in enumerate(("sharpness", "residual", "batch_sharpness")):
@@ -319,6 +325,30 @@ def job(
         for k, (w, v) in enumerate(zip(layers, velocity, strict=True)):
             result |= {f"layer{k}": w.numpy(), f"velocity{k}": v.numpy()}
     return result
+
+
+def _finite(layers: Sequence[tf.Tensor], loss: np.ndarray) -> np.ndarray:
+    return np.stack([np.isfinite(w).all(axis=(1, 2)) for w in layers]).all(axis=0) & np.isfinite(loss)
+
+
+STUB = convnets.Design((1,), (1,))
+
+
+def _biases_only(
+    layers: Sequence[tf.Tensor], setting: Setting, batches: np.ndarray, rates: np.ndarray
+) -> tuple[tuple[tf.Tensor, ...], convnets.Record]:
+    """Train networks whose last hidden layer is dead for every training image: only the output's biases move.
+
+    The smallest dead network with the same biases has the same outputs and the same gradients, to the bit,
+    and takes a small part of the time.
+    """
+    images = training(setting.pixels, setting.images, 1)
+    first, *_, last = layers
+    zeros = [tf.zeros((first.shape[0], rows, columns)) for rows, columns in STUB.shapes]
+    off = tf.concat([zeros[0][:, :-1], tf.fill((first.shape[0], 1, 1), convnets.OFF)], axis=1)
+    output = tf.concat([zeros[2][:, :-1], last[:, -1:]], axis=1)
+    stub, _, record = convnets.fit((off, zeros[1], output), images, batches, rates, design=STUB)
+    return (*layers[:-1], tf.concat([last[:, :-1], stub[-1][:, -1:]], axis=1)), record
 
 
 def _runs(single: np.ndarray) -> list[slice]:
@@ -350,7 +380,8 @@ def hessian(layers: Sequence[tf.Tensor], images: convnets.Images, design: convne
         for i in range(0, len(images), convnets.PIECE):
             piece = images.part(slice(i, i + convnets.PIECE))
             _, along = _products(design)(tuple(layers), *piece, vectors)
-            total = total + curvature.flat(along).numpy().astype(np.float64) * len(piece)
+            with np.errstate(invalid="ignore"):  # what overflows is told as NaN
+                total = total + curvature.flat(along).numpy().astype(np.float64) * len(piece)
         return total / len(images)
 
     return product
@@ -362,8 +393,8 @@ def curvatures(
     """Sharpness, its uncertainty, and batch sharpness, of each member: three arrays (M,).
 
     Sharpness is the largest eigenvalue of the Hessian of the mean loss, over the first 500 training images.
-    Batch sharpness is the mean over batches of g'Hg / |g|^2, with the gradient and the Hessian of one batch;
-    a batch without a gradient does not count.
+    Batch sharpness is the mean over the first batches of them, 32 at most, of g'Hg / |g|^2, with the gradient
+    and the Hessian of one batch; a batch without a gradient does not count.
 
     Source: for the second, Andreyev and Beneventano 2024, arXiv 2412.20553.
     """
@@ -411,27 +442,39 @@ def branch(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         Arrays with M rows: ``train`` (M, F, jump + back), mean batch loss of each epoch; ``peak`` (M, F), the
         largest batch loss in the jump; ``loss`` and ``hit`` (M, F), at the end over the training images;
         ``silent`` (M, F, L - 1); ``finite`` (M, F).
+
+    Raises:
+        ValueError: The setting goes on from another one.
     """
+    if config["setting"].get("after"):
+        raise ValueError("setting must start with fresh networks, got one that comes after another")
     setting = Setting.of(config["setting"])
     design, factors = setting.design, np.asarray(config["factors"], np.float32)
     origin = checkpoint(config["network"], setting)
     images = training(setting.pixels, setting.images, len(design.channels))
     rows = []
     for seed in seeds:
-        layers = tuple(tf.repeat(w, len(factors), axis=0) for w in origin)
+        layers, velocity = tuple(tf.repeat(w, len(factors), axis=0) for w in origin), None
         train, peak = [], np.full(len(factors), -np.inf)
         for epoch in range(config["jump"] + config["back"]):
             batches = order(10**6 + seed, epoch, setting.images, setting.batch, setting.sampling)
             rate = setting.rate * (factors if epoch < config["jump"] else np.ones_like(factors))
-            layers, _, record = convnets.fit(
-                layers, images, batches, np.repeat(rate[None], len(batches), axis=0), design=design
+            layers, velocity, record = convnets.fit(
+                layers,
+                images,
+                batches,
+                np.repeat(rate[None], len(batches), axis=0),
+                design=design,
+                momentum=setting.momentum,
+                clip=setting.clip,
+                velocity=velocity,
             )
             train.append(record.loss.mean(axis=1, dtype=np.float64))
             if epoch < config["jump"]:
                 peak = np.maximum(peak, record.loss.max(axis=1))  # NaN stays
         end = convnets.look(layers, images, design)
-        finite = np.stack([np.isfinite(w).all(axis=(1, 2)) for w in layers]).all(axis=0)
-        rows.append((np.stack(train, axis=1), peak, end.loss, end.accuracy, end.dead, finite))
+        ends = (end.loss, end.accuracy, end.dead, _finite(layers, end.loss))
+        rows.append((np.stack(train, axis=1), peak, *ends))
     names = ("train", "peak", "loss", "hit", "silent", "finite")
     return {name: np.stack(parts) for name, parts in zip(names, zip(*rows, strict=True), strict=True)}
 
@@ -443,11 +486,11 @@ LAST, LATE = 3, 3  # epochs at the end that decide; epochs on the plateau that m
 OUTCOMES = {
     "trained": "learned in the last epochs",
     "late bloomer": "trained, but flat in all of the first epochs",
-    "unfinished": "never learned yet, and lowest at the end",
+    "unfinished": "lowest at the end, and not learned before the last epochs",
     "oscillating": "neither learned nor flat in the last epochs",
     "never started": "flat in the last epochs or dead, and never learned",
     "trained, then collapsed": "flat in the last epochs or dead, and once learned",
-    "diverged": "a weight is not finite",
+    "diverged": "a weight or the loss is not finite",
 }
 
 
@@ -461,7 +504,7 @@ def outcome(train: np.ndarray, dead: np.ndarray, finite: np.ndarray, entropy: fl
     Args:
         train: Mean training loss in each epoch (M, E), in nats.
         dead: Share of dead units in each hidden layer at the end (M, L - 1).
-        finite: Whether all weights are, at the end (M,).
+        finite: Whether all weights and the loss are, at the end (M,).
         entropy: Of the training labels in nats.
 
     Returns:
@@ -489,6 +532,6 @@ def outcome(train: np.ndarray, dead: np.ndarray, finite: np.ndarray, entropy: fl
         (gone, "never started"),
         (well & flat[:, :LATE].all(axis=1), "late bloomer"),
         (well, "trained"),
-        (~ever & (train[:, -1] <= train.min(axis=1)), "unfinished"),
+        (~learned[:, :-LAST].any(axis=1) & (train[:, -1] <= train.min(axis=1)), "unfinished"),
     ]
     return np.select([which for which, _ in kinds], [name for _, name in kinds], "oscillating")

@@ -208,7 +208,7 @@ def test_filters_of_zeros_give_zeros(origin):
 
 
 def rescaled(network, layer, unit, factor):
-    """The same function: what comes into a rectifier's unit or channel times a factor, what goes out by it."""
+    """The same function: what comes into a unit or channel times the factor, what goes out divided by it."""
     layers = [w.copy() for w in parts(network)]
     layers[layer][:, unit] *= factor
     width = DESIGN.shapes[layer][1]
