@@ -3,6 +3,7 @@
 Functions take functions: a loss of layers, a product of vectors. So each can be tried on a quadratic.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -25,32 +26,43 @@ def unflat(rows: tf.Tensor, like: Layers) -> tuple[tf.Tensor, ...]:
     return tuple(tf.reshape(p, (-1, *w.shape[1:])) for p, w in zip(pieces, like, strict=True))
 
 
-def products(
-    loss: Callable[[Layers], tf.Tensor], layers: Layers, vectors: Layers
-) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
-    """Gradient g and Hessian product H v of each member's loss.
+def products(loss: Callable[..., tf.Tensor]) -> Callable:
+    """A function that gives gradient g and Hessian product H v of each member's loss.
 
-    H v is the gradient of g.v (Pearlmutter 1994), about the cost of two gradients; no Hessian is formed.
+    H v is the gradient of g.v (Pearlmutter 1994), about the cost of two gradients; no Hessian is formed. The
+    same call gives the same bits. For that, sums are added in pairs and as written: TensorFlow would put them
+    together into one of many terms (AddN), whose order depends on which of their buffers happens to be free.
 
     Args:
-        loss: Layers to losses (M,), each of one member only; differentiable twice.
-        layers: Where, L tensors (M, n_in + 1, n_out).
-        vectors: v, in the shapes of the layers.
+        loss: ``loss(layers, *data)`` gives losses (M,), each of one member only; differentiable twice.
 
     Returns:
-        g and H v in the shapes of the layers; H is symmetric where the loss is twice differentiable.
+        ``function(layers, vectors, *data)`` of tensors gives g and H v, both in the shapes of the layers, L
+        tensors (M, n_in + 1, n_out), as the vectors v are. H is symmetric where the loss is twice
+        differentiable.
     """
-    layers = tuple(layers)
-    with tf.GradientTape() as outer:
-        outer.watch(layers)
-        with tf.GradientTape() as inner:
-            inner.watch(layers)
-            value = loss(layers)
-        gradient = inner.gradient(value, layers, unconnected_gradients="zero")
+
+    @functools.partial(tf.function, autograph=False)
+    def graph(layers, vectors, *data):
+        gradients = functools.partial(
+            tf.gradients,
+            xs=layers,
+            unconnected_gradients="zero",
+            aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
+        )
+        gradient = gradients(loss(layers, *data))
         # v is constant, also where it is the layers or the gradient itself
-        fixed = [tf.stop_gradient(v) for v in vectors]
-        along = tf.add_n([tf.reduce_sum(g * v) for g, v in zip(gradient, fixed, strict=True)])
-    return tuple(gradient), tuple(outer.gradient(along, layers, unconnected_gradients="zero"))
+        along = [tf.reduce_sum(g * tf.stop_gradient(v)) for g, v in zip(gradient, vectors, strict=True)]
+        return tuple(gradient), tuple(gradients(along))
+
+    def function(layers, vectors, *data):
+        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+        try:
+            return graph(tuple(layers), tuple(vectors), *data)
+        finally:
+            tf.config.optimizer.set_experimental_options({"arithmetic_optimization": True})
+
+    return function
 
 
 class Top(NamedTuple):

@@ -362,14 +362,10 @@ def _runs(single: np.ndarray) -> list[slice]:
 
 @functools.cache
 def _products(design):
-    @tf.function(autograph=False)
-    def products(layers, patches, labels, vectors):
-        def loss(layers):
-            return convnets.losses(convnets.forward(layers, patches, design)[1], labels)
+    def loss(layers, patches, labels):
+        return convnets.losses(convnets.forward(layers, patches, design)[1], labels)
 
-        return curvature.products(loss, layers, vectors)
-
-    return products
+    return curvature.products(loss)
 
 
 def hessian(layers: Sequence[tf.Tensor], images: convnets.Images, design: convnets.Design):
@@ -379,7 +375,7 @@ def hessian(layers: Sequence[tf.Tensor], images: convnets.Images, design: convne
         vectors, total = curvature.unflat(rows, layers), 0.0
         for i in range(0, len(images), convnets.PIECE):
             piece = images.part(slice(i, i + convnets.PIECE))
-            _, along = _products(design)(tuple(layers), *piece, vectors)
+            _, along = _products(design)(layers, vectors, *piece)
             with np.errstate(invalid="ignore"):  # what overflows is told as NaN
                 total = total + curvature.flat(along).numpy().astype(np.float64) * len(piece)
         return total / len(images)
@@ -409,8 +405,8 @@ def curvatures(
     for i in range(0, min(len(some) // size, 32) * size, size):
         piece = some.part(slice(i, i + size))
         zero = [tf.zeros_like(w) for w in layers]
-        gradient, _ = _products(design)(tuple(layers), *piece, tuple(zero))
-        _, along = _products(design)(tuple(layers), *piece, gradient)
+        gradient, _ = _products(design)(layers, zero, *piece)
+        _, along = _products(design)(layers, gradient, *piece)
         g, along = (curvature.flat(v).numpy().astype(np.float64) for v in (gradient, along))
         square = (g * g).sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):

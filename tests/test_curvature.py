@@ -60,7 +60,7 @@ def test_products_on_a_quadratic():
         rows = curvature.flat(layers)
         return tf.einsum("mi,mij,mj->m", rows, tf.constant(a), rows) / 2
 
-    gradient, along = curvature.products(loss, layers, vectors)
+    gradient, along = curvature.products(loss)(layers, vectors)
     for result, of in ((gradient, layers), (along, vectors)):
         assert [r.shape for r in result] == [(members, *shape) for shape in shapes]
         wanted = np.einsum("mij,mj->mi", a, curvature.flat(of))
@@ -70,8 +70,8 @@ def test_products_on_a_quadratic():
 def test_products_of_a_quartic_depend_on_the_place():
     """Of sum w^4 / 12: the gradient is w^3 / 3, the Hessian diagonal with w^2."""
     w, v = normal(2, 3, 2), normal(2, 3, 2, seed=1)
-    (gradient,), (along,) = curvature.products(
-        lambda layers: tf.reduce_sum(layers[0] ** 4, axis=(1, 2)) / 12, [tf.constant(w)], [tf.constant(v)]
+    (gradient,), (along,) = curvature.products(lambda w: tf.reduce_sum(w[0] ** 4, axis=(1, 2)) / 12)(
+        [tf.constant(w)], [tf.constant(v)]
     )
     np.testing.assert_allclose(gradient, w**3 / 3, rtol=1e-12)
     np.testing.assert_allclose(along, w**2 * v, rtol=1e-12)
@@ -79,7 +79,7 @@ def test_products_of_a_quartic_depend_on_the_place():
 
 def test_a_layer_that_the_loss_does_not_see_has_products_of_zero():
     layers, vectors = ([tf.constant(normal(2, *s, seed=k)) for s in ((2, 2), (3, 1))] for k in (0, 1))
-    gradient, along = curvature.products(lambda w: tf.reduce_sum(w[0] ** 2, axis=(1, 2)), layers, vectors)
+    gradient, along = curvature.products(lambda w: tf.reduce_sum(w[0] ** 2, axis=(1, 2)))(layers, vectors)
     assert (gradient[1].numpy() == 0).all() and (along[1].numpy() == 0).all()
     np.testing.assert_allclose(gradient[0], 2 * layers[0])
     np.testing.assert_allclose(along[0], 2 * vectors[0])
@@ -88,7 +88,7 @@ def test_a_layer_that_the_loss_does_not_see_has_products_of_zero():
 def test_the_vector_may_be_the_place_itself():
     """Of w^2: H w is 2 w. The vector is a constant, whatever it was made of."""
     layers = [tf.constant(normal(2, 3, 2))]
-    _, (along,) = curvature.products(lambda w: tf.reduce_sum(w[0] ** 2, axis=(1, 2)), layers, layers)
+    _, (along,) = curvature.products(lambda w: tf.reduce_sum(w[0] ** 2, axis=(1, 2)))(layers, layers)
     np.testing.assert_allclose(along, 2 * layers[0])
 
 
@@ -134,7 +134,7 @@ def tiny():
 
 
 def along(loss, layers, rows):
-    return curvature.flat(curvature.products(loss, layers, curvature.unflat(rows, layers))[1]).numpy()
+    return curvature.flat(curvature.products(loss)(layers, curvature.unflat(rows, layers))[1]).numpy()
 
 
 def test_products_of_a_network_against_its_explicit_hessian(tiny):
@@ -143,10 +143,30 @@ def test_products_of_a_network_against_its_explicit_hessian(tiny):
     assert hessian.shape == (MEMBERS, SIZE, SIZE) and scale > 0.1
     np.testing.assert_allclose(hessian, np.swapaxes(hessian, 1, 2), atol=1e-7 * scale)
     v = normal(MEMBERS, SIZE, seed=4)
-    gradient, _ = curvature.products(loss, layers, curvature.unflat(v, layers))
+    gradient, _ = curvature.products(loss)(layers, curvature.unflat(v, layers))
     np.testing.assert_allclose(curvature.flat(gradient), slope(loss, layers), rtol=1e-12, atol=1e-14)
     wanted = np.einsum("mij,mj->mi", hessian, v)
     np.testing.assert_allclose(along(loss, layers, v), wanted, atol=1e-7 * np.abs(wanted).max())
+
+
+def test_the_same_product_has_the_same_bits():
+    """Though the threads of the processor meet in another order each time."""
+    design, members = convnets.Design((4, 8), (16,)), 4
+    layers = convnets.initial(range(members), design, "he")
+    rng = np.random.default_rng(0)
+    images = convnets.images(rng.random((100, 784), np.float32), rng.integers(10, size=100), design)
+    rows = curvature.flat(layers).shape[1]
+    vectors = [curvature.unflat(rng.normal(size=(members, rows)), layers) for _ in range(4)]
+    product = curvature.products(
+        lambda layers, *data: convnets.losses(convnets.forward(layers, data[0], design)[1], data[1])
+    )
+    seen = [set() for _ in vectors]
+    for _ in range(30):
+        for bits, v in zip(seen, vectors, strict=True):
+            bits.add(
+                b"".join(part.numpy().tobytes() for some in product(layers, v, *images) for part in some)
+            )
+    assert [len(bits) for bits in seen] == [1] * 4
 
 
 def test_products_of_a_network_against_a_jacobian(tiny):
@@ -184,7 +204,7 @@ def test_members_do_not_mix(tiny):
     result = along(loss, layers, quiet)
     assert np.array_equal(result[0], hv[0]) and (result[1] == 0).all()
     others = [tf.concat([w[:1], 2 * w[1:]], axis=0) for w in layers]
-    other = curvature.products(loss, others, curvature.unflat(v, others))
+    other = curvature.products(loss)(others, curvature.unflat(v, others))
     for rows, clean in zip(other, (gradient, hv), strict=True):
         rows = curvature.flat(rows).numpy()
         assert np.array_equal(rows[0], clean[0]) and not np.isclose(rows[1], clean[1]).all()
