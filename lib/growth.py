@@ -1,0 +1,91 @@
+"""Laws by which a distance grows with time: fitted to short lags, judged on long ones.
+
+The laws meet: a saturating one is a power law with exponent 1/2 as long as the time is short against its own.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import least_squares
+
+# ln d of each law at time t, for parameters whose logarithms are a and b: both are scales above 0
+LAWS = {
+    "power": lambda t, a, b: a + np.exp(b) * np.log(t),  # d = e^a t^(e^b)
+    "logarithmic": lambda t, a, b: a + np.log(np.log1p(t * np.exp(-b))),  # d = e^a ln(1 + t / e^b)
+    # d^2 of an Ornstein-Uhlenbeck process that starts where it is: e^2a (1 - exp(-t / e^b))
+    "saturating": lambda t, a, b: a + np.log(-np.expm1(-t * np.exp(-b))) / 2,
+}
+
+
+class Fit(NamedTuple):
+    """A law fitted to distances.
+
+    Attributes:
+        scale: What multiplies the law, in units of distance.
+        second: The exponent of 'power'; else the time scale, in units of the lags.
+        inside: Root mean square of ln(law / measured) over the lags it was fitted to.
+        outside: The same over the lags that were held out.
+    """
+
+    scale: float
+    second: float
+    inside: float
+    outside: float
+
+
+def fit(lags: np.ndarray, distances: np.ndarray, cut: float) -> dict[str, Fit]:
+    """Fit each law by least squares of the logarithm to the lags up to a cut, and judge it on the others.
+
+    Args:
+        lags: Distinct times (S,), above 0 and finite.
+        distances: At each of them (S,), above 0 and finite.
+        cut: Last lag that is fitted; at least three lags must lie up to it and one beyond.
+
+    Returns:
+        By the names in `LAWS`.
+
+    Raises:
+        ValueError: Something above does not hold.
+    """
+    t, d = np.asarray(lags, float), np.asarray(distances, float)
+    fits = t.ndim == 1 and t.shape == d.shape and len(np.unique(t)) == len(t)
+    if not fits or not ((t > 0) & (t < np.inf)).all() or not ((d > 0) & (d < np.inf)).all():
+        raise ValueError("lags and distances must be as many, above 0 and finite, no lag twice")
+    short = t <= cut
+    if short.sum() < 3 or short.all():
+        raise ValueError(
+            f"cut must leave at least three lags below and one above, got {cut:g} for lags "
+            f"{t.min():g} to {t.max():g}"
+            if len(t)
+            else "lags must be at least four, got none"
+        )
+    unit = np.exp(np.log(t).mean())  # times near 1: the starts below then fit any unit
+    x, y = t / unit, np.log(d)
+    result = {}
+    for name, law in LAWS.items():
+        best = None
+        for start in (-1.0, 0.0) if name == "power" else np.log(x.min()) + np.linspace(-2, 14, 9):
+            offset = (y - law(x, 0.0, start))[short].mean()
+            found = least_squares(
+                lambda p, law=law: law(x[short], *p) - y[short],
+                (offset, start),
+                bounds=((-np.inf, -23.0), (np.inf, 46.0 if name != "power" else 3.0)),
+            )
+            if best is None or found.cost < best.cost:
+                best = found
+        errors = law(x, *best.x) - y
+        a, b = best.x
+        power = name == "power"
+        scale = a - np.exp(b) * np.log(unit) if power else a
+        result[name] = Fit(
+            float(np.exp(scale)),
+            float(np.exp(b) * (1 if power else unit)),
+            *(float(np.sqrt((errors[part] ** 2).mean())) for part in (short, ~short)),
+        )
+    return result
+
+
+def best(fits: Mapping[str, Fit]) -> str:
+    """The law that errs least on the lags held out; the first of equals."""
+    return min(fits, key=lambda name: fits[name].outside)

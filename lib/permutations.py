@@ -1,0 +1,126 @@
+"""Copies of a network with its hidden neurons in another order, which compute the same function.
+
+Networks are lists of float arrays (M, n_in + 1, n_out), one for each layer, the bias in the last row, as in
+`lib.nets`; M of them are treated at once, each for itself. A neuron stands for all of its weights: those that
+come in, its bias, and those that go out.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+Network = Sequence[np.ndarray]
+
+
+def neurons(layers: Network, k: int = 0) -> np.ndarray:
+    """All weights of each neuron of hidden layer k, one row for each: (M, n, n_in + 1 + n_out)."""
+    return np.concatenate([np.swapaxes(layers[k], 1, 2), layers[k + 1][:, :-1]], axis=2)
+
+
+def permuted(layers: Network, orders: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The copy whose neuron i of hidden layer k is neuron ``orders[k][i]``.
+
+    Args:
+        layers: L layers.
+        orders: For each of the L - 1 hidden layers a permutation (n,), or one for each member (M, n).
+
+    Raises:
+        ValueError: There are not L - 1 permutations of the hidden layers' sizes.
+    """
+    layers = [np.asarray(w) for w in layers]
+    sizes = [w.shape[2] for w in layers[:-1]]
+    orders = [np.atleast_2d(o) for o in orders]
+    if [o.shape[1] for o in orders] != sizes or any(
+        (np.sort(o, axis=1) != range(o.shape[1])).any() for o in orders
+    ):
+        raise ValueError(f"orders must hold a permutation for each hidden layer, of sizes {sizes}")
+    for k, order in enumerate(orders):
+        layers[k] = np.take_along_axis(layers[k], order[:, None], axis=2)
+        whole = np.concatenate([order, np.full((len(order), 1), sizes[k])], axis=1)  # the bias stays last
+        layers[k + 1] = np.take_along_axis(layers[k + 1], whole[:, :, None], axis=1)
+    return layers
+
+
+def distance(a: Network, b: Network) -> np.ndarray:
+    """Euclidean distance between the weights of two networks, all layers together: (M,)."""
+    return np.sqrt(sum(((np.asarray(v, float) - w) ** 2).sum(axis=(1, 2)) for v, w in zip(a, b, strict=True)))
+
+
+def _squares(u: np.ndarray) -> np.ndarray:
+    """Squared distances between the rows of each member, (M, n, n), infinite from a row to itself."""
+    u = np.asarray(u, float)
+    u = u - u.mean(axis=1, keepdims=True)  # nearer to zero: less is lost in the difference below
+    norms = (u * u).sum(axis=2)
+    squares = norms[:, :, None] + norms[:, None] - 2 * u @ np.swapaxes(u, 1, 2)
+    squares[:, range(u.shape[1]), range(u.shape[1])] = np.inf
+    return np.maximum(squares, 0)
+
+
+def nearest_copy(layers: Network) -> np.ndarray:
+    """Distance to the nearest copy that has another order: (M,); infinite with one neuron in each layer.
+
+    It is sqrt(2) times the smallest distance between two neurons of a layer: whoever moves more than two
+    neurons moves each at least as far. Exact for one hidden layer; for more, the nearest copy in which only
+    one layer has another order.
+    """
+    smallest = [_squares(neurons(layers, k)).min(axis=(1, 2)) for k in range(len(layers) - 1)]
+    return np.sqrt(2 * np.min(smallest, axis=0))
+
+
+def mean_copy(layers: Network) -> np.ndarray:
+    """Root of the mean squared distance to all copies, the network itself among them: (M,). Exact.
+
+    For one hidden layer it is the root of 2 sum_i |u_i - mean u|^2 over the neurons u_i.
+    """
+    total, last = 0.0, len(layers) - 1
+    for k, w in enumerate(np.asarray(w, float) for w in layers):
+        weights, bias = w[:, :-1], w[:, -1:]
+        moved = tuple(axis for axis, moves in ((1, k > 0), (2, k < last)) if moves)
+        for part, axes in ((weights, moved), (bias, tuple(a for a in moved if a == 2))):
+            if axes:
+                total = total + ((part - part.mean(axis=axes, keepdims=True)) ** 2).sum(axis=(1, 2))
+    return np.sqrt(2 * total)
+
+
+def swap_margin(before: Network, after: Network) -> np.ndarray:
+    """How much the squared distance grows at least when two neurons of the later network are swapped: (M,).
+
+    Swapping i and j adds 2 (u_i - u_j) . (v_i - v_j), with neurons u before and v after. Below zero, a swap
+    brings the later network nearer to the earlier one. Infinite with one neuron in each layer.
+    """
+    margins = []
+    for k in range(len(before) - 1):
+        u, v = (np.asarray(neurons(n, k), float) for n in (before, after))
+        inner = u @ np.swapaxes(v, 1, 2)
+        own = np.einsum("mii->mi", inner)
+        change = 2 * (own[:, :, None] + own[:, None] - inner - np.swapaxes(inner, 1, 2))
+        change[:, range(u.shape[1]), range(u.shape[1])] = np.inf
+        margins.append(change.min(axis=(1, 2)))
+    return np.min(margins, axis=0)
+
+
+def match(fixed: Network, moving: Network, rounds: int = 100) -> list[np.ndarray]:
+    """Orders of the neurons of one network that bring it near to another: for each hidden layer (M, n).
+
+    With one hidden layer the nearest of all copies, by one linear assignment. With more, the layers are
+    assigned in turn until none changes, or for this many rounds: each step brings the copy nearer, but it
+    need not be the nearest of all.
+
+    Source: Ainsworth et al. 2022, arXiv 2209.04836 (weight matching).
+    """
+    fixed, moving = ([np.asarray(w, float) for w in n] for n in (fixed, moving))
+    members, sizes = len(fixed[0]), [w.shape[2] for w in fixed[:-1]]
+    orders = [np.tile(np.arange(n), (members, 1)) for n in sizes]
+    for m in range(members):
+        target, source = ([w[m : m + 1] for w in n] for n in (fixed, moving))
+        for _ in range(rounds):
+            changed = False
+            for k in range(len(sizes)):
+                now = permuted(source, [o[m] for o in orders])
+                _, best = linear_sum_assignment(neurons(target, k)[0] @ neurons(now, k)[0].T, maximize=True)
+                changed |= bool((best != np.arange(sizes[k])).any())
+                orders[k][m] = orders[k][m][best]
+            if not changed or len(sizes) == 1:
+                break
+    return orders

@@ -1,0 +1,175 @@
+"""Copies with permuted neurons against enumeration of all of them."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from lib import permutations
+
+
+def network(*sizes, members=2, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(members, a + 1, b)) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+
+
+def outputs(layers, x):
+    h = np.tile(x, (len(layers[0]), 1, 1))
+    for k, w in enumerate(layers):
+        h = h @ w[:, :-1] + w[:, -1:]
+        h = np.tanh(h) if k < len(layers) - 1 else h
+    return h
+
+
+def copies(layers):
+    """Every copy of the networks, the networks themselves first."""
+    sizes = [w.shape[2] for w in layers[:-1]]
+    for orders in itertools.product(*(itertools.permutations(range(n)) for n in sizes)):
+        yield [np.array(o) for o in orders], permutations.permuted(layers, [np.array(o) for o in orders])
+
+
+SHAPES = [(3, 2, 2), (4, 5, 3), (2, 7, 1), (3, 3, 3, 2), (2, 1, 4, 2), (2, 2, 3, 2, 2)]
+ONE = [s for s in SHAPES if len(s) == 3]
+
+
+@pytest.mark.parametrize("sizes", SHAPES)
+def test_copies_compute_the_same_function(sizes):
+    layers, x = network(*sizes), np.random.default_rng(1).normal(size=(5, sizes[0]))
+    wanted, count = outputs(layers, x), 0
+    for _, copy in copies(layers):
+        np.testing.assert_allclose(outputs(copy, x), wanted, rtol=1e-12, atol=1e-12)
+        count += 1
+    assert count == np.prod([np.prod(range(1, n + 1)) for n in sizes[1:-1]])
+
+
+def test_each_member_may_have_an_order_of_its_own():
+    layers = network(3, 4, 2)
+    orders = np.array([[1, 0, 2, 3], [3, 2, 1, 0]])
+    both = permutations.permuted(layers, [orders])
+    for m in range(2):
+        alone = permutations.permuted([w[m : m + 1] for w in layers], [orders[m]])
+        assert all(np.array_equal(a[m : m + 1], b) for a, b in zip(both, alone, strict=True))
+    assert np.array_equal(permutations.neurons(both)[0], permutations.neurons(layers)[0][orders[0]])
+
+
+@pytest.mark.parametrize(
+    "orders", [[], [[0, 1]], [[0, 1, 1]], [[0, 1, 3]], [[0, 1, 2], [0, 1]], [[1.5, 0, 1]]]
+)
+def test_what_is_no_permutation_is_refused(orders):
+    with pytest.raises(
+        ValueError, match=r"^orders must hold a permutation for each hidden layer, of sizes \[3\]"
+    ):
+        permutations.permuted(network(2, 3, 2), orders)
+
+
+@pytest.mark.parametrize("sizes", ONE)
+def test_nearest_copy_against_all_of_them(sizes):
+    layers = network(*sizes, members=3)
+    others = [permutations.distance(layers, copy) for _, copy in copies(layers)][1:]
+    np.testing.assert_allclose(permutations.nearest_copy(layers), np.min(others, axis=0), rtol=1e-12)
+
+
+def test_nearest_copy_of_more_layers_is_the_nearest_swap_in_one():
+    layers = network(3, 3, 3, 2, members=3)
+    swaps = [
+        permutations.distance(layers, copy)
+        for orders, copy in copies(layers)
+        if sum((o != range(len(o))).sum() for o in orders) == 2
+    ]
+    assert len(swaps) == 6
+    np.testing.assert_allclose(permutations.nearest_copy(layers), np.min(swaps, axis=0), rtol=1e-12)
+
+
+def test_equal_neurons_are_a_copy_at_no_distance():
+    layers = network(3, 4, 2)
+    layers[0][:, :, 3], layers[1][:, 3] = layers[0][:, :, 1], layers[1][:, 1]
+    assert (permutations.nearest_copy(layers) < 1e-6).all()
+
+
+def test_one_neuron_has_no_copy():
+    layers = network(3, 1, 2)
+    assert np.isinf(permutations.nearest_copy(layers)).all()
+    assert np.isinf(permutations.swap_margin(layers, layers)).all()
+    assert (permutations.mean_copy(layers) == 0).all()
+
+
+@pytest.mark.parametrize("sizes", SHAPES)
+def test_mean_copy_against_all_of_them(sizes):
+    layers = network(*sizes, members=3)
+    squares = [permutations.distance(layers, copy) ** 2 for _, copy in copies(layers)]
+    np.testing.assert_allclose(permutations.mean_copy(layers) ** 2, np.mean(squares, axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", ONE)
+def test_mean_copy_of_one_layer_by_its_closed_form(sizes):
+    layers = network(*sizes)
+    u = permutations.neurons(layers)
+    wanted = 2 * ((u - u.mean(axis=1, keepdims=True)) ** 2).sum(axis=(1, 2))
+    np.testing.assert_allclose(permutations.mean_copy(layers) ** 2, wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", SHAPES)
+def test_swap_margin_against_all_swaps(sizes):
+    before, after = network(*sizes, members=3), network(*sizes, members=3, seed=5)
+    after = [a + 0.3 * b for a, b in zip(before, after, strict=True)]
+    own = permutations.distance(before, after) ** 2
+    changes = []
+    for k, n in enumerate(sizes[1:-1]):
+        for i, j in itertools.combinations(range(n), 2):
+            orders = [np.arange(size) for size in sizes[1:-1]]
+            orders[k][[i, j]] = j, i
+            changes.append(permutations.distance(before, permutations.permuted(after, orders)) ** 2 - own)
+    np.testing.assert_allclose(permutations.swap_margin(before, after), np.min(changes, axis=0), rtol=1e-9)
+
+
+@pytest.mark.parametrize("sizes", ONE)
+def test_match_of_one_layer_is_the_nearest_of_all_copies(sizes):
+    fixed, moving = network(*sizes, members=3), network(*sizes, members=3, seed=7)
+    nearest = np.min([permutations.distance(fixed, copy) for _, copy in copies(moving)], axis=0)
+    orders = permutations.match(fixed, moving)
+    found = permutations.distance(fixed, permutations.permuted(moving, orders))
+    np.testing.assert_allclose(found, nearest, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", SHAPES)
+def test_match_finds_the_order_that_was_lost(sizes):
+    layers = network(*sizes, members=3)
+    rng = np.random.default_rng(2)
+    for _ in range(5):
+        orders = [rng.permutation(n) for n in sizes[1:-1]]
+        noisy = [w + 1e-3 * rng.normal(size=w.shape) for w in layers]
+        found = permutations.permuted(noisy, orders)
+        found = permutations.permuted(found, permutations.match(layers, found))
+        if len(sizes) == 3:
+            assert all(np.array_equal(a, b) for a, b in zip(found, noisy, strict=True))
+        before = permutations.distance(layers, permutations.permuted(noisy, orders))
+        assert (permutations.distance(layers, found) <= before + 1e-12).all()
+
+
+@pytest.mark.parametrize("sizes", SHAPES)
+def test_a_network_is_nearest_to_itself_and_has_room(sizes):
+    layers = network(*sizes)
+    for order in permutations.match(layers, layers):
+        assert (order == np.arange(order.shape[1])).all()
+    assert (permutations.swap_margin(layers, layers) > 0).all()
+
+
+def test_the_match_leaves_the_identity_once_a_margin_is_below_zero():
+    """Never before: of a pair of swapped neurons the assignment takes the nearer order."""
+    before = network(4, 5, 3, members=1)
+    after = permutations.permuted(before, [np.array([1, 0, 2, 3, 4])])
+    for share in np.linspace(0, 1, 21):
+        now = [(1 - share) * a + share * b for a, b in zip(before, after, strict=True)]
+        (order,) = permutations.match(before, now)
+        if permutations.swap_margin(before, now)[0] < -1e-9:
+            assert (order[0] != np.arange(5)).any()
+        elif share < 0.5:
+            assert (order[0] == np.arange(5)).all()
+
+
+def test_the_assignment_is_that_of_scipy():
+    fixed, moving = network(6, 8, 4, members=1), network(6, 8, 4, members=1, seed=3)
+    u, v = permutations.neurons(fixed)[0], permutations.neurons(moving)[0]
+    cost = ((u[:, None] - v[None]) ** 2).sum(axis=2)
+    assert np.array_equal(permutations.match(fixed, moving)[0][0], linear_sum_assignment(cost)[1])
