@@ -104,7 +104,7 @@ def test_plain_papermill_refuses_bad_parameters_before_any_training(chapter, giv
         (BROKEN, {"epochs": 0}),  # nothing is trained, nothing is broken
         (BROKEN, {"break_rate": 1e9, "rate": 1e6, "batch": 60}),  # overflow; 60 does not divide 500
         (PLATEAU, {"rate": 1e6, "rates": [1e9], "small_batch": 120}),  # all diverge or die; one batch
-        (PLATEAU, {"rate": 1e-6, "rates": [1e-9], "channels": [2, 2, 2], "dense": []}),  # none learns
+        (PLATEAU, {"rate": 1e-6, "rates": [1e-9], "channels": [2, 2, 2], "dense": [1]}),  # none learns
     ],
     ids=["zero-epochs", "overflow", "all-die", "none-learns"],
 )
