@@ -64,7 +64,7 @@ def fit(lags: np.ndarray, distances: np.ndarray, cut: float) -> dict[str, Fit]:
     x, y = t / unit, np.log(d)
     result = {}
     for name, law in LAWS.items():
-        best = None
+        closest = None
         for start in (-1.0, 0.0) if name == "power" else np.log(x.min()) + np.linspace(-2, 14, 9):
             offset = (y - law(x, 0.0, start))[short].mean()
             found = least_squares(
@@ -72,10 +72,10 @@ def fit(lags: np.ndarray, distances: np.ndarray, cut: float) -> dict[str, Fit]:
                 (offset, start),
                 bounds=((-np.inf, -23.0), (np.inf, 46.0 if name != "power" else 3.0)),
             )
-            if best is None or found.cost < best.cost:
-                best = found
-        errors = law(x, *best.x) - y
-        a, b = best.x
+            if closest is None or found.cost < closest.cost:
+                closest = found
+        errors = law(x, *closest.x) - y
+        a, b = closest.x
         power = name == "power"
         scale = a - np.exp(b) * np.log(unit) if power else a
         result[name] = Fit(
