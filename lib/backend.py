@@ -6,7 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lib import worker
+# Set in a process that has a core to itself: TensorFlow then gets one thread in all. The name stands here and
+# not in lib.worker, which sets it, since the keys of finished chunks cover what a job imports.
+ONE_THREAD = "SGD_BOOK_ONE_THREAD"
 
 
 @contextmanager
@@ -40,7 +42,7 @@ with _quiet():
         # faster, and no result depends on the number of cores. TensorFlow refuses once it has run anything;
         # then the user's own setting stands.
         tf.config.threading.set_intra_op_parallelism_threads(1)
-        if worker.ONE_THREAD in os.environ:
+        if ONE_THREAD in os.environ:
             tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
         pass

@@ -12,16 +12,18 @@ own. Tests hold all of it to Keras's layers.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from lib import nets
+from lib import nets, settings
 from lib.backend import tf
+from lib.data import CLASSES
 
-SIDE, CLASSES = 28, 10  # of the images
+SIDE = 28  # of the images
 TILES = {1: (13,), 2: (12, 5), 3: (10, 4, 1)}  # pooled rows that are used, by the number of blocks
 PIECE = 250  # images at a time in measurements: their activations then stay near the processor
 
@@ -53,12 +55,7 @@ class Design:
                     f"{name} must be {low} to {high} whole numbers from 1 to 1000, got {value!r}"
                 )
             object.__setattr__(self, name, tuple(value))
-        if (
-            isinstance(self.slope, bool)
-            or not isinstance(self.slope, (int, float))
-            or not 0 <= self.slope < 1
-        ):
-            raise ValueError(f"slope must be a number from 0 to below 1, got {self.slope!r}")
+        settings.number("slope", self.slope, 0, math.nextafter(1, 0))
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

@@ -42,6 +42,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+CLASSES = 10
 CONTENT_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 IDX_MIRRORS = (

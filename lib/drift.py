@@ -11,11 +11,12 @@ and decay alone; two seeds share nothing. The arms then also share products (see
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
-from lib import curvature, data, nets, train
+from lib import curvature, data, nets, settings, train
 from lib.backend import tf
 
 CHUNK = 1  # seeds at once: each has batches of its own
@@ -24,14 +25,13 @@ LONGEST = 100_000  # updates of a leg: what an interruption can cost; more in wa
 MOST = 200  # legs hold one another, and Python's stack is finite
 LOSSES = ("cross-entropy", "squared error")
 SAMPLING = ("shuffled", "drawn")
-CLASSES = 10
 LOOK = 5000  # training images on which a snapshot's loss is taken, at most
 CURVED = 2000  # training images whose loss gives the stiffest directions, at most
 TOLERANCE = 1e-3  # of their eigenvalues
 
 
 @dataclass(frozen=True)
-class Setting:
+class Setting(settings.Chain):
     """A leg of a walk. The learning rate multiplies the gradient of the mean loss of a batch.
 
     Attributes:
@@ -50,6 +50,8 @@ class Setting:
         stiff: How many of the stiffest directions are found at the end.
     """
 
+    same: ClassVar[tuple[str, ...]] = ("hidden", "arms")
+
     after: "Setting | None" = None
     updates: int = 0
     hidden: tuple[int, ...] = (20,)
@@ -63,22 +65,11 @@ class Setting:
     order: int = 0
     stiff: int = 0
 
-    def __post_init__(self) -> None:
-        """Checks all of it.
-
-        Raises:
-            ValueError: Something does not fit; says what, and what would.
-        """
-        for name in ("hidden", "rates", "decays"):
-            value = getattr(self, name)
-            if isinstance(value, list):  # from JSON
-                object.__setattr__(self, name, tuple(value))
-        if (
-            not isinstance(self.hidden, tuple)
-            or not 1 <= len(self.hidden) <= 2
-            or any(type(n) is not int or not 1 <= n <= 1000 for n in self.hidden)
-        ):
-            raise ValueError(f"hidden must be one or two whole numbers from 1 to 1000, got {self.hidden!r}")
+    def check(self) -> None:
+        """Checks all but ``after``."""
+        hidden = self.hidden
+        if not isinstance(hidden, tuple) or not 1 <= len(hidden) <= 2:
+            raise ValueError(f"hidden must be one or two whole numbers from 1 to 1000, got {hidden!r}")
         for name, low, high in (
             ("updates", 0, 10**9),
             ("batch", 1, 1000),
@@ -87,49 +78,35 @@ class Setting:
             ("order", 0, 2**31 - 1),
             ("stiff", 0, 1000),
         ):
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+            settings.whole(name, getattr(self, name), low, high)
+        for n in hidden:
+            settings.whole("units in hidden", n, 1, 1000)
         if self.updates % PIECES[-1]:
             raise ValueError(f"updates must be a multiple of {PIECES[-1]}, got {self.updates}")
         if self.batch > self.images:
             raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
         for name, low, high in (("rates", 1e-12, 1e12), ("decays", 0, 1e3)):
             value = getattr(self, name)
-            if (
-                not isinstance(value, tuple)
-                or not value
-                or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in value)
-                or not all(low <= v <= high for v in value)
-            ):
-                raise ValueError(f"{name} must be numbers from {low:g} to {high:g}, got {value!r}")
+            if not isinstance(value, tuple) or not value:
+                raise ValueError(f"{name} must be one number at least, got {value!r}")
+            for v in value:
+                settings.number(f"each of {name}", v, low, high)
         if len(self.rates) != len(self.decays):
             raise ValueError(
                 f"decays must be as many as rates, got {len(self.decays)} for {len(self.rates)} rates"
             )
-        for name, known in (("loss", LOSSES), ("sampling", SAMPLING)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {list(known)}, got {getattr(self, name)!r}")
-        if self.after is not None:
-            if not isinstance(self.after, Setting):
-                raise ValueError(f"after must be a Setting, got {self.after!r}")
-            if (self.after.hidden, len(self.after.rates)) != (self.hidden, len(self.rates)):
-                raise ValueError(
-                    f"hidden and the number of rates must be those of the leg before, "
-                    f"{self.after.hidden} and {len(self.after.rates)}, "
-                    f"got {self.hidden} and {len(self.rates)}"
-                )
+        settings.choice("loss", self.loss, LOSSES)
+        settings.choice("sampling", self.sampling, SAMPLING)
+
+    @property
+    def arms(self) -> int:
+        """How many arms there are."""
+        return len(self.rates)
 
     @property
     def end(self) -> int:
         """Updates from the fresh networks to the end of this leg."""
-        return self.updates + (self.after.end if self.after else 0)
-
-    def config(self) -> dict:
-        """The leg and all before it as plain data, for `lib.ensemble.run`."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "after"}
-        own = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
-        return own | {"after": self.after.config() if self.after else None, "data": data.CONTENT_SHA256}
+        return self.updates + self.before("updates")
 
 
 def walk(first: Setting, times: Sequence[int]) -> dict[int, Setting]:
@@ -216,12 +193,12 @@ def _images(images, validation):
     """What is trained on, with its labels; and by name the images and labels that a snapshot is seen on."""
     split = data.split_nielsen(data.load())
     (x, y), (unseen, labels) = (
-        (p[0][:n].astype(np.float32) / np.float32(255), p[1][:n].astype(np.int32))
+        (data.scale(p[0][:n], 255), p[1][:n].astype(np.int32))
         for p, n in ((split.train, images), (split.validation, validation))
     )
     inputs = train.Inputs(x)
     looks = {"train": (inputs.x[:LOOK], y[:LOOK]), "validation": (tf.constant(unseen), labels)}
-    return inputs, tf.one_hot(y, CLASSES), looks
+    return inputs, tf.one_hot(y, data.CLASSES), looks
 
 
 def fresh(seed: int, hidden: Sequence[int], arms: int) -> tuple[tf.Tensor, ...]:
@@ -232,7 +209,7 @@ def fresh(seed: int, hidden: Sequence[int], arms: int) -> tuple[tf.Tensor, ...]:
     Source: He et al. 2015, Delving deep into rectifiers, equation 10.
     """
     layers = []
-    for k, shape in enumerate(nets.shapes([784, *hidden, CLASSES])):
+    for k, shape in enumerate(nets.shapes([784, *hidden, data.CLASSES])):
         sd = math.sqrt(2 / (shape[0] - 1))
         layers += nets.truncated_normal([seed], [shape], sd, 0.0, stream=k)
     return tuple(tf.repeat(w, arms, axis=0) for w in layers)
@@ -240,7 +217,7 @@ def fresh(seed: int, hidden: Sequence[int], arms: int) -> tuple[tf.Tensor, ...]:
 
 def losses(z: tf.Tensor, y: np.ndarray, loss: str) -> np.ndarray:
     """Mean loss (nats for cross-entropy) and error in % of M members' outputs (M, N, K): (2, M)."""
-    value = train.LOSSES[loss].value(z, tf.one_hot(y, CLASSES, dtype=z.dtype))
+    value = train.LOSSES[loss].value(z, tf.one_hot(y, data.CLASSES, dtype=z.dtype))
     wrong = tf.argmax(z, axis=2, output_type=tf.int32) != y
     error = 100 * tf.reduce_mean(tf.cast(wrong, z.dtype), axis=1)
     return tf.stack([tf.reduce_mean(value, axis=1), error]).numpy()
@@ -268,9 +245,9 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
     """
     if len(seeds) != CHUNK:
         raise ValueError(f"seeds must be {CHUNK} at once, got {len(seeds)}")
-    setting = _setting(config)
+    setting = Setting.of(config)
     inputs, targets, looks = _images(setting.images, setting.validation)
-    arms, [seed] = len(setting.rates), seeds
+    arms, [seed] = setting.arms, seeds
     if before is None:
         layers = fresh(seed, setting.hidden, arms)
     else:
@@ -333,8 +310,3 @@ def _products(loss):
         return tf.reduce_mean(train.LOSSES[loss].value(z, y[None]), axis=1)
 
     return curvature.products(mean_loss)
-
-
-def _setting(config):
-    config = {name: value for name, value in config.items() if name != "data"}
-    return Setting(**config | {"after": _setting(config["after"]) if config["after"] else None})

@@ -10,23 +10,23 @@ Source: M. Nielsen, Neural Networks and Deep Learning, chapter 1, ``network.py``
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from lib import data, diagnose, nets, train
+from lib import data, diagnose, nets, settings, train
 from lib.backend import tf
 
 CHUNK = 20  # networks at once; measured: with fewer the cores do less, with more nothing is gained
-CLASSES = 10
 TRAINING = 50_000
 PROBED = 5_000  # training images that the recorded gradients are taken over
 PRECISIONS = ("float64", "float32")
+LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
-class Phase:
+class Phase(settings.Chain):
     """One phase. The learning rate multiplies the gradient of the mean cost over a batch.
 
     Attributes:
@@ -49,6 +49,8 @@ class Phase:
         precision: 'float64' as in the source, or 'float32'.
     """
 
+    same: ClassVar[tuple[str, ...]] = ("hidden", "images")
+
     after: "Phase | None" = None
     epochs: int = 30
     batch: int = 10
@@ -66,82 +68,44 @@ class Phase:
     hidden: int = 20
     precision: str = "float64"
 
-    def __post_init__(self) -> None:
-        """Checks all of it.
-
-        Raises:
-            ValueError: Something does not fit; says what, and what would.
-        """
+    def check(self) -> None:
+        """Checks all but ``after``."""
         for name, low, high in (
             ("epochs", 0, 10**6),
             ("batch", 1, TRAINING),
             ("images", 1, TRAINING),
             ("hidden", 1, 10_000),
         ):
-            value = getattr(self, name)
-            if not _whole(value) or not low <= value <= high:
-                raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
-        if self.updates is not None and not (_whole(self.updates) and self.updates >= 1):
-            raise ValueError(f"updates must be a whole number from 1, or None, got {self.updates!r}")
+            settings.whole(name, getattr(self, name), low, high)
+        if self.updates is not None:
+            settings.whole("updates", self.updates, 1, 10**9)
         for name in ("rate", "decay", "stop"):
-            value = getattr(self, name)
-            if not (_number(value) and value >= 0) and not (name == "stop" and value is None):
-                raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
-        for name, known in (
-            ("loss", ("quadratic", "binary cross-entropy")),
-            ("optimiser", tuple(train.OPTIMISERS)),
-            ("precision", PRECISIONS),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {sorted(known)}, got {getattr(self, name)!r}")
+            if name != "stop" or self.stop is not None:
+                settings.number(name, getattr(self, name), 0, LARGEST)
+        settings.choice("loss", self.loss, ("quadratic", "binary cross-entropy"))
+        settings.choice("optimiser", self.optimiser, train.OPTIMISERS)
+        settings.choice("precision", self.precision, PRECISIONS)
         for name in ("keep", "decay_biases"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
-        looks = self.looks
-        if not (
-            looks
-            and isinstance(looks, (tuple, list))
-            and all(_whole(e) and e >= 0 for e in looks)
-            and list(looks) == sorted(set(looks))
-        ):
-            raise ValueError(f"looks must be distinct epochs in order, from 0, got {looks!r}")
+            settings.flag(name, getattr(self, name))
+        settings.ascending("looks", self.looks, 0, 10**6)
         change = self.change
-        if not isinstance(change, (tuple, list)) or (change and not isinstance(change[0], str)):
+        if not isinstance(change, tuple) or (change and not isinstance(change[0], str)):
             raise ValueError(f"change must be a name and its arguments, got {change!r}")
         if change:
             name, *arguments = change
-            if name not in CHANGES:
-                raise ValueError(f"change must be one of {sorted(CHANGES)}, got {name!r}")
+            settings.choice("change", name, CHANGES)
             if self.after is None:
                 raise ValueError(f"change {name!r} needs networks to change: after is None")
-            if len(arguments) != CHANGES[name].arguments or not all(map(_number, arguments)):
-                raise ValueError(
-                    f"change {name!r} takes {CHANGES[name].arguments} finite numbers, got {arguments!r}"
-                )
+            if len(arguments) != CHANGES[name].arguments:
+                raise ValueError(f"change {name!r} takes {CHANGES[name].arguments} numbers, got {arguments}")
+            for argument in arguments:
+                settings.number(f"argument of change {name!r}", argument, -LARGEST, LARGEST)
             if name == "redraw" and arguments[0] not in (0, 1):
                 raise ValueError(f"change 'redraw' takes the number of a layer, 0 or 1, got {arguments[0]!r}")
-        if self.after is not None:
-            if not isinstance(self.after, Phase) or not self.after.keep:
-                raise ValueError("after must be a phase that keeps its networks (keep=True)")
-            for name in ("hidden", "images"):
-                if getattr(self.after, name) != getattr(self, name):
-                    before = getattr(self.after, name)
-                    raise ValueError(f"{name} is {getattr(self, name)}, but {before} in the phase before")
 
     def config(self) -> dict:
-        """The phase and all before it as plain data, for `lib.ensemble.run`."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "after"}
-        own["looks"] = [e for e in self.looks if e < self.epochs] + [self.epochs]
-        return own | {"after": self.after.config() if self.after else None, "data": data.CONTENT_SHA256}
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: object) -> bool:
-    largest = sys.float_info.max
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -largest <= value <= largest
+        """As plain data; looks that never come are left out."""
+        return super().config() | {"looks": [e for e in self.looks if e < self.epochs] + [self.epochs]}
 
 
 # --- changes ---
@@ -227,7 +191,7 @@ def _training(images: int, precision: str) -> tuple[train.Inputs, np.ndarray]:
     x, y = data.split_nielsen(data.load()).train
     return (
         train.Inputs(data.scale(x[:images], 256, precision)),
-        np.eye(CLASSES, dtype=precision)[y[:images]],
+        np.eye(data.CLASSES, dtype=precision)[y[:images]],
     )
 
 
@@ -269,35 +233,33 @@ def job(
         ``recall`` (M, 10): fraction of each class classified rightly, at the end. ``epochs`` (M,): how many
         were run; looks after a stop repeat the last one. With ``keep``, ``layer0`` and ``layer1``.
     """
-    dtype = tf.as_dtype(config["precision"])
-    shapes = nets.shapes((784, config["hidden"], CLASSES))
-    number, parent = 0, config["after"]
-    while parent:
-        number, parent = number + 1, parent["after"]
+    phase = Phase.of(config)
+    dtype = tf.as_dtype(phase.precision)
+    shapes = nets.shapes((784, phase.hidden, data.CLASSES))
     if before is None:
         layers = nets.normal(seeds, shapes, 0, dtype)
     else:
         layers = tuple(tf.cast(before[f"layer{k}"], dtype) for k in range(2))
-    if config["change"]:
-        name, *arguments = config["change"]
-        fresh = [f.numpy() for f in nets.normal(seeds, shapes, 1 + number, tf.float64)]
+    if phase.change:
+        name, *arguments = phase.change
+        fresh = [f.numpy() for f in nets.normal(seeds, shapes, 1 + phase.depth, tf.float64)]
         held = [w.numpy().astype(np.float64) for w in layers]
         seen = nets.forward([tf.constant(w) for w in held], _test("float64")[0], "sigmoid")
         with np.errstate(all="ignore"):  # overflow is an outcome
             changed = CHANGES[name].apply(held, fresh, *seen, *arguments)
         layers = tuple(tf.cast(w, dtype) for w in changed)
-    inputs, targets = _training(config["images"], config["precision"])
-    batch = min(config["batch"], len(inputs))
+    inputs, targets = _training(phase.images, phase.precision)
+    batch = min(phase.batch, len(inputs))
     state, epoch, looks = train.State(), 0, []
     while True:
-        if epoch in config["looks"]:
-            looks.append(_look(layers, config))
-            if config["stop"] is not None and (looks[-1]["accuracy"] >= config["stop"]).all():
+        if epoch in phase.looks:
+            looks.append(_look(layers, phase))
+            if phase.stop is not None and (looks[-1]["accuracy"] >= phase.stop).all():
                 break
-        if epoch == config["epochs"]:
+        if epoch == phase.epochs:
             break
-        images = order(seeds[0] // len(seeds), number, epoch, len(inputs))
-        images = images[: (config["updates"] or len(inputs)) * batch]
+        images = order(seeds[0] // len(seeds), phase.depth, epoch, len(inputs))
+        images = images[: (phase.updates or len(inputs)) * batch]
         whole = len(images) - len(images) % batch
         for chosen in (images[:whole].reshape(-1, batch), images[None, whole:]):
             if chosen.size:
@@ -306,34 +268,34 @@ def job(
                     inputs,
                     targets,
                     chosen,
-                    np.full(len(chosen), config["rate"] / chosen.shape[1]),
+                    np.full(len(chosen), phase.rate / chosen.shape[1]),
                     hidden="sigmoid",
-                    loss=config["loss"],
-                    optimiser=config["optimiser"],
-                    decay=config["decay"] * chosen.shape[1] / len(inputs),
-                    decay_biases=config["decay_biases"],
+                    loss=phase.loss,
+                    optimiser=phase.optimiser,
+                    decay=phase.decay * chosen.shape[1] / len(inputs),
+                    decay_biases=phase.decay_biases,
                     state=state,
                 )
         epoch += 1
-    looks += looks[-1:] * (len(config["looks"]) - len(looks))
+    looks += looks[-1:] * (len(phase.looks) - len(looks))
     result = {name: np.stack([look[name] for look in looks], axis=1) for name in looks[0] if name != "recall"}
     result |= {"recall": looks[-1]["recall"], "epochs": np.full(len(seeds), epoch)}
-    if config["keep"]:
+    if phase.keep:
         result |= {f"layer{k}": layer.numpy() for k, layer in enumerate(layers)}
     return result
 
 
-def _look(layers: Sequence[tf.Tensor], config: Mapping) -> dict[str, np.ndarray]:
-    x, y = _test(config["precision"])
+def _look(layers: Sequence[tf.Tensor], phase: Phase) -> dict[str, np.ndarray]:
+    x, y = _test(phase.precision)
     hidden, z = nets.forward(layers, x, "sigmoid")
     output = tf.sigmoid(z)
     # As in the source, the first of outputs that are equal. It would be that of NaNs too: counted as a guess.
     right = (output.numpy().argmax(axis=2) == y) & np.isfinite(z).all(axis=2)
-    inputs, targets = _training(config["images"], config["precision"])
-    gradient = train.gradient(layers, inputs, targets, slice(PROBED), hidden="sigmoid", loss=config["loss"])
+    inputs, targets = _training(phase.images, phase.precision)
+    gradient = train.gradient(layers, inputs, targets, slice(PROBED), hidden="sigmoid", loss=phase.loss)
     return {
         "accuracy": 100 * right.mean(axis=1),
-        "recall": np.stack([right[:, y == c].mean(axis=1) for c in range(CLASSES)], axis=1),
+        "recall": np.stack([right[:, y == c].mean(axis=1) for c in range(data.CLASSES)], axis=1),
         "output_sd": diagnose.deviation(output),
         "hidden_sd": diagnose.deviation(hidden),
         "output_slope": diagnose.sigmoid_slope(output),

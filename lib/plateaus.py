@@ -8,11 +8,12 @@ learning rates. `outcome` says by rule what became of a run.
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from lib import convnets, curvature, data
+from lib import convnets, curvature, data, settings
 from lib.backend import tf
 
 CHUNK = 8  # networks at once; measured: with more, their activations leave the cache
@@ -27,7 +28,7 @@ PRODUCTS, TOLERANCE = 30, 0.01  # at most, and residual: an eigenvalue to about 
 
 
 @dataclass(frozen=True)
-class Setting:
+class Setting(settings.Chain):
     """How networks are trained. The learning rate multiplies the gradient of the mean loss of a batch.
 
     Attributes:
@@ -52,6 +53,8 @@ class Setting:
         keep: Whether the result holds the networks, for settings that follow or to look into them.
     """
 
+    same: ClassVar[tuple[str, ...]] = ("channels", "dense")
+
     after: "Setting | None" = None
     epochs: int = 20
     channels: tuple[int, ...] = (8, 16)
@@ -72,16 +75,9 @@ class Setting:
     outputs: bool = False
     keep: bool = False
 
-    def __post_init__(self) -> None:
-        """Checks all of it.
-
-        Raises:
-            ValueError: Something does not fit; says what, and what would.
-        """
+    def check(self) -> None:
+        """Checks all but ``after``."""
         self.design  # noqa: B018  # checks channels, dense and slope
-        for name in ("channels", "dense", "sharp", "window"):
-            if isinstance(getattr(self, name), list):  # from JSON
-                object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, low, high in (
             ("epochs", 0, 10**6),
             ("images", 1, 50_000),
@@ -89,52 +85,28 @@ class Setting:
             ("batch", 1, 50_000),
             ("warmup", 0, 10**6),
         ):
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+            settings.whole(name, getattr(self, name), low, high)
         if self.batch > self.images:
             raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
-        largest = float(np.finfo(np.float32).max)
-        for name, low, high in (
-            ("rate", 1e-12, 1e12),
-            ("momentum", 0, math.nextafter(1, 0)),
-            ("clip", 0, largest),
-        ):
-            value = getattr(self, name)
-            if name == "clip" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-                raise ValueError(f"{name} must be a number from {low:g} to {high:.3g}, got {value!r}")
+        settings.number("rate", self.rate, 1e-12, 1e12)
+        settings.number("momentum", self.momentum, 0, math.nextafter(1, 0))
+        if self.clip is not None:
+            settings.number("clip", self.clip, 0, float(np.finfo(np.float32).max))
         if self.clip == 0:
             raise ValueError("clip must be above 0, or None for no limit, got 0")
         for name, known in (("pixels", PIXELS), ("init", convnets.INITS), ("sampling", SAMPLING)):
-            if not isinstance(getattr(self, name), str) or getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {list(known)}, got {getattr(self, name)!r}")
+            settings.choice(name, getattr(self, name), known)
         if self.init == "dead" and self.slope:
             raise ValueError(f"init 'dead' needs a slope of 0, got {self.slope!r}")
         for name in ("outputs", "keep"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
-        sharp = self.sharp
-        if not isinstance(sharp, tuple) or any(
-            type(e) is not int or not 0 <= e <= self.epochs for e in sharp
-        ):
-            raise ValueError(f"sharp must be epochs from 0 to {self.epochs}, got {sharp!r}")
-        if list(sharp) != sorted(set(sharp)):
-            raise ValueError(f"sharp must be distinct epochs in order, got {sharp!r}")
+            settings.flag(name, getattr(self, name))
+        settings.ascending("sharp", self.sharp, 0, self.epochs)
         if self.window is not None:
             fits = isinstance(self.window, tuple) and len(self.window) == 2
             if not fits or any(type(s) is not int for s in self.window):
                 raise ValueError(f"window must be two steps or None, got {self.window!r}")
             if not 0 <= self.window[0] < self.window[1] <= self.steps:
                 raise ValueError(f"window must lie in steps 0 to {self.steps}, got {self.window!r}")
-        if self.after is not None:
-            if not isinstance(self.after, Setting) or not self.after.keep:
-                raise ValueError("after must be a setting that keeps its networks (keep=True)")
-            for name in ("channels", "dense"):
-                if getattr(self.after, name) != getattr(self, name):
-                    before = getattr(self.after, name)
-                    raise ValueError(f"{name} is {getattr(self, name)}, but {before} in the setting before")
 
     @property
     def design(self) -> convnets.Design:
@@ -145,17 +117,6 @@ class Setting:
     def steps(self) -> int:
         """Updates in all epochs of this setting."""
         return self.epochs * (self.images // self.batch)
-
-    def config(self) -> dict:
-        """The setting and all before it as plain data, for `lib.ensemble.run`."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "after"}
-        own = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
-        return own | {"after": self.after.config() if self.after else None, "data": data.CONTENT_SHA256}
-
-    @classmethod
-    def of(cls, config: Mapping) -> "Setting":
-        """The inverse of `config`, without what came before."""
-        return cls(**{f.name: config[f.name] for f in fields(cls) if f.name != "after"})
 
 
 # --- data ---
@@ -242,9 +203,7 @@ def job(
     blocks, per_epoch = len(design.channels), setting.images // batch
     images = training(setting.pixels, setting.images, blocks)
     unseen = validation(setting.pixels, setting.validation, blocks)
-    first, parent = 0, config["after"]
-    while parent:
-        first, parent = first + parent["epochs"], parent["after"]
+    first = setting.before("epochs")
     velocity, locked = None, False  # locked: the last hidden layer of all members is dead
     if before is None:
         layers = convnets.initial(seeds, design, setting.init)
@@ -294,7 +253,7 @@ def job(
     loss, output = (
         (np.concatenate(parts, axis=1) for parts in zip(*records, strict=True))
         if records
-        else (np.zeros((members, 0)), np.zeros((members, 0, convnets.CLASSES)))
+        else (np.zeros((members, 0)), np.zeros((members, 0, data.CLASSES)))
     )
     result = {
         "step_loss": loss,

@@ -13,7 +13,6 @@ import numpy as np
 from lib import data, diagnose, nets, train
 from lib.backend import tf
 
-CLASSES = 10
 BLOCK = 500  # test images at a time: their activations then stay in the cache
 LABELS = "cross-entropy"  # the loss that looks at the labels
 
@@ -76,8 +75,8 @@ def recipe(
         ValueError: Anything in it does not fit.
     """
     shapes = nets.shapes(sizes)
-    if sizes[0] != 784 or sizes[-1] != CLASSES:
-        raise ValueError(f"sizes must begin with 784 and end with {CLASSES}, got {list(sizes)}")
+    if sizes[0] != 784 or sizes[-1] != data.CLASSES:
+        raise ValueError(f"sizes must begin with 784 and end with {data.CLASSES}, got {list(sizes)}")
     if not (_number(sd) and sd > 0):
         raise ValueError(f"sd must be a finite number above 0, got {sd!r}")
     if not _number(bias):
@@ -163,7 +162,7 @@ def multiplications(stage: Stage, sizes: Sequence[int]) -> int:
 @functools.lru_cache(maxsize=4)
 def _images(first: int, count: int, divisor: int) -> tuple[train.Inputs, np.ndarray]:
     x, y = data.subset(data.load(), first, count)
-    return train.Inputs(data.scale(x, divisor)), np.eye(CLASSES, dtype=np.float32)[y]
+    return train.Inputs(data.scale(x, divisor)), np.eye(data.CLASSES, dtype=np.float32)[y]
 
 
 @functools.lru_cache(maxsize=1)

@@ -14,7 +14,7 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
 
-ONE_THREAD = "SGD_BOOK_ONE_THREAD"  # set in a worker: lib.backend then gives TensorFlow one thread in all
+ONE_THREAD = "SGD_BOOK_ONE_THREAD"  # as in lib.backend, which imports TensorFlow
 
 
 def cores() -> list[int]:

@@ -184,7 +184,7 @@ def test_dense_layers_that_are_no_design_are_refused(dense):
 
 @pytest.mark.parametrize("slope", [-0.1, 1, 1.5, True, False, np.nan, np.inf, "0", None])
 def test_slopes_that_are_no_design_are_refused(slope):
-    with pytest.raises(ValueError, match="slope must be a number from 0 to below 1"):
+    with pytest.raises(ValueError, match="slope must be a number from 0 to 1"):
         Design(slope=slope)
 
 

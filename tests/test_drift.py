@@ -43,7 +43,7 @@ def mnist():
 def test_a_setting_goes_through_json():
     setting = small(after=small(updates=100, order=2), hidden=(3,), **{})
     text = json.loads(json.dumps(setting.config()))
-    assert drift._setting(text) == setting
+    assert Setting.of(text) == setting
     assert text["data"] == data.CONTENT_SHA256 and setting.end == 400
 
 
@@ -55,21 +55,21 @@ def test_a_setting_goes_through_json():
         ({"updates": 1e3}, "updates must be a whole number"),
         ({"hidden": ()}, "hidden must be one or two whole numbers"),
         ({"hidden": (3, 3, 3)}, "hidden must be one or two whole numbers"),
-        ({"hidden": (0,)}, "hidden must be one or two whole numbers from 1 to 1000"),
+        ({"hidden": (0,)}, "units in hidden must be a whole number from 1 to 1000, got 0"),
         ({"hidden": 3}, "hidden must be one or two"),
-        ({"rates": ()}, "rates must be numbers from 1e-12"),
-        ({"rates": (0.1, float("nan"))}, "rates must be numbers"),
+        ({"rates": ()}, "rates must be one number at least"),
+        ({"rates": (0.1, float("nan"))}, "each of rates must be a number from 1e-12"),
         ({"rates": (0.1, 0.1)}, "decays must be as many as rates, got 1 for 2 rates"),
-        ({"decays": (-1.0,)}, "decays must be numbers from 0"),
-        ({"decays": (True,)}, "decays must be numbers"),
+        ({"decays": (-1.0,)}, "each of decays must be a number from 0"),
+        ({"decays": (True,)}, "each of decays must be a number"),
         ({"loss": "quadratic"}, "loss must be one of"),
         ({"sampling": "cycled"}, "sampling must be one of"),
         ({"batch": 43}, "batch must be at most the 42 images, got 43"),
         ({"images": 50_001}, "images must be a whole number from 1 to 50000"),
         ({"order": -1}, "order must be a whole number"),
-        ({"after": 3}, "after must be a Setting, got 3"),
-        ({"after": Setting(hidden=(4,))}, r"those of the leg before, \(4,\) and 1, got \(3,\) and 1"),
-        ({"after": Setting(hidden=(3,), **TWO)}, r"and 2, got \(3,\) and 1"),
+        ({"after": 3}, "after must be a Setting that keeps its networks, got 3"),
+        ({"after": Setting(hidden=(4,))}, r"hidden is \(3,\), but \(4,\) in the one before"),
+        ({"after": Setting(hidden=(3,), **TWO)}, "arms is 1, but 2 in the one before"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(change, message):
@@ -123,7 +123,7 @@ def test_the_longest_walk_has_a_configuration():
     times = drift.times([0, 10**6, 10**9], 2 * 10**9, 20)
     leg = drift.walk(small(updates=0), times)[2 * 10**9]
     assert leg.end == 2 * 10**9
-    assert drift._setting(json.loads(json.dumps(leg.config()))).end == leg.end
+    assert Setting.of(json.loads(json.dumps(leg.config()))).end == leg.end
 
 
 @pytest.mark.parametrize("times", [[], [100, 100], [200, 100]])

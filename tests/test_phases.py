@@ -433,16 +433,13 @@ def whole(name, low, high):
         *(({"batch": v}, whole("batch", 1, 50000)) for v in (0, 50_001, 10.0, np.nan)),
         *(({"images": v}, whole("images", 1, 50000)) for v in (0, 50_001, 10.0)),
         *(({"hidden": v}, whole("hidden", 1, 10000)) for v in (0, 10_001, 20.0)),
+        *(({"updates": v}, whole("updates", 1, 10**9)) for v in (0, -1, 1.5, True)),
         *(
-            ({"updates": v}, "^updates must be a whole number from 1, or None, got ")
-            for v in (0, -1, 1.5, True)
-        ),
-        *(
-            ({name: v}, f"^{name} must be a finite number of at least 0, got ")
+            ({name: v}, f"^{name} must be a number from 0 to 1.8e+308, got ".replace("+", r"\+"))
             for name in ("rate", "decay", "stop")
             for v in (-0.1, np.nan, np.inf, 10**400, "3", True)
         ),
-        ({"rate": None}, "^rate must be a finite number"),
+        ({"rate": None}, "^rate must be a number"),
         (
             {"loss": "cross-entropy"},
             r"^loss must be one of \['binary .*', 'quadratic'\], got 'cross-entropy'",
@@ -450,8 +447,8 @@ def whole(name, low, high):
         ({"optimiser": "SGD"}, r"^optimiser must be one of \['adagrad', .*'sgd'\], got 'SGD'"),
         ({"precision": "float16"}, r"^precision must be one of \['float32', 'float64'\], got 'float16'"),
         *(
-            ({"looks": v}, "^looks must be distinct epochs in order, from 0, got ")
-            for v in ((), (-1, 2), (1, 0), (0, 0, 1), (0, 1.5), (0, True), 5, "01", None)
+            ({"looks": v}, "^looks must be rising whole numbers from 0 to 1000000, got ")
+            for v in ((-1, 2), (1, 0), (0, 0, 1), (0, 1.5), (0, True), 5, "01", None)
         ),
         *(
             ({name: v}, f"^{name} must be True or False, got ")
@@ -460,25 +457,28 @@ def whole(name, low, high):
         ),
         *(
             ({"change": v}, "^change must be a name and its arguments, got ")
-            for v in (5, None, "shuffle", (["shuffle"],))
+            for v in (5, None, "shuffle", ((1, 2),))
         ),
         ({"change": ("melt",)}, r"^change must be one of \['match norms', .*\], got 'melt'"),
         (
             {"change": ("shuffle",), "after": None},
             "^change 'shuffle' needs networks to change: after is None",
         ),
-        ({"change": ("shrink",)}, r"^change 'shrink' takes 1 finite numbers, got \[\]"),
-        ({"change": ("shrink", np.inf)}, r"^change 'shrink' takes 1 finite numbers, got \[inf\]"),
-        ({"change": ("shrink", "half")}, r"^change 'shrink' takes 1 finite numbers, got \['half'\]"),
-        ({"change": ("shuffle", 1)}, r"^change 'shuffle' takes 0 finite numbers, got \[1\]"),
-        ({"change": ("shrink and perturb", 1)}, "^change 'shrink and perturb' takes 2 finite numbers"),
-        ({"change": ("recycle",)}, "^change 'recycle' takes 1 finite numbers"),
+        ({"change": ("shrink",)}, r"^change 'shrink' takes 1 numbers, got \[\]"),
+        ({"change": ("shrink", np.inf)}, r"^argument of change 'shrink' must be a number from .*, got inf"),
+        (
+            {"change": ("shrink", "half")},
+            r"^argument of change 'shrink' must be a number from .*, got 'half'",
+        ),
+        ({"change": ("shuffle", 1)}, r"^change 'shuffle' takes 0 numbers, got \[1\]"),
+        ({"change": ("shrink and perturb", 1)}, "^change 'shrink and perturb' takes 2 numbers"),
+        ({"change": ("recycle",)}, "^change 'recycle' takes 1 numbers"),
         ({"change": ("redraw", 2)}, "^change 'redraw' takes the number of a layer, 0 or 1, got 2"),
         ({"change": ("redraw", -1)}, "^change 'redraw' takes the number of a layer, 0 or 1, got -1"),
-        ({"after": small(keep=False)}, r"^after must be a phase that keeps its networks \(keep=True\)"),
-        ({"after": small().config()}, "^after must be a phase that keeps its networks"),
-        ({"after": small(hidden=7)}, "^hidden is 6, but 7 in the phase before"),
-        ({"after": small(images=251)}, "^images is 250, but 251 in the phase before"),
+        ({"after": small(keep=False)}, "^after must be a Phase that keeps its networks, got "),
+        ({"after": small().config()}, "^after must be a Phase that keeps its networks"),
+        ({"after": small(hidden=7)}, "^hidden is 6, but 7 in the one before"),
+        ({"after": small(images=251)}, "^images is 250, but 251 in the one before"),
     ],
     ids=lambda v: str(v)[:40],
 )
@@ -491,7 +491,7 @@ def test_phases_at_the_ends_of_what_is_allowed():
     for change in ({"epochs": 0}, {"batch": 1}, {"batch": 50_000}, {"images": 1}, {"hidden": 10_000}):
         assert small(**change).config()
     ends = {"rate": 0, "decay": 0, "stop": 0, "updates": 1, "looks": (0,), "change": ("redraw", 1)}
-    assert small(after=small(), **ends).config()["change"] == ("redraw", 1)
+    assert small(after=small(), **ends).config()["change"] == ["redraw", 1]
 
 
 # Changes. What they get is trained, so that no layer looks like a fresh one.
