@@ -203,21 +203,6 @@ def split_nielsen(m: Mnist) -> Split:
     return Split(subset(m, 0, 50000), subset(m, 50000, 10000), (m.x_test, m.y_test))
 
 
-def split_reader(m: Mnist) -> Split:
-    """Split as the MNIST reader of TensorFlow 1: first 5000 to validate, the other 55000 to train, test.
-
-    Args:
-        m: The data.
-
-    Returns:
-        55000, 5000 and 10000 images, read-only views.
-
-    Source:
-        ``tensorflow/contrib/learn/python/learn/datasets/mnist.py``, ``read_data_sets`` (2016).
-    """
-    return Split(subset(m, 5000, 55000), subset(m, 0, 5000), (m.x_test, m.y_test))
-
-
 def scale(x: np.ndarray, divisor: int, dtype: type | np.dtype | str = np.float32) -> np.ndarray:
     """Scale pixels: x / divisor, correctly rounded.
 

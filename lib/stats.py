@@ -485,30 +485,6 @@ def welch_from_summary(
     return _estimate(difference, (difference - half, difference + half), min(n1, n2), "Welch t", level)
 
 
-def normal_superiority(mean1: float, sd1: float, mean2: float, sd2: float) -> float:
-    """P(A > B) of two independent normals: ``Phi((mean1 - mean2) / sqrt(sd1^2 + sd2^2))``.
-
-    Args:
-        mean1: mean of A, any unit.
-        sd1: standard deviation of A, at least 0.
-        mean2: mean of B.
-        sd2: standard deviation of B, at least 0.
-
-    Returns:
-        The probability.
-
-    Raises:
-        ValueError: an argument out of its range, and when both standard deviations are 0.
-
-    Source:
-        McGraw & Wong 1992, A common language effect size statistic, Psychol. Bull.
-    """
-    both = math.hypot(_number("sd1", sd1, 0), _number("sd2", sd2, 0))
-    if both == 0:
-        raise ValueError("sd1 and sd2: both 0, wanted at least one above")
-    return float(stats.norm.cdf((_number("mean1", mean1) - _number("mean2", mean2)) / both))
-
-
 def split_variance(correct: NDArray[np.bool_], seed: int, level: float = 0.95) -> Spread:
     """Splits the variance of accuracy between networks into test-set noise and true variance.
 

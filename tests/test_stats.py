@@ -48,7 +48,6 @@ def test_effect_size_superiority_and_variance_ratio_of_the_published_arms():
     a, b = normal_scores(*WHOLE), normal_scores(*LAYERWISE)
     assert round(stats.cohen_d(a, b, 1).value, 2) == 0.87
     assert round(stats.variance_ratio(a, b, 1, paired=False).value, 2) == 1.37
-    assert round(stats.normal_superiority(*WHOLE, *LAYERWISE), 3) == 0.732
     found = stats.superiority(a, b, 1)
     assert found.value == pytest.approx(0.732, abs=2e-3)
     assert found.low < 0.732 < found.high
@@ -336,14 +335,6 @@ def test_welch_is_welch():
         assert ours.interval == pytest.approx(tuple(theirs))
 
 
-def test_normal_superiority():
-    assert stats.normal_superiority(1, 1, 1, 5) == 0.5
-    rng = generator(13)
-    seen = np.mean(rng.normal(1, 2, 100_000) > rng.normal(0, 1, 100_000))
-    assert stats.normal_superiority(1, 2, 0, 1) == pytest.approx(seen, abs=7e-3)
-    assert stats.normal_superiority(1, 0, 0, 1) == pytest.approx(reference.norm.cdf(1))
-
-
 # ---- the split of the variance
 
 
@@ -518,8 +509,6 @@ RIGHT = np.eye(3, dtype=bool)
         (lambda: stats.welch_from_summary(1, 1, 5, 1, 1, 1), "n2"),
         (lambda: stats.welch_from_summary(1, 0, 5, 1, 0, 5), "sd1 and sd2"),
         (lambda: stats.welch_from_summary(1, 1, 5, 1, 1, 5, ddof=2), "ddof"),
-        (lambda: stats.normal_superiority(1, 0, 1, 0), "sd1 and sd2"),
-        (lambda: stats.normal_superiority(1, 1, "1", 1), "mean2"),
         (lambda: stats.split_variance(RIGHT.astype(float), 1), "correct"),
         (lambda: stats.split_variance(RIGHT[:2], 1), "correct"),
         (lambda: stats.split_variance(RIGHT[:, :1], 1), "correct"),
