@@ -5,15 +5,16 @@ On the command line: ``python -m lib.prose`` judges the pages in ``_toc.yml`` an
 Prose is the text of Markdown pages and cells, and the captions and alternative texts of figures in code.
 
 A *number* in it comes from the run (glued, or a value in an f-string), or it is no result: it is code,
-mathematics, a reference or a quotation; its sentence cites or links a source; the chapter has it as the default
-of a parameter or in a claim stated before the run; or it is one of the data's own. What a unit of results follows
-(%, points, nats, times, fold) is no mere parameter.
+mathematics, a reference or a quotation; its sentence cites or links a source; the chapter has it as the
+default of a parameter or in a claim stated before the run; or it is one of the data's own. What a unit of
+results follows (%, points, nats, times, fold) is no mere parameter.
 
-A *word that compares* ("higher", "twice", "never") is asserted by ``page.says``, which takes the words as they
-stand in the text, or comes from the run. It needs nothing in a question or where its sentence cites a source.
+A *word that compares* ("higher", "twice", "never") is asserted by ``page.says``, which takes the words as
+they stand in the text, or stands beside a value of the run. It needs nothing in a question or where its
+sentence cites a source.
 
-Where neither is so and yet all is well, a comment in the same cell says why: ``% given 80, larger: reason`` in
-text, ``# given 80, larger: reason`` in code.
+Where neither is so and yet all is well, a comment in the same cell says why: ``% given 80, larger: reason``
+in text, ``# given 80, larger: reason`` in code, ``<!-- given 80: reason -->`` in the README.
 """
 
 import ast
@@ -37,17 +38,21 @@ DATA = frozenset({0, 1, 2, 3, 10, 28, 255, 256, 784, 5_000, 10_000, 50_000, 60_0
 VALUE, SOURCE, OTHER = "…", "⟨source⟩", "⟨·⟩"  # "…" as page.says writes it
 
 _NUMBER = re.compile(r"(?<![\w.,/^])[-−]?\d+(?:[,.]\d+)*(?:[eE]-?\d+)?(?![\w^])")
-_UNIT = re.compile(r"\s?(?:%|per cent\b|points?\b|nats?\b|times\b|[- ]?fold\b|of (?:the )?(?:\d|…))")
+_UNIT = re.compile(  # after a number, or after the range that it begins
+    r"(?: to (?:[-−]?[\d.,]+|…))?"
+    r"\s?(?:%|per cent\b|points?\b|nats?\b|times\b|[- ]?fold\b|of (?:the )?(?:\d|…))"
+)
+_INTERVAL = re.compile(r"\((?:[-−]?[\d.,]+|…) to (?:[-−]?[\d.,]+|…)[,;)]")
 _LEVEL = re.compile(r"95 % (?:intervals?|confidence|of the images)")
-_GIVEN = re.compile(r"^\s*[%#] given (?P<what>[^:\n]+): *(?P<why>\S.*)$", re.MULTILINE)
+_GIVEN = re.compile(r"^\s*(?:[%#]|<!--) given (?P<what>[^:\n]+): *(?P<why>\S.*)$", re.MULTILINE)
 _QUOTED = re.compile(r"“[^”]*”|\"[^\"]*\"")
 _SENTENCE = re.compile(r"(?<=[.!?;])[”\")]*\s+(?=[“\"(]*[A-Z⟨…\d])")
 _COMPARES = re.compile(
-    r"\b(?:higher|highest|lower|lowest|larger|largest|smaller|smallest|bigger|greater|fewer|less|least|more|most"
-    r"|twice|thrice|half|never|always|none|nobody|nothing|no longer|only|nearly|almost|hardly|faster|fastest|slower"
-    r"|slowest|sooner|soonest|later|earlier|better|best|worse|worst|ahead|behind|farther|farthest|further|nearer"
-    r"|closer|wider|narrower|longer|shorter|stronger|weaker|grows?|falls?|rises?|drops?|as (?:far|good|well|many"
-    r"|much|large|often) as)\b",
+    r"(?<!at )(?<!any )\b(?:higher|highest|lower|lowest|larger|largest|smaller|smallest|bigger|greater|fewer"
+    r"|less|least|more|most|twice|thrice|half|never|always|none|nobody|no longer|only|nearly|almost|hardly"
+    r"|faster|fastest|slower|slowest|sooner|soonest|later|earlier|better|best|worse|worst|ahead|behind"
+    r"|farther|farthest|further|nearer|closer|wider|narrower|longer|shorter|stronger|weaker|grows?|falls?"
+    r"|rises?|drops?|as (?:far|good|well|many|much|large|often) as)\b",
     re.IGNORECASE,
 )
 
@@ -78,7 +83,6 @@ class Text(NamedTuple):
     place: str
     text: str
     given: frozenset[str]
-    caption: bool = False
 
 
 # ---- text of Markdown ------------------------------------------------------------------------------------
@@ -208,27 +212,39 @@ def defaults(path: Path) -> set[float]:
     return {float(v) for values in every for v in values if isinstance(v, int | float)}
 
 
-def stated(notebook: Any) -> set[float]:
+def _code(path: Path) -> list[Any]:
+    return [cell for cell in run.load(path).cells if cell.cell_type == "code"]
+
+
+def stated(path: Path) -> set[float]:
     """Numbers in a chapter's claims: what sources say and what is expected, written down before the run."""
     found: set[float] = set()
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            for call in _calls(_tree(cell), "claim", "Claim"):
-                for node in ast.walk(call):
-                    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                        found |= _numbers(node.value)
+    for cell in _code(path):
+        for call in _calls(_tree(cell), "claim", "Claim"):
+            named = [k.value for k in call.keywords if k.arg in ("statement", "stated")]
+            for node in [
+                *named,
+                *call.args[1:4],
+            ]:  # a chapter's own short form: id, statement, source, stated
+                found |= _numbers(_spoken(node))
     return found
 
 
-def said(notebook: Any) -> list[str]:
+def said(path: Path) -> list[str]:
     """Words that a chapter holds against its run by ``page.says``."""
     found = []
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            for call in _calls(_tree(cell), "says"):
-                keys = call.args[0].keys if call.args and isinstance(call.args[0], ast.Dict) else ()
-                found += [" ".join(_spoken(key).split()) for key in keys]
+    for cell in _code(path):
+        for call in _calls(_tree(cell), "says"):
+            keys = call.args[0].keys if call.args and isinstance(call.args[0], ast.Dict) else ()
+            found += [" ".join(_spoken(key).split()) for key in keys]
     return found
+
+
+def _before_the_run(path: Path) -> set[str]:
+    """Cells between the first one and the one that shows the claims: what is asked and how it is measured."""
+    cells = run.load(path).cells
+    shown = [k for k, c in enumerate(cells) if c.cell_type == "code" and [*_calls(_tree(c), "expected")]]
+    return {cell.id for cell in cells[1 : shown[0] if shown else 1]}
 
 
 def texts(path: Path) -> list[Text]:
@@ -251,15 +267,18 @@ def texts(path: Path) -> list[Text]:
         elif cell.cell_type == "code":
             for _, node in _captions(cell):
                 # the words of a caption are Markdown as well
-                found += [Text(cell.id, t, given, True) for t in paragraphs(_spoken(node))]
+                found += [Text(cell.id, t, given) for t in paragraphs(_spoken(node))]
     return found
 
 
 # ---- findings --------------------------------------------------------------------------------------------
 
 
-def typed_numbers(path: Path, known: set[float] = frozenset(), quoted: set[float] = frozenset()) -> list[Finding]:
+def typed_numbers(path: Path, known: set[float], quoted: set[float]) -> list[Finding]:
     """Numbers in prose that neither come from the run nor are given by something else than it.
+
+    A citation excuses the numbers of its sentence unless that gives values of the run as well: there it could
+    not be told which is which.
 
     Args:
         path: a Markdown page or a notebook.
@@ -267,46 +286,107 @@ def typed_numbers(path: Path, known: set[float] = frozenset(), quoted: set[float
         quoted: numbers of claims, stated before the run.
     """
     found = []
-    for place, text, given, _ in texts(path):
+    for place, text, given in texts(path):
         for sentence in sentences(text):
-            if SOURCE in sentence:
+            if SOURCE in sentence and VALUE not in sentence:
                 continue
             plain = _LEVEL.sub(lambda m: "x" * len(m[0]), sentence)
+            intervals = [m.span() for m in _INTERVAL.finditer(plain)]
             for match in _NUMBER.finditer(plain):
-                value, unit = _number(match[0]), _UNIT.match(plain, match.end())
-                excused = match[0] in given or value in quoted
-                if not (excused or (not unit and value in DATA | known)):
+                value = _number(match[0])
+                measured = (
+                    _UNIT.match(plain, match.end())
+                    or any(low < match.start() < high for low, high in intervals)
+                    or ("." in match[0] and value.is_integer())  # 3.0 is a rounded value
+                )
+                pool = quoted - DATA if measured else quoted | DATA | known
+                if match[0] not in given and value not in pool:
                     found.append(Finding(path.name, place, match[0], sentence))
     return found
 
 
-def glued_constants(path: Path) -> list[Finding]:
+def typed_values(path: Path) -> list[Finding]:
     """Values of a chapter that are typed where they should be computed: ``page.glue("gap", 0.2)``."""
     found = []
-    for cell in run.load(path).cells:
-        if cell.cell_type == "code":
-            for call in _calls(_tree(cell), "glue"):
-                value = call.args[1] if len(call.args) > 1 else None
-                typed = isinstance(value, ast.UnaryOp | ast.Constant) and VALUE not in _spoken(value)
-                if isinstance(value, ast.Constant) and (not isinstance(value.value, str) or _numbers(value.value)):
-                    found.append(Finding(path.name, cell.id, ast.unparse(value), ast.unparse(call)))
+    for cell in _code(path):
+        for call in _calls(_tree(cell), "glue"):
+            value = call.args[1] if len(call.args) > 1 else None
+            if isinstance(value, ast.UnaryOp):
+                value = value.operand
+            if isinstance(value, ast.Constant) and _numbers(str(value.value)):
+                found.append(Finding(path.name, cell.id, ast.unparse(value), ast.unparse(call)))
     return found
 
 
 def loose_words(path: Path) -> list[Finding]:
-    """Words of a chapter that compare and that nothing holds to the run."""
-    held = said(run.load(path))
+    """Words of a chapter that compare and that nothing holds to the run.
+
+    Looked at are the first cell, which has the answer, captions, and all text after the claims were stated. A
+    sentence that gives a value of the run shows itself whether its words fit.
+    """
+    held, before = said(path), _before_the_run(path)
     found = []
-    for place, text, given, _ in texts(path):
+    for place, text, given in texts(path):
         for sentence in sentences(text):
-            if SOURCE in sentence or sentence.endswith("?"):
+            if place in before or VALUE in sentence or SOURCE in sentence or sentence.endswith("?"):
                 continue
             rest = sentence
             for words in held:
                 rest = rest.replace(words, OTHER)
-            found += [
-                Finding(path.name, place, m[0], sentence)
-                for m in _COMPARES.finditer(rest)
-                if m[0].lower() not in given
-            ]
+            words = (match[0] for match in _COMPARES.finditer(rest))
+            found += [Finding(path.name, place, w, sentence) for w in words if w.lower() not in given]
     return found
+
+
+def lost_words(path: Path) -> list[Finding]:
+    """Words that a chapter holds against its run, and that its text does not have."""
+    whole = [_QUOTED.sub(OTHER, text) for _, text, _ in texts(path)]
+    return [
+        Finding(path.name, "page.says", words, "no sentence of the chapter has these words")
+        for words in said(path)
+        if not any(words in text for text in whole)
+    ]
+
+
+def mute_alts(path: Path) -> list[Finding]:
+    """Figures of a chapter whose alternative text holds nothing that was computed."""
+    return [
+        Finding(path.name, cell.id, "alt", _spoken(node) or "(nothing)")
+        for cell in _code(path)
+        for what, node in _captions(cell)
+        if what == "alt" and VALUE not in _spoken(node)
+    ]
+
+
+def findings(root: Path) -> list[Finding]:
+    """All findings in the pages of a book and its README.
+
+    Args:
+        root: the project's folder.
+    """
+    paths = [path for _, path in book.pages(root)]
+    notebooks = [path for path in paths if path.suffix == ".ipynb"]
+    known = {path: defaults(path) for path in notebooks}
+    quoted = {path: stated(path) for path in notebooks}
+    found = []
+    for path in notebooks:
+        found += typed_numbers(path, known[path], quoted[path]) + typed_values(path)
+        found += loose_words(path) + lost_words(path) + mute_alts(path)
+    everywhere = set().union(*known.values()), set().union(*quoted.values())
+    readme = [root / "README.md"] if (root / "README.md").is_file() else []
+    for path in [*(p for p in paths if p.suffix != ".ipynb"), *readme]:
+        found += typed_numbers(path, *everywhere)
+    return found
+
+
+def main(root: Path = book.ROOT) -> int:
+    """The command line; returns the exit status."""
+    found = findings(root)
+    for finding in found:
+        book.say(str(finding))
+    book.say(f"{len(found)} finding(s) in prose")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
