@@ -55,7 +55,7 @@ def test_the_template_has_no_finding_and_a_typed_number_in_it_is_one(project):
     text = path.read_text("utf-8")
     path.write_text(text.replace("{glue:text}`fast:.1f` %", "68.2 %"), "utf-8")
     assert [f.what for f in prose.findings(project) if f.file == path.name] == ["68.2"]
-    path.write_text(text.replace(r'are ahead\": gap', r'are far ahead\": gap'), "utf-8")
+    path.write_text(text.replace(r"are ahead\": gap", r"are far ahead\": gap"), "utf-8")
     assert {f.place for f in prose.findings(project) if f.file == path.name} == {"figure", "page.says"}
 
 
