@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 PORT ?= 8000
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help book preview run record status gate data test lint serve clean
+.PHONY: help book preview run record status gate data chapter test lint serve clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -34,12 +34,16 @@ gate: $(VENV)/.installed  ## judge the built book again
 data: $(VENV)/.installed  ## fetch the data and check it
 	$(PY) -m lib.data fetch
 
+chapter: $(VENV)/.installed  ## make a new chapter from the template: make chapter NAME=wide_nets
+	$(PY) -m lib.template $(NAME)
+
 test: $(VENV)/.installed-test data  ## run the tests
 	$(PY) -m pytest
 
-lint: $(VENV)/.installed-test  ## check code, notebooks, workflows and citation file
+lint: $(VENV)/.installed-test  ## check code, notebooks, prose, workflows and citation file
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m lib.prose
 	$(VENV)/bin/zizmor --offline --no-progress --persona=pedantic .github/workflows
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(VENV)/bin/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml

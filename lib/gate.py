@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from lib import claims
-from lib.page import DATA_MIME, STAMP_MIME
+from lib.page import DATA_MIME, SAYS_MIME, STAMP_MIME
 
 CLAIMS_MIME = claims.MIME
 IMAGE_MIMES = ("image/svg+xml", "image/png")
@@ -122,12 +122,24 @@ def notebook_faults(
         faults.append(f"{len(stated)} claims records, wanted one")
     for record in stated:
         faults += [f"claims record: {fault}" for fault in _invalid(record)]
-    if not records(notebook, STAMP_MIME):
+    stamps = records(notebook, STAMP_MIME)
+    if not stamps:
         faults.append("no stamp (versions, data and parameters of the run)")
+    elif not stamps[-1].get("overridden"):
+        faults += _unheld(notebook)
     names = [o.get("metadata", {}).get("sgd_book", {}).get("name") for _, o in outputs(notebook)]
     twice = {str(name) for name in names if name and names.count(name) > 1}
     faults += [f"figure name {name} is used twice" for name in sorted(twice)]
     return faults + glue_faults(prose(notebook), None, {None: glued(notebook)})
+
+
+def _unheld(notebook: Mapping[str, Any]) -> Iterable[str]:
+    """What the prose says in words and the run at the chapter's defaults does not bear out."""
+    for cell, output in outputs(notebook):
+        for entry in output.get("data", {}).get(SAYS_MIME, ()):
+            if entry["holds"] is not True:
+                state = "is not so" if entry["holds"] is False else "cannot be told"
+                yield f"cell {cell}: the text says {entry['words']!r}, and in this run it {state}"
 
 
 def glue_faults(text: str, page: str | None, keys: Mapping[str | None, set[str]]) -> list[str]:

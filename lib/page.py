@@ -1,7 +1,8 @@
 """What a chapter puts on its page: numbers for the prose, figures with their data, tables, a stamp.
 
 Everything is an ordinary output of a cell, so the executed notebook carries all of it. Types of our own:
-``application/vnd.sgd-book.data+json`` beside a figure and ``application/vnd.sgd-book.stamp+json``.
+``application/vnd.sgd-book.data+json`` beside a figure, ``application/vnd.sgd-book.says+json`` for what the
+prose says in words, and ``application/vnd.sgd-book.stamp+json``.
 """
 
 import base64
@@ -28,6 +29,7 @@ from matplotlib.figure import Figure
 from lib import store, worker
 
 DATA_MIME = "application/vnd.sgd-book.data+json"
+SAYS_MIME = "application/vnd.sgd-book.says+json"
 STAMP_MIME = "application/vnd.sgd-book.stamp+json"
 PACKAGES = ("tensorflow", "numpy", "scipy", "seaborn", "papermill", "jupyter-book")
 _SVG_LIMIT = 500_000  # bytes; beyond, what a drawing weighs is mostly points, and pixels weigh less
@@ -195,6 +197,39 @@ def figure(
     bundle = {mime: picture, "text/plain": f"{name}: {alt}", DATA_MIME: record}
     about = {"sgd_book": {"name": name, "caption": caption, "alt": alt}}
     display(bundle, raw=True, metadata=about)
+
+
+def says(sentences: Mapping[str, object]) -> None:
+    """Holds what the prose says in words against the run: "the whole net is ahead", "none comes back".
+
+    The words are taken from the prose or a caption as they stand there, and the condition is computed from
+    the run. While it holds nothing is shown. Where it does not, the page says so in this place; the gate
+    refuses that in a chapter at its defaults.
+
+    Args:
+        sentences: words of the page, each with whether they hold; None where this run cannot tell.
+
+    Raises:
+        ValueError: when there is no sentence, an empty one, or one without True, False or None.
+    """
+    from IPython.display import display
+
+    record = []
+    for words, holds in sentences.items():
+        if not (isinstance(words, str) and words.strip()):
+            raise ValueError(f"sentences: got {words!r}, wanted words of the page")
+        if not (holds is None or isinstance(holds, bool | np.bool_)):
+            raise ValueError(f"{words!r}: got {holds!r}, wanted True, False or None")
+        record.append({"words": " ".join(words.split()), "holds": None if holds is None else bool(holds)})
+    if not record:
+        raise ValueError("sentences: got none, wanted at least one")
+    bundle, unheld = {SAYS_MIME: record}, [entry for entry in record if not entry["holds"]]
+    if unheld:
+        verdict = {False: "does not hold", None: "cannot be told"}
+        lines = [f"At these parameters this {verdict[e['holds']]}: “{e['words']}”." for e in unheld]
+        marked = "".join(f"<p><strong>Mind:</strong> {escape(line)}</p>\n" for line in lines)
+        bundle |= {"text/html": f'<div class="sgd-unheld">\n{marked}</div>', "text/plain": "\n".join(lines)}
+    display(bundle, raw=True)
 
 
 def _git(*words: str) -> str | None:

@@ -25,7 +25,7 @@ from sphinx.config import Config
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from lib import book, claims, gate, record, run
+from lib import book, claims, gate, page, record, run
 
 MATHJAX = "tex-svg-full.js"  # one file that fetches nothing more: glyphs are drawn, all of TeX is in it
 _REMOVED = {"remove-cell", "remove_cell", "remove-output", "remove_output"}
@@ -74,10 +74,12 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
                 cells.append(_figure_cell(figure, mime, content, up + table, up + picture))
                 target = None
                 continue
+            if set(output.get("data", ())) == {page.SAYS_MIME}:
+                continue  # all that the text says holds: there is nothing to show
             if target is None:  # an output after a figure stays after it
                 target = _bare_cell(f"{cell.id}-{len(cells)}")
                 cells.append(target)
-            for mime in (gate.CLAIMS_MIME, gate.STAMP_MIME):
+            for mime in (gate.CLAIMS_MIME, page.SAYS_MIME, gate.STAMP_MIME):
                 output.get("data", {}).pop(mime, None)
             target.outputs.append(output)
     notebook.cells = cells

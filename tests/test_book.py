@@ -13,7 +13,7 @@ import nbformat
 import pytest
 import toy_book
 
-from lib import book, record, run, sphinx_book
+from lib import book, page, record, run, sphinx_book
 
 
 def fingerprint(folder: Path) -> str:
@@ -391,6 +391,18 @@ def test_outputs_keep_their_order_around_figures():
     ]
     assert [c.outputs[0].get("text") for c in cells] == ["before", None, None, "after"]
     assert sorted(files) == [f"figures/toy/fig-{x}.{end}" for x in "ab" for end in ("csv", "svg")]
+
+
+def test_words_that_hold_leave_no_trace_on_the_page_and_others_leave_their_note():
+    notebook, new = toy_book.chapter(), nbformat.v4.new_output
+    held, unheld = ([{"words": "it is ahead", "holds": holds}] for holds in (True, False))
+    notebook.cells[3].outputs = [
+        new("display_data", {page.SAYS_MIME: held}),
+        new("display_data", {page.SAYS_MIME: unheld, "text/html": "<p>does not hold</p>"}),
+    ]
+    text, _ = sphinx_book.page_text(notebook, "chapters/toy")
+    (output,) = nbformat.reads(text, as_version=4).cells[3].outputs
+    assert output.data == {"text/html": "<p>does not hold</p>"}
 
 
 def test_changes_of_verdicts_in_all_directions():

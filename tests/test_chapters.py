@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,16 @@ def test_every_figure_has_data_alt_text_and_caption(executed):
         table = output["data"][gate.DATA_MIME]
         assert table["columns"] and table["rows"]
         assert all(len(row) == len(table["columns"]) for row in table["rows"])
+
+
+def test_alternative_texts_are_short_and_made_from_numbers_of_the_run(executed):
+    _, notebook = executed
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if about := output.get("metadata", {}).get("sgd_book"):
+                computed = [n for n in re.findall(r"\d+(?:\.\d+)?", about["alt"]) if n not in cell.source]
+                assert computed, about["name"]
+                assert len(about["alt"]) <= 500, about["name"]
 
 
 def test_reduced_parameters_are_parameters(executed):

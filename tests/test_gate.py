@@ -100,6 +100,20 @@ def test_each_fault_is_found(fault, tmp_path):
         assert gate.notebook_faults(notebook, [tmp_path, gate.Path("/srv/book")], KEY) == []
 
 
+@pytest.mark.parametrize(("holds", "fault"), [(False, "it is not so"), (None, "cannot be told"), (True, "")])
+def test_words_that_do_not_hold_are_refused_at_the_defaults_alone(holds, fault):
+    notebook = executed()
+    said = [{"words": "none comes back", "holds": holds}, {"words": "it is ahead", "holds": True}]
+    add(PRINT, output(data={gate.SAYS_MIME: said}))(notebook)
+    stamp = notebook.cells[STAMP].outputs[0].data[gate.STAMP_MIME]
+    stamp["overridden"] = ["size"]
+    assert gate.notebook_faults(notebook) == []
+    stamp["overridden"] = []
+    faults = gate.notebook_faults(notebook)
+    assert len(faults) == bool(fault)
+    assert all(f.startswith("cell cell-1: the text says 'none comes back'") and fault in f for f in faults)
+
+
 @pytest.mark.parametrize("text", ["3/4 of 10", "https://x.org/home/a", "a/tmp/b", "see /homework", "and/or"])
 def test_what_only_looks_like_a_path_passes(text):
     notebook = executed()

@@ -232,6 +232,25 @@ def parameters():
     return params.take({"networks": 6}, cell)
 
 
+def test_what_holds_shows_nothing_and_what_does_not_says_so(outputs):
+    page.says({"the net is  ahead": np.bool_(True)})
+    assert outputs == [({page.SAYS_MIME: [{"words": "the net is ahead", "holds": True}]}, None)]
+    page.says({"none comes back": False, "a < b": None, "all do": True})
+    bundle, _ = outputs[1]
+    assert [entry["holds"] for entry in bundle[page.SAYS_MIME]] == [False, None, True]
+    assert "does not hold: “none comes back”" in bundle["text/plain"]
+    assert "cannot be told: “a < b”" in bundle["text/plain"]
+    assert "a &lt; b" in bundle["text/html"] and "all do" not in bundle["text/html"]
+    json.dumps(bundle)
+
+
+@pytest.mark.parametrize("sentences", [{}, {" ": True}, {"a": 1}, {"a": np.array([True])}, {3: True}])
+def test_says_refuses_and_shows_nothing(sentences, outputs):
+    with pytest.raises(ValueError, match="wanted"):
+        page.says(sentences)
+    assert outputs == []
+
+
 def test_stamp_has_the_agreed_fields_and_names_no_place(outputs, parameters):
     page.stamp(parameters, SHA, time.time() - 3)
     bundle, _ = outputs[0]

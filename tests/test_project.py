@@ -322,6 +322,42 @@ def test_readme_names_the_commands_and_what_it_links_to_is_there():
     assert "CC BY-SA 3.0" in readme and "CC BY 4.0" in readme
 
 
+ANSWERS = {  # words of the README, and the verdicts that let it say so
+    "no gradient gets through": ("broken_net_recovery", {"dead-outputs": "holds"}),
+    "ten per cent right, for ever": ("broken_net_recovery", {"no-recovery": "holds"}),
+    "Shrink all weights, or start again": ("broken_net_recovery", {"shrinking": "holds"}),
+    "need a net that was trained before it was broken": (
+        "broken_net_recovery",
+        {"break-as-written": "fails"},
+    ),
+    "all at once, by 0.2 points, as published": ("greedy_layerwise_training", {"gap": "holds"}),
+    "At half that rate, the other way round": ("greedy_layerwise_training", {"any-rate": "fails"}),
+    "above that the whole nets break down": ("greedy_layerwise_training", {"stability": "holds"}),
+    "is a dead network": ("plateau_after_lr_jump", {"dead": "holds", "optimum": "fails"}),
+    "decided by batch size and input scale": (
+        "plateau_after_lr_jump",
+        {"picture-one": "holds", "picture-two": "holds", "picture-three": "holds"},
+    ),
+    "Clip the gradient": ("plateau_after_lr_jump", {"clipping": "holds", "wait": "holds"}),
+    "They drift on, farther than to the nearest": ("long_run_sgd_drift", {"local": "fails"}),
+    "along one valley without a barrier": ("long_run_sgd_drift", {"discrete": "fails"}),
+    "It is no random walk": ("long_run_sgd_drift", {"walk": "fails", "walk-drawn": "fails"}),
+}
+
+
+@pytest.mark.parametrize("words", ANSWERS)
+def test_readme_says_what_the_verdicts_say(words):
+    chapter, wanted = ANSWERS[words]
+    recorded = json.loads(text("results/verdicts.json"))[chapter]
+    assert words in " ".join(text("README.md").split())
+    assert {claim: recorded[claim]["verdict"] for claim in wanted} == wanted
+
+
+def test_readme_rounds_the_recorded_gap():
+    gap = json.loads(text("results/verdicts.json"))["greedy_layerwise_training"]["gap"]["value"]
+    assert f"all at once, by {gap:.1f} points" in text("README.md")
+
+
 def test_ci_script_can_be_run():
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     passes(shutil.which("bash") or "bash", "-n", ".ci/run")
