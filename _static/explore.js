@@ -37,6 +37,21 @@
       if (outcome.textContent !== data.outcomes[state]) outcome.textContent = data.outcomes[state];
     };
 
+    const fit = () => { // the drawing must not jump when a sentence is longer
+      const sample = outcome.cloneNode();
+      for (const name of ["id", "role", "aria-live"]) sample.removeAttribute(name);
+      sample.style.cssText = "position: absolute; visibility: hidden; min-height: 0";
+      sample.style.width = `${outcome.offsetWidth}px`;
+      outcome.after(sample);
+      let most = 0;
+      for (const text of data.outcomes) {
+        sample.textContent = text;
+        most = Math.max(most, sample.offsetHeight);
+      }
+      sample.remove();
+      outcome.style.minHeight = `${most}px`;
+    };
+
     const play = (slider) => {
       const button = document.createElement("button");
       let timer = 0;
@@ -72,6 +87,7 @@
     root.querySelector(".sgd-controls").hidden = false;
     root.querySelector("details").open = false;
     root.classList.add("sgd-live");
+    new ResizeObserver(fit).observe(root.querySelector(".sgd-panels"));
     show(); // a browser may have kept what the reader chose before
   };
 

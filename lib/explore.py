@@ -26,9 +26,10 @@ SCRIPT = "_static/explore.js"
 COLORS = ("#0173b2", "#c97f00", "#028a66", "#d55e00", "#a95aa1", "#2f97cf", "#767676", "#222222")
 _WIDTH, _HEIGHT = 340, 272  # of a panel [px]: about what a telephone has
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 44, 40  # margins around the axes [px]
-_WEIGHTS = {"bold": (2.4, 1.0), "thin": (1.2, 0.6), "faint": (1.2, 0.3)}  # stroke width [px], opacity
+_WEIGHTS = {"bold": (2.4, 1.0), "thin": (1.2, 0.6), "faint": (1.4, 0.55)}  # stroke width [px], opacity
+_NAMED = 8  # values that have room below a slider on a telephone
 _JSON = re.compile(r'<script type="application/json">(.*?)</script>', re.DOTALL)
-_NO_NUMBER = re.compile(r"\b(?:nan|inf|none)\b|np\.float", re.IGNORECASE)
+_NO_NUMBER = re.compile(r"\b(?:nan|NaN|inf|None)\b|np\.float")
 
 Numbers = Sequence[float | None] | np.ndarray
 Element = tuple[str, dict[str, str], str]  # tag, attributes, text
@@ -100,13 +101,16 @@ class Line(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A value with its interval at a place: upright, or ``across``, with the value along x."""
+    """A value with its interval at a place: upright, or ``across``, with the value along x.
+
+    ``size`` is the radius of its dot [px]: 4 for what matters, less for what is around it, 0 for none.
+    """
 
     place: float
     estimate: stats.Estimate
     color: int = 0
     across: bool = False
-    strong: bool = True
+    size: float = 4
 
 
 class Rule(NamedTuple):
@@ -130,14 +134,15 @@ class Note(NamedTuple):
 Marks = Sequence[Dots | Line | Estimate | Rule | Note]
 
 
-def counted(which: Any, one: str, many: str, noun: str = "network") -> str:
+def counted(which: Any, one: str, many: str, noun: str = "network", whole: bool = True) -> str:
     """How many networks do something, in words, with the 95 % interval of the share.
 
     Args:
         which: whether each does, bool, shape (M,).
-        one: the verb for one or none, e.g. ``collapses``.
-        many: the verb for several, e.g. ``collapse``.
+        one: what one or none of them does, e.g. ``collapses``.
+        many: what several do, e.g. ``collapse``.
         noun: what they are, singular.
+        whole: whether to say of how many; False where the sentence has said it.
 
     Returns:
         E.g. ``31 of 32 networks collapse (84 to 99.9 %)``.
@@ -146,7 +151,9 @@ def counted(which: Any, one: str, many: str, noun: str = "network") -> str:
     share = stats.proportion(which)
     hits, n = int(which.sum()), len(which)
     nouns = noun if n == 1 else f"{noun}s"
-    if hits == 0:
+    if not whole:
+        said = f"{hits or 'none'} {one if hits <= 1 else many}"
+    elif hits == 0:
         said = f"none of {n} {nouns} {one}"
     elif n == 1:
         said = f"the only {noun} {one}"
@@ -158,11 +165,12 @@ def counted(which: Any, one: str, many: str, noun: str = "network") -> str:
 
 
 def told(estimate: stats.Estimate, unit: str = "") -> str:
-    """A value with its unit and interval, e.g. ``0.31 points (0.23 to 0.41)``, in fitting digits."""
+    """A value with its unit, interval and n, e.g. ``0.31 points (0.23 to 0.41, n = 32)``."""
     value, interval = claims.shown(estimate.value, estimate.interval)
     if interval == "exact":  # no width says nothing about digits
-        return f"{_text(float(f'{estimate.value:.3g}'))} {unit}".strip()
-    return f"{f'{value} {unit}'.strip()} ({interval})"
+        value = _text(float(f"{estimate.value:.3g}"))
+        return f"{value} {unit}".strip() + f" (the same in all {estimate.n})"
+    return f"{value} {unit}".strip() + f" ({interval}, n = {estimate.n})"
 
 
 def begun(sentence: str) -> str:
@@ -228,10 +236,17 @@ def _ticks(axis: Axis) -> dict[float, str]:
     if axis.log:
         found = ticker.LogLocator(numticks=8).tick_values(axis.low, axis.high)
     else:
-        found = ticker.MaxNLocator(5).tick_values(axis.low, axis.high)
+        found = ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(axis.low, axis.high)
     room = 1e-9 * (axis.high - axis.low)
     inside = [float(f"{v:.10g}") for v in found if axis.low - room <= v <= axis.high + room]
-    return {v: f"{v:,.0f}" if axis.log and v >= 1000 else _text(v) for v in inside}
+    # powers of ten that would be long are written as powers; other values as they are
+    power = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+    return {
+        v: "10" + "".join(power[int(digit)] for digit in f"{math.log10(v):.0f}")
+        if axis.log and v >= 1e4
+        else _text(v)
+        for v in inside
+    }
 
 
 class _Plot:
@@ -321,11 +336,12 @@ class _Plot:
         value, low, high = (self.place(axis, min(max(v, axis.low), axis.high)) for v in mark.estimate[:3])
         at = self.place(other, mark.place)
         inside = axis.low <= mark.estimate.value <= axis.high
-        width, opacity = (3, 1) if mark.strong else (1.5, 0.45)
+        strong = mark.size >= 4
+        width, opacity = (2.6, 1) if strong else (1.5, 0.5)
         ends = (low, at, high, at) if mark.across else (at, low, at, high)
         line = "M{} {}L{} {}".format(*map(_px, ends))
         x, y = (value, at) if mark.across else (at, value)
-        dot = {"cx": _px(x), "cy": _px(y), "r": "5.5" if mark.strong else "3"}
+        dot = {"cx": _px(x), "cy": _px(y), "r": _px(mark.size)}
         dot |= {"visibility": "visible" if inside else "hidden", "opacity": str(opacity), **_fill(mark.color)}
         words = "" if inside else _text(float(f"{mark.estimate.value:.3g}"))
         if words and not mark.across:
@@ -333,7 +349,7 @@ class _Plot:
         beside = {"x": _px(x), "y": _px(y - 6 if y > _TOP + 20 else y + 14), "text-anchor": "middle"}
         if x > _WIDTH - _RIGHT - 24:
             beside |= {"x": str(_WIDTH - _RIGHT), "text-anchor": "end"}
-        label = ("text", beside | {"fill": "currentColor", "opacity": "1" if mark.strong else "0.6"}, words)
+        label = ("text", beside | {"fill": "currentColor", "opacity": "1" if strong else "0.6"}, words)
         return [("path", _stroke(line, width, opacity, mark.color), ""), ("circle", dot, ""), label]
 
     def _rule(self, mark: Rule) -> list[Element]:
@@ -528,12 +544,16 @@ def _control(name: str, k: int, control: Mapping[str, Any], first: int) -> str:
     if len(texts) == 1:
         return f"<p>{label}: {escape(texts[0])}</p>"
     if control["slider"]:
+        every = len(texts) <= _NAMED
+        named = "".join(
+            f"<span>{escape(text)}</span>" for text in (texts if every else (texts[0], texts[-1]))
+        )
         return (
             f'<div class="sgd-slider"><label for="{ident}">{label}</label> <output for="{ident}">'
             f'{escape(texts[first])}</output><input type="range" id="{ident}" data-control="{k}" min="0" '
             f'max="{len(texts) - 1}" step="1" value="{first}" aria-valuetext="{escape(texts[first])}" '
-            f'autocomplete="off"><span class="sgd-ends" aria-hidden="true"><span>{escape(texts[0])}</span>'
-            f"<span>{escape(texts[-1])}</span></span></div>"
+            f'autocomplete="off"><span class="{"sgd-stops" if every else "sgd-ends"}" aria-hidden="true">'
+            f"{named}</span></div>"
         )
     buttons = "".join(
         f'<label><input type="radio" name="{ident}" data-control="{k}" value="{i}" autocomplete="off"'
