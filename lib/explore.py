@@ -204,7 +204,7 @@ def _text(value: float | str) -> str:
     if isinstance(value, str):
         return value
     number = page.plain("value", value)
-    return f"{number:,}" if isinstance(number, int) else f"{number:g}".replace("-", "−")
+    return f"{number:,}" if isinstance(number, int) else f"{number:.12g}".replace("-", "−")
 
 
 # ---- drawing ---------------------------------------------------------------------------------------------
@@ -258,10 +258,11 @@ class _Plot:
         self.y = _scale(panel.y, _HEIGHT - _BOTTOM, _TOP)
 
     def place(self, axis: Axis, value: Any) -> float | None:
-        """Pixels of a value, None when it is not finite or, on a logarithmic axis, not above 0."""
-        if value is None or not math.isfinite(value) or (axis.log and value <= 0):
+        """Pixels of a value, None when it is not finite; a logarithmic axis has 0 and less at its low end."""
+        if value is None or not math.isfinite(value):
             return None
-        return (self.x if axis is self.panel.x else self.y)(float(value))
+        value = axis.low if axis.log and value <= 0 else float(value)
+        return (self.x if axis is self.panel.x else self.y)(value)
 
     def frame(self) -> list[Element]:
         """Axes with ticks, labels and title: the same in every state."""
