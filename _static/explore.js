@@ -24,7 +24,7 @@
         const [slider] = inputs[k];
         if (slider && slider.type === "range") {
           slider.setAttribute("aria-valuetext", control.values[place]);
-          slider.parentElement.querySelector("output").textContent = control.values[place];
+          slider.parentElement.querySelector(".sgd-value").textContent = control.values[place];
         }
       });
       elements.forEach((element, i) => {
@@ -41,12 +41,12 @@
       const sample = outcome.cloneNode();
       for (const name of ["id", "role", "aria-live"]) sample.removeAttribute(name);
       sample.style.cssText = "position: absolute; visibility: hidden; min-height: 0";
-      sample.style.width = `${outcome.offsetWidth}px`;
+      sample.style.width = `${outcome.getBoundingClientRect().width}px`;
       outcome.after(sample);
       let most = 0;
       for (const text of data.outcomes) {
         sample.textContent = text;
-        most = Math.max(most, sample.offsetHeight);
+        most = Math.max(most, Math.ceil(sample.getBoundingClientRect().height));
       }
       sample.remove();
       outcome.style.minHeight = `${most}px`;

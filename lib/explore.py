@@ -29,6 +29,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 44, 40  # margins around the axes [px]
 _WEIGHTS = {"bold": (2.4, 1.0), "thin": (1.2, 0.6), "faint": (1.4, 0.55)}  # stroke width [px], opacity
 _NAMED = 8  # values that have room below a slider on a telephone
 _JSON = re.compile(r'<script type="application/json">(.*?)</script>', re.DOTALL)
+_OWN_SCRIPT = re.compile(r"""<script(?! type="application/json">)|<\w+(?:\s[\w-]+(?:="[^"]*")?)*\son\w+=""")
 _NO_NUMBER = re.compile(r"\b(?:nan|NaN|inf|None)\b|np\.float")
 
 Numbers = Sequence[float | None] | np.ndarray
@@ -550,9 +551,10 @@ def _control(name: str, k: int, control: Mapping[str, Any], first: int) -> str:
             f"<span>{escape(text)}</span>" for text in (texts if every else (texts[0], texts[-1]))
         )
         return (
-            f'<div class="sgd-slider"><label for="{ident}">{label}</label> <output for="{ident}">'
-            f'{escape(texts[first])}</output><input type="range" id="{ident}" data-control="{k}" min="0" '
-            f'max="{len(texts) - 1}" step="1" value="{first}" aria-valuetext="{escape(texts[first])}" '
+            f'<div class="sgd-slider"><label for="{ident}">{label}</label> '
+            f'<span class="sgd-value" aria-hidden="true">{escape(texts[first])}</span>'
+            f'<input type="range" id="{ident}" data-control="{k}" min="0" max="{len(texts) - 1}" step="1" value="{first}" '
+            f'aria-valuetext="{escape(texts[first])}" '
             f'autocomplete="off"><span class="{"sgd-stops" if every else "sgd-ends"}" aria-hidden="true">'
             f"{named}</span></div>"
         )
@@ -578,7 +580,7 @@ def _html(
     columns = [*(c["label"] for c in record["controls"]), "outcome"]
     rows = [(*values, outcome) for values, outcome in zip(settings, outcomes, strict=True)]
     summary = "The outcome" if len(rows) == 1 else f"All {len(rows)} outcomes in words"
-    content = json.dumps(record, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    content = json.dumps(record, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     panels = _svg(record, frames, drawn, ['aria-hidden="true" focusable="false"'] * len(frames))
     # no empty line anywhere: a page builder might end the HTML there
     return (
@@ -605,7 +607,7 @@ def record_faults(record: Any) -> list[str]:
         record: as the page carries it.
     """
     try:
-        controls, outcomes, pool = record["controls"], record["outcomes"], record["pool"]
+        controls, outcomes, pool = (list(record[part]) for part in ("controls", "outcomes", "pool"))
         states = _settings(record)
         marks = [list(numbers) for mark in record["marks"] for numbers in mark.values()]
         start = record["start"]
@@ -657,7 +659,7 @@ def html_faults(html: str) -> list[str]:
         faults.append("explorable figure without a description of its drawing")
     if 'role="status"' not in html:
         faults.append("explorable figure whose outcome is not announced")
-    if re.search(r"\son\w+=|<script(?! type=\"application/json\">)", html):
+    if _OWN_SCRIPT.search(html):
         faults.append("explorable figure with a script of its own")
     return faults
 
