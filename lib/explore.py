@@ -174,11 +174,6 @@ def told(estimate: stats.Estimate, unit: str = "") -> str:
     return f"{value} {unit}".strip() + f" ({interval}, n = {estimate.n})"
 
 
-def begun(sentence: str) -> str:
-    """The sentence with a capital at its start."""
-    return sentence[:1].upper() + sentence[1:]
-
-
 def places(values: Any, step: float = 1) -> tuple[np.ndarray, np.ndarray]:
     """Where dots of nearly equal values go, one above the other.
 
@@ -234,20 +229,17 @@ def _scale(axis: Axis, start: float, end: float) -> Callable[[float], float]:
 def _ticks(axis: Axis) -> dict[float, str]:
     if axis.ticks is not None:
         return dict(axis.ticks)
-    if axis.log:
-        found = ticker.LogLocator(numticks=8).tick_values(axis.low, axis.high)
-    else:
-        found = ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(axis.low, axis.high)
     room = 1e-9 * (axis.high - axis.low)
-    inside = [float(f"{v:.10g}") for v in found if axis.low - room <= v <= axis.high + room]
-    # powers of ten that would be long are written as powers; other values as they are
-    power = "⁰¹²³⁴⁵⁶⁷⁸⁹"
-    return {
-        v: "10" + "".join(power[int(digit)] for digit in f"{math.log10(v):.0f}")
-        if axis.log and v >= 1e4
-        else _text(v)
-        for v in inside
-    }
+
+    def inside(locator: ticker.Locator) -> list[float]:
+        found = locator.tick_values(axis.low, axis.high)
+        return [float(f"{v:.10g}") for v in found if axis.low - room <= v <= axis.high + room]
+
+    powers = inside(ticker.LogLocator(numticks=8)) if axis.log else []
+    if len(powers) < 2:
+        return {v: _text(v) for v in inside(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))}
+    high = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+    return {v: "10" + f"{math.log10(v):.0f}".translate(high) if v >= 1e4 else _text(v) for v in powers}
 
 
 class _Plot:
@@ -553,9 +545,9 @@ def _control(name: str, k: int, control: Mapping[str, Any], first: int) -> str:
         return (
             f'<div class="sgd-slider"><label for="{ident}">{label}</label> '
             f'<span class="sgd-value" aria-hidden="true">{escape(texts[first])}</span>'
-            f'<input type="range" id="{ident}" data-control="{k}" min="0" max="{len(texts) - 1}" step="1" value="{first}" '
-            f'aria-valuetext="{escape(texts[first])}" '
-            f'autocomplete="off"><span class="{"sgd-stops" if every else "sgd-ends"}" aria-hidden="true">'
+            f'<input type="range" id="{ident}" data-control="{k}" min="0" max="{len(texts) - 1}" step="1" '
+            f'value="{first}" aria-valuetext="{escape(texts[first])}" autocomplete="off">'
+            f'<span class="{"sgd-stops" if every else "sgd-ends"}" aria-hidden="true">'
             f"{named}</span></div>"
         )
     buttons = "".join(
