@@ -340,7 +340,8 @@ class _Plot:
         words = "" if inside else _text(float(f"{mark.estimate.value:.3g}"))
         if words and not mark.across:
             words = f"{'▴' if mark.estimate.value > axis.high else '▾'} {words}"
-        beside = {"x": _px(x), "y": _px(y - 6 if y > _TOP + 20 else y + 14), "text-anchor": "middle"}
+        # above the words with which dots beyond the same end are counted
+        beside = {"x": _px(x), "y": _px(y - 20 if y > _TOP + 34 else y + 26), "text-anchor": "middle"}
         if x > _WIDTH - _RIGHT - 24:
             beside |= {"x": str(_WIDTH - _RIGHT), "text-anchor": "end"}
         label = ("text", beside | {"fill": "currentColor", "opacity": "1" if strong else "0.6"}, words)
@@ -458,7 +459,8 @@ def figure(
         raise ValueError(f"{name}: {'; '.join(faults)}")
     start, outcomes = record["start"], record["outcomes"]
     frames = ["".join(map(_tag, plot.frame())) for plot in plots]
-    about["alt"] = f"{about['alt']} At first: {outcomes[start]}"
+    alt = about["alt"]
+    about["alt"] = f"{alt} At first: {outcomes[start]}"
     bundle = {
         "text/html": _html(name, alt, record, frames, states[start][1]),
         "image/svg+xml": _picture(record, frames, states[start][1]),
@@ -573,7 +575,8 @@ def _html(
     rows = [(*values, outcome) for values, outcome in zip(settings, outcomes, strict=True)]
     summary = "The outcome" if len(rows) == 1 else f"All {len(rows)} outcomes in words"
     content = json.dumps(record, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    panels = _svg(record, frames, drawn, ['aria-hidden="true" focusable="false"'] * len(frames))
+    look = f'width="{_WIDTH}" height="{_HEIGHT}" aria-hidden="true" focusable="false"'
+    panels = _svg(record, frames, drawn, [look] * len(frames))
     # no empty line anywhere: a page builder might end the HTML there
     return (
         f'<div class="{MARK}">\n'
