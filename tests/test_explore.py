@@ -17,6 +17,7 @@ import toy_book
 from lib import book, explore, gate, sphinx_book, stats
 from lib.explore import Axis, Control, Dots, Estimate, Line, Note, Panel, Rule
 
+PRIVATE = "/".join(["", "home", "someone"])  # in one piece the lint of this project would find it
 CHROMIUM = "/usr/bin/chromium"
 ALT = "One dot for each of three networks, at the chosen rate."
 X, Y = Axis("rate", 0, 10), Axis("right [%]", 0, 100)
@@ -313,7 +314,7 @@ FAULTS = {
     "handler": (swap("<details open>", '<details open onclick="x()">'), "script of its own|its table lacks"),
     "row lost": (swap("<td>At a rate of 3, fancy", "<td>At"), "outcome that its table lacks: At a rate of 3"),
     "no JSON": (swap('{"controls"', '{controls"'), "wanted one that is JSON"),
-    "path": (swap("<summary>", "<summary>/home/someone/x"), "path of this machine"),
+    "path": (swap("<summary>", f"<summary>{PRIVATE}"), "path of this machine"),
     "not whole": (record_with(outcomes=None), "not whole|NoneType"),
     "outcome lost": (record_with(outcomes=["At 1."]), "1 outcomes for 6 states"),
     "same twice": (record_with(outcomes=["At 1."] * 6), "same outcome"),
