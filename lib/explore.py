@@ -26,7 +26,6 @@ SCRIPT = "_static/explore.js"
 COLORS = ("#0173b2", "#c97f00", "#028a66", "#d55e00", "#a95aa1", "#2f97cf", "#767676", "#222222")
 _WIDTH, _HEIGHT = 340, 272  # of a panel [px]: about what a telephone has
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 44, 40  # margins around the axes [px]
-_WEIGHTS = {"bold": (2.4, 1.0), "thin": (1.2, 0.6), "faint": (1.4, 0.55)}  # stroke width [px], opacity
 _NAMED = 8  # values that have room below a slider on a telephone
 _JSON = re.compile(r'<script type="application/json">(.*?)</script>', re.DOTALL)
 _OWN_SCRIPT = re.compile(r"""<script(?! type="application/json">)|<\w+(?:\s[\w-]+(?:="[^"]*")?)*\son\w+=""")
@@ -90,7 +89,7 @@ class Dots(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line through points, with a gap where one is not finite; ``weight`` is bold, thin or faint.
+    """A thin line through points, with a gap where one is not finite.
 
     What lies beyond the axis of y is drawn at its end.
     """
@@ -98,7 +97,6 @@ class Line(NamedTuple):
     x: Numbers
     y: Numbers
     color: int = 0
-    weight: str = "bold"
 
 
 class Estimate(NamedTuple):
@@ -115,11 +113,10 @@ class Estimate(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A named level that outcomes are compared with: of y, or ``across``, of x."""
+    """A named level of y that outcomes are compared with."""
 
     at: float
     label: str
-    across: bool = False
 
 
 class Note(NamedTuple):
@@ -129,7 +126,6 @@ class Note(NamedTuple):
     y: float
     text: str
     color: int | None = None
-    anchor: str = "start"
 
 
 Marks = Sequence[Dots | Line | Estimate | Rule | Note]
@@ -259,23 +255,21 @@ class _Plot:
 
     def frame(self) -> list[Element]:
         """Axes with ticks, labels and title: the same in every state."""
-        bottom, right, px = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT, self.panel
+        panel, bottom, right = self.panel, _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
         ink = {"fill": "currentColor"}
+        faint = ink | {"opacity": "0.8"}
+        below = {"x": str(right), "y": str(_HEIGHT - 4), "text-anchor": "end"}
         made: list[Element] = [
-            ("text", ink | {"x": "0", "y": "13", "font-weight": "bold"}, px.title),
-            ("text", ink | {"x": "0", "y": "31", "opacity": "0.8"}, px.y.label),
-            (
-                "text",
-                ink | {"x": str(right), "y": str(_HEIGHT - 4), "text-anchor": "end", "opacity": "0.8"},
-                px.x.label,
-            ),
+            ("text", ink | {"x": "0", "y": "13", "font-weight": "bold"}, panel.title),
+            ("text", faint | {"x": "0", "y": "31"}, panel.y.label),
+            ("text", faint | below, panel.x.label),
             ("path", _stroke(f"M{_LEFT} {_TOP}V{bottom}H{right}", 1, 0.5), ""),
         ]
-        for value, text in _ticks(px.x).items():
+        for value, text in _ticks(panel.x).items():
             at = _px(self.x(value))
             made.append(("path", _stroke(f"M{at} {bottom}v4", 1, 0.5), ""))
             made.append(("text", ink | {"x": at, "y": str(bottom + 17), "text-anchor": "middle"}, text))
-        for value, text in _ticks(px.y).items():
+        for value, text in _ticks(panel.y).items():
             at = self.y(value)
             made.append(("path", _stroke(f"M{_LEFT - 4} {_px(at)}h4", 1, 0.5), ""))
             made.append(("text", ink | {"x": str(_LEFT - 7), "y": _px(at + 4), "text-anchor": "end"}, text))
@@ -311,8 +305,6 @@ class _Plot:
         return made
 
     def _line(self, mark: Line) -> list[Element]:
-        if mark.weight not in _WEIGHTS:
-            raise ValueError(f"weight: got {mark.weight!r}, wanted one of {', '.join(_WEIGHTS)}")
         steps, pen = [], "M"
         for x, y in zip(mark.x, mark.y, strict=True):
             at = [self.place(axis, v) for axis, v in ((self.panel.x, x), (self.panel.y, y))]
@@ -321,10 +313,11 @@ class _Plot:
                 continue
             steps.append(f"{pen}{_px(at[0])} {_px(min(max(at[1], _TOP), _HEIGHT - _BOTTOM))}")
             pen = "L"
-        width, opacity = _WEIGHTS[mark.weight]
-        return [("path", _stroke("".join(steps) or "M0 0", width, opacity, mark.color), "")]
+        return [("path", _stroke("".join(steps) or "M0 0", 1.3, 0.6, mark.color), "")]
 
     def _estimate(self, mark: Estimate) -> list[Element]:
+        if not all(math.isfinite(v) for v in (mark.place, *mark.estimate[:3])):
+            raise ValueError(f"estimate: got {mark.estimate[:3]} at {mark.place}, wanted finite numbers")
         axis = self.panel.x if mark.across else self.panel.y
         other = self.panel.y if mark.across else self.panel.x
         value, low, high = (self.place(axis, min(max(v, axis.low), axis.high)) for v in mark.estimate[:3])
@@ -348,25 +341,18 @@ class _Plot:
         return [("path", _stroke(line, width, opacity, mark.color), ""), ("circle", dot, ""), label]
 
     def _rule(self, mark: Rule) -> list[Element]:
-        at = self.place(self.panel.x if mark.across else self.panel.y, mark.at)
+        at = self.place(self.panel.y, mark.at)
         if at is None:
             raise ValueError(f"rule {mark.label!r}: got {mark.at!r}, wanted a place on its axis")
-        bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
-        line = f"M{_px(at)} {_TOP}V{bottom}" if mark.across else f"M{_LEFT} {_px(at)}H{right}"
-        look = _stroke(line, 1.2, 0.8) | {"stroke-dasharray": "4 3"}
-        if mark.across:
-            words = {"x": _px(at + 4), "y": str(_TOP + 8)}
-        else:
-            words = {"x": str(_LEFT + 5), "y": _px(at - 4)}
-        return [("path", look, ""), ("text", words | {"fill": "currentColor"}, mark.label)]
+        line = _stroke(f"M{_LEFT} {_px(at)}H{_WIDTH - _RIGHT}", 1.2, 0.8) | {"stroke-dasharray": "4 3"}
+        words = {"x": str(_LEFT + 5), "y": _px(at - 4), "fill": "currentColor"}
+        return [("path", line, ""), ("text", words, mark.label)]
 
     def _note(self, mark: Note) -> list[Element]:
         x, y = self.place(self.panel.x, mark.x), self.place(self.panel.y, mark.y)
         if x is None or y is None:
             raise ValueError(f"note {mark.text!r}: got {mark.x!r}, {mark.y!r}, wanted a place on the axes")
-        if mark.anchor not in ("start", "middle", "end"):
-            raise ValueError(f"anchor: got {mark.anchor!r}, wanted start, middle or end")
-        made, words = [], {"x": _px(x), "y": _px(y + 4), "text-anchor": mark.anchor, "fill": "currentColor"}
+        made, words = [], {"x": _px(x), "y": _px(y + 4), "fill": "currentColor"}
         if mark.color is not None:
             made.append(("circle", {"cx": _px(x + 4), "cy": _px(y), "r": "4", **_fill(mark.color)}, ""))
             words["x"] = _px(x + 12)

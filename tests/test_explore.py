@@ -21,6 +21,7 @@ PRIVATE = "/".join(["", "home", "someone"])  # in one piece the lint of this pro
 CHROMIUM = "/usr/bin/chromium"
 ALT = "One dot for each of three networks, at the chosen rate."
 X, Y = Axis("rate", 0, 10), Axis("right [%]", 0, 100)
+NO_ESTIMATE = stats.Estimate(float("nan"), 0.0, 1.0, 3, "t")
 DATA = {"rate": [1, 2], "right": [10.0, 20.0]}
 LEFT, RIGHT, TOP, BOTTOM = 44, 328, 44, 232  # of the axes [px]
 
@@ -199,7 +200,7 @@ def test_what_an_axis_does_not_reach_is_counted_or_written(show):
 
 def test_gaps_and_colours(show):
     def broken(rate):
-        return f"At {rate}.", [Line([1, 2, 3, 4], [1, None, float("nan"), rate], 3, "thin")]
+        return f"At {rate}.", [Line([1, 2, 3, 4], [1, None, float("nan"), rate], 3)]
 
     html = show(controls=[Control("rate", [1, 2])], state=broken)[0]["text/html"]
     (line,) = drawn(html, 1)
@@ -248,10 +249,9 @@ def test_one_state_has_nothing_to_move_and_says_so(show):
         ({"state": lambda r, w: (f"{r} {w}, nan.", [])}, "a number that is none"),
         ({"state": lambda r, w: (f"{r} {w}.", [Dots([1] * r, [1] * r)])}, "at 2, plain: other marks"),
         ({"state": lambda r, w: (f"{r} {w}.", [Dots([1], [1], 99)])}, "at 1, plain: color: got 99"),
-        ({"state": lambda r, w: (f"{r} {w}.", [Line([1], [1], 0, "fat")])}, "weight: got 'fat'"),
         ({"state": lambda r, w: (f"{r} {w}.", [Note(1, None, "x")])}, "note 'x'"),
-        ({"state": lambda r, w: (f"{r} {w}.", [Note(1, 1, "x", anchor="left")])}, "anchor: got 'left'"),
         ({"state": lambda r, w: (f"{r} {w}.", [Rule(float("nan"), "x")])}, "rule 'x'"),
+        ({"state": lambda r, w: (f"{r} {w}.", [Estimate(1, NO_ESTIMATE)])}, "estimate: got .nan"),
         ({"state": lambda r, w: (f"{r} {w}.", ["dot"])}, "got str, wanted Dots"),
     ],
 )
