@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from lib import claims
+from lib import claims, explore
 from lib.page import DATA_MIME, SAYS_MIME, STAMP_MIME
 
 CLAIMS_MIME = claims.MIME
@@ -122,6 +122,13 @@ def notebook_faults(
         faults.append(f"{len(stated)} claims records, wanted one")
     for record in stated:
         faults += [f"claims record: {fault}" for fault in _invalid(record)]
+    tags = {tag for cell in notebook["cells"] for tag in cell.get("metadata", {}).get("tags", ())}
+    if "injected-parameters" not in tags:  # a reader's own parameters may leave one state
+        faults += [
+            f"cell {name}: explorable figure with nothing to move"
+            for name, output in outputs(notebook)
+            if _is_explorable(output) and explore.states("".join(output["data"]["text/html"])) < 2
+        ]
     stamps = records(notebook, STAMP_MIME)
     if not stamps:
         faults.append("no stamp (versions, data and parameters of the run)")
@@ -209,8 +216,12 @@ def _output_faults(output: Mapping[str, Any], private: re.Pattern[str]) -> Itera
         yield from _figure_faults(output)
 
 
+def _is_explorable(output: Mapping[str, Any]) -> bool:
+    return explore.MARK in "".join(output.get("data", {}).get("text/html", ""))
+
+
 def _is_figure(output: Mapping[str, Any]) -> bool:
-    return any(mime.startswith("image/") for mime in output.get("data", {}))
+    return _is_explorable(output) or any(mime.startswith("image/") for mime in output.get("data", {}))
 
 
 def _figure_faults(output: Mapping[str, Any]) -> Iterable[str]:
@@ -230,6 +241,10 @@ def _figure_faults(output: Mapping[str, Any]) -> Iterable[str]:
         yield "figure without the data behind it"
     elif any(len(row) != len(table["columns"]) for row in table["rows"]):
         yield "figure whose data has rows of another length than its columns"
+    if _is_explorable(output):
+        yield from explore.html_faults("".join(output["data"]["text/html"]))
+        if not any(mime in output["data"] for mime in IMAGE_MIMES):
+            yield "explorable figure without a picture for places that show no HTML"
 
 
 def _invalid(record: Any) -> list[str]:
@@ -259,6 +274,7 @@ class _Page(NamedTuple):
     marked: bool
     title: str
     redirects: bool
+    explorable: bool
 
 
 class _Reader(HTMLParser):
@@ -268,11 +284,13 @@ class _Reader(HTMLParser):
         super().__init__()
         self.ids, self.links, self.fetched, self.images = set(), [], [], []
         self.marked, self.title, self._in_title, self.redirects = False, "", False, False
+        self.explorable = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         self.ids |= {given[name] for name in ("id", "name") if given.get(name)}
         self.marked |= PREVIEW_CLASS in (given.get("class") or "").split()
+        self.explorable |= explore.MARK in (given.get("class") or "").split()
         self._in_title = self._in_title or (tag == "title" and not self.title)
         if tag == "a" and given.get("href") is not None:
             self.links.append(given["href"])
@@ -327,6 +345,10 @@ def html_faults(html: Path, preview: bool) -> list[str]:
         for source, alt in page.images:
             if not (alt or "").strip() or _FILE_NAME.fullmatch(alt.strip()):
                 found.append(f"image {source} has no alt text")
+        if page.explorable and not any(
+            urlsplit(url).path.endswith(explore.SCRIPT) for _, url in page.fetched
+        ):
+            found.append(f"explorable figure without its script {explore.SCRIPT}")
         for tag, url in page.fetched:
             if urlsplit(url).netloc:
                 found.append(f"<{tag}> is fetched from another host: {url}")

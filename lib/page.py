@@ -126,16 +126,23 @@ def _entry(column: str, value: Any) -> Any:
     return plain(f"data, column {column!r}", value)
 
 
-def _columns(data: pd.DataFrame | Mapping[str, Iterable]) -> dict[str, Any]:
-    """The data behind a figure as ``{"columns": [...], "rows": [[...]]}``."""
+def columns(data: pd.DataFrame | Mapping[str, Iterable]) -> dict[str, Any]:
+    """The data behind a figure as ``{"columns": [...], "rows": [[...]]}``.
+
+    Args:
+        data: one column a quantity: finite numbers, text, or None where there is no value.
+
+    Raises:
+        ValueError: for data that is not so.
+    """
     if isinstance(data, pd.DataFrame):
         index = list(data.index.names)
         if index != [None]:
             raise ValueError(f"data: index {index} would be lost, wanted reset_index() before")
         names = list(data.columns)
-        columns = [column for _, column in data.items()]
+        series = [column for _, column in data.items()]
         # NaN is how a table of pandas writes a missing value; elsewhere it is a fault
-        pairs = [zip(column.array, column.isna(), strict=True) for column in columns]
+        pairs = [zip(column.array, column.isna(), strict=True) for column in series]
         lists = [[None if missing else value for value, missing in pair] for pair in pairs]
     elif isinstance(data, Mapping):
         names, lists = list(data), [list(column) for column in data.values()]
@@ -163,6 +170,27 @@ def _picture(fig: Figure, name: str) -> tuple[str, str]:
     return "image/png", base64.b64encode(pixels.getvalue()).decode()
 
 
+def about(name: str, caption: str, alt: str) -> dict[str, str]:
+    """Name, caption and description of a figure, their spaces made single.
+
+    Args:
+        name: ``fig-`` and lower-case letters, digits and ``-``; its label in the book.
+        caption: what to see in it, MyST inline markup.
+        alt: what it shows, for who cannot see it; 20 characters at least.
+
+    Raises:
+        ValueError: naming the argument that is not so.
+    """
+    if not (isinstance(name, str) and re.fullmatch(r"fig-[a-z0-9]+(-[a-z0-9]+)*", name)):
+        raise ValueError(f"name: got {name!r}, wanted fig- and lower-case letters, digits and '-'")
+    caption, alt = (" ".join(t.split()) if isinstance(t, str) else "" for t in (caption, alt))
+    if not caption:
+        raise ValueError(f"caption of {name}: got nothing, wanted a text")
+    if len(alt) < 20 or alt == name:
+        raise ValueError(f"alt of {name}: got {alt!r}, wanted what it shows in 20 characters or more")
+    return {"name": name, "caption": caption, "alt": alt}
+
+
 def figure(
     fig: Figure, name: str, caption: str, alt: str, data: pd.DataFrame | Mapping[str, Iterable]
 ) -> None:
@@ -182,21 +210,14 @@ def figure(
     """
     from IPython.display import display
 
-    if not (isinstance(name, str) and re.fullmatch(r"fig-[a-z0-9]+(-[a-z0-9]+)*", name)):
-        raise ValueError(f"name: got {name!r}, wanted fig- and lower-case letters, digits and '-'")
+    about_it = about(name, caption, alt)
     if not isinstance(fig, Figure):
         raise ValueError(f"fig: got {type(fig).__name__}, wanted a matplotlib figure")
-    caption, alt = (" ".join(t.split()) if isinstance(t, str) else "" for t in (caption, alt))
-    if not caption:
-        raise ValueError(f"caption of {name}: got nothing, wanted a text")
-    if len(alt) < 20 or alt == name:
-        raise ValueError(f"alt of {name}: got {alt!r}, wanted what it shows in 20 characters or more")
-    record = _columns(data)
+    record = columns(data)
     mime, picture = _picture(fig, name)
     plt.close(fig)
-    bundle = {mime: picture, "text/plain": f"{name}: {alt}", DATA_MIME: record}
-    about = {"sgd_book": {"name": name, "caption": caption, "alt": alt}}
-    display(bundle, raw=True, metadata=about)
+    bundle = {mime: picture, "text/plain": f"{name}: {about_it['alt']}", DATA_MIME: record}
+    display(bundle, raw=True, metadata={"sgd_book": about_it})
 
 
 def says(sentences: Mapping[str, object]) -> None:

@@ -71,7 +71,9 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
                 picture, table = f"{stem}.{'svg' if 'svg' in mime else 'png'}", f"{stem}.csv"
                 files[picture] = content.encode() if "svg" in mime else base64.b64decode(content)
                 files[table] = _csv(output.data[gate.DATA_MIME])
-                cells.append(_figure_cell(figure, mime, content, up + table, up + picture))
+                # an explorable one stands in a page as HTML, elsewhere as a picture
+                shown = {m: output.data[m] for m in ("text/html", mime) if m in output.data}
+                cells.append(_figure_cell(figure, shown, up + table, up + picture))
                 target = None
                 continue
             if set(output.get("data", ())) == {page.SAYS_MIME}:
@@ -94,7 +96,7 @@ def _bare_cell(name: str) -> nbformat.NotebookNode:
 
 
 def _figure_cell(
-    figure: Mapping[str, str], mime: str, content: str, table: str, picture: str
+    figure: Mapping[str, str], shown: Mapping[str, str], table: str, picture: str
 ) -> nbformat.NotebookNode:
     kind = Path(picture).suffix[1:].upper()
     links = (
@@ -107,7 +109,7 @@ def _figure_cell(
         "figure": {"name": figure["name"], "caption": f"{figure['caption']}\n\n{links}"},
         "image": {"alt": figure["alt"]},
     }
-    cell.outputs = [nbformat.v4.new_output("display_data", {mime: content})]
+    cell.outputs = [nbformat.v4.new_output("display_data", dict(shown))]
     return cell
 
 
