@@ -189,6 +189,11 @@ def _captions(cell: Any) -> Iterator[tuple[str, ast.AST]]:
                 yield keyword.arg, keyword.value
 
 
+def _moves(cell: Any) -> bool:
+    """Whether a cell draws an explorable figure, which itself adds its outcome to the alternative text."""
+    return any(ast.unparse(call.func) == "explore.figure" for call in _calls(_tree(cell), "figure"))
+
+
 # ---- what a chapter has ----------------------------------------------------------------------------------
 
 
@@ -353,6 +358,7 @@ def mute_alts(path: Path) -> list[Finding]:
     return [
         Finding(path.name, cell.id, "alt", _spoken(node) or "(nothing)")
         for cell in _code(path)
+        if not _moves(cell)
         for what, node in _captions(cell)
         if what == "alt" and VALUE not in _spoken(node)
     ]
