@@ -5,6 +5,7 @@ Nothing is executed or changed here. Both gates are needed because the book buil
 that failed, cells that never ran, figures without a description.
 """
 
+import base64
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from lib import claims
-from lib.page import DATA_MIME, STAMP_MIME
+from lib.page import DATA_MIME, STAMP_FIELDS, STAMP_MIME
 
 CLAIMS_MIME = claims.MIME
 IMAGE_MIMES = ("image/svg+xml", "image/png")
@@ -72,6 +73,13 @@ def records(notebook: Mapping[str, Any], mime: str) -> list[Any]:
     return [o["data"][mime] for _, o in outputs(notebook) if mime in o.get("data", {})]
 
 
+def picture(data: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Ending of the file name and content of a figure, from the data of its output."""
+    mime = next(mime for mime in IMAGE_MIMES if mime in data)
+    text = "".join(data[mime])
+    return ("svg", text.encode()) if "svg" in mime else ("png", base64.b64decode(text))
+
+
 def glued(notebook: Mapping[str, Any]) -> set[str]:
     """Names of the values that a notebook makes available to prose."""
     names = (o.get("metadata", {}).get("scrapbook", {}).get("name") for _, o in outputs(notebook))
@@ -122,8 +130,12 @@ def notebook_faults(
         faults.append(f"{len(stated)} claims records, wanted one")
     for record in stated:
         faults += [f"claims record: {fault}" for fault in _invalid(record)]
-    if not records(notebook, STAMP_MIME):
-        faults.append("no stamp (versions, data and parameters of the run)")
+    stamps = records(notebook, STAMP_MIME)
+    if len(stamps) != 1:
+        faults.append(f"{len(stamps)} stamps (versions, data and parameters of the run), wanted one")
+    for stamp in stamps:
+        if wrong := sorted(set(stamp) ^ set(STAMP_FIELDS)):
+            faults.append(f"stamp: missing or unknown: {', '.join(wrong)}")
     names = [o.get("metadata", {}).get("sgd_book", {}).get("name") for _, o in outputs(notebook)]
     twice = {str(name) for name in names if name and names.count(name) > 1}
     faults += [f"figure name {name} is used twice" for name in sorted(twice)]
@@ -289,12 +301,13 @@ def _read(path: Path) -> _Page:
     return _Page(text, **{name: getattr(reader, name) for name in _Page._fields if name != "text"})
 
 
-def html_faults(html: Path, preview: bool) -> list[str]:
+def html_faults(html: Path, preview: bool, prefix: str = "/") -> list[str]:
     """Judge a built book.
 
     Args:
         html: folder with its pages.
         preview: whether it is a preview, which every page must say; a full book must not say it anywhere.
+        prefix: path at which the book will stand on its host, where links that begin with ``/`` begin.
 
     Returns:
         Faults, each with the page it is on; empty when the book may be published.
@@ -319,18 +332,23 @@ def html_faults(html: Path, preview: bool) -> list[str]:
             if urlsplit(url).netloc:
                 found.append(f"<{tag}> is fetched from another host: {url}")
             elif url:
-                found += _link_faults(path, url, html, pages)
+                found += _link_faults(path, url, html, pages, prefix)
         for url in page.links:
-            found += _link_faults(path, url, html, pages)
+            found += _link_faults(path, url, html, pages, prefix)
         faults += [f"{path.relative_to(html).as_posix()}: {fault}" for fault in dict.fromkeys(found)]
     return faults
 
 
-def _link_faults(path: Path, url: str, html: Path, pages: Mapping[Path, _Page]) -> list[str]:
+def _link_faults(path: Path, url: str, html: Path, pages: Mapping[Path, _Page], prefix: str) -> list[str]:
     parts = urlsplit(url)
     if parts.scheme or parts.netloc:
         return []
-    target = path if not parts.path else (path.parent / unquote(parts.path)).resolve()
+    start, way = path.parent, unquote(parts.path)
+    if way.startswith("/"):
+        if not f"{way}/".startswith(prefix):
+            return [f"link to {url}, outside the book"]
+        start, way = html, f"{way}/".removeprefix(prefix).rstrip("/")
+    target = path if not parts.path else (start / way).resolve()
     if target.is_dir():
         target = target / "index.html"
     if not target.is_relative_to(html) or not target.is_file():

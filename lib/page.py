@@ -29,6 +29,20 @@ from lib import store, worker
 
 DATA_MIME = "application/vnd.sgd-book.data+json"
 STAMP_MIME = "application/vnd.sgd-book.stamp+json"
+STAMP_FIELDS = (
+    "commit",
+    "clean",
+    "parameters",
+    "overridden",
+    "seeds",
+    "data_sha256",
+    "versions",
+    "processor",
+    "threads",
+    "system",
+    "started",
+    "seconds",
+)
 PACKAGES = ("tensorflow", "numpy", "scipy", "seaborn", "papermill", "jupyter-book")
 _SVG_LIMIT = 500_000  # bytes; beyond, what a drawing weighs is mostly points, and pixels weigh less
 _DPI = 200  # two pixels for each of the book's text column of some 700, as sharp screens have
@@ -216,16 +230,23 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def stamp(parameters: Any, data_sha256: str, started: float) -> None:
-    """Shows what made this page: commit, parameters, data, versions, machine, time taken.
+def seeds_shown(record: Mapping[str, Any]) -> str:
+    """The seeds of a stamp as text."""
+    seeds = record["seeds"]
+    return "none" if seeds is None else "{first} to {last} ({number})".format(**seeds)
+
+
+def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int]) -> None:
+    """Shows what made this page: commit, parameters, seeds, data, versions, machine, time taken.
 
     Args:
         parameters: the record of ``params.take``.
         data_sha256: hash of the data's content, 64 hexadecimal digits.
         started: ``time.time()`` at the chapter's start, seconds since 1970.
+        seeds: of the chapter's networks; empty when it draws nothing.
 
     Raises:
-        ValueError: when the hash or the start is none.
+        ValueError: when the hash or the start is none, or a seed is no whole number.
     """
     from IPython.display import display
 
@@ -234,6 +255,9 @@ def stamp(parameters: Any, data_sha256: str, started: float) -> None:
     seconds = time.time() - plain("started", started)
     if not 0 <= seconds < 1e8:
         raise ValueError(f"started: got {started!r}, wanted time.time() of the chapter's start")
+    drawn = sorted(plain("seeds", seed) for seed in seeds)
+    if any(isinstance(seed, float) for seed in drawn):
+        raise ValueError(f"seeds: got {drawn!r}, wanted whole numbers")
     # a copy of this library inside some other checkout must not take that one's commit for its own
     ours = _git("ls-files", "--error-unmatch", "--", str(Path(__file__).resolve()))
     commit = _git("rev-parse", "HEAD") if ours else None
@@ -243,10 +267,12 @@ def stamp(parameters: Any, data_sha256: str, started: float) -> None:
         "clean": None if changes is None else changes == "",
         "parameters": parameters.asdict(),
         "overridden": list(parameters.overridden),
+        "seeds": {"number": len(drawn), "first": drawn[0], "last": drawn[-1]} if drawn else None,
         "data_sha256": data_sha256,
         "versions": {"Python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
         "processor": store.processor(),
         "threads": len(worker.cores()),
+        "system": platform.platform(),
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
     }
@@ -254,9 +280,11 @@ def stamp(parameters: Any, data_sha256: str, started: float) -> None:
     rows = [
         ("commit", record["commit"] + state),
         ("parameters", "changed: " + ", ".join(record["overridden"]) if record["overridden"] else "defaults"),
+        ("seeds", seeds_shown(record)),
         ("data", f"sha256 {data_sha256}"),
         *((package, version) for package, version in record["versions"].items()),
         ("processor", f"{record['processor']}, {record['threads']} threads"),
+        ("system", record["system"]),
         ("started", record["started"]),
         ("time taken", f"{record['seconds']} seconds"),
     ]

@@ -71,7 +71,11 @@ FAULTS = {
         lambda nb: nb.cells[CLAIMS].outputs[0].data[gate.CLAIMS_MIME]["claims"][0].update(verdict="fails"),
         "claims record: .*verdict",
     ),
-    "no stamp": (lambda nb: nb.cells[STAMP].update(outputs=[]), "no stamp"),
+    "no stamp": (lambda nb: nb.cells[STAMP].update(outputs=[]), "0 stamps"),
+    "poor stamp": (
+        lambda nb: nb.cells[STAMP].outputs[0].data[gate.STAMP_MIME].pop("seeds"),
+        "stamp: missing or unknown: seeds",
+    ),
     "missing number": (lambda nb: nb.cells[GLUE].update(outputs=[]), "'toy-mean' of this page"),
     "bare figure": (lambda nb: nb.cells[FIGURE].outputs[0].metadata.clear(), "without name, caption and alt"),
     "no caption": (figure(caption=" "), "without caption"),

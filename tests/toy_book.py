@@ -19,7 +19,7 @@ GLUE = 'from myst_nb import glue; glue("toy-mean", 2.5, display=False)'
 STAMP = """display({"text/html": "<p>stamp</p>", "application/vnd.sgd-book.stamp+json": {
     "commit": "0123456789abcdef", "clean": True, "parameters": {"size": size}, "overridden": [],
     "data_sha256": "0" * 64, "versions": {"Python": "3"}, "processor": "toy", "threads": 1,
-    "started": "2026-01-01T00:00:00+00:00", "seconds": 0.1}}, raw=True)"""
+    "system": "toy-system", "seeds": {"number": size, "first": 1, "last": size}, "started": "2026-01-01T00:00:00+00:00", "seconds": 0.1}}, raw=True)"""
 
 
 def claim(high: float = 4.0, value: float = 2.5, verdict: str = "holds", chapter: str = "toy") -> dict:
