@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from sphinx_external_toc.parsing import parse_toc_yaml
 
-from lib import gate, history, record, run
+from lib import gate, history, latex, record, run
 from lib.progress import Progress, clock
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -165,8 +165,13 @@ def glue_faults(root: Path, notebooks: Sequence[Any]) -> list[str]:
     return faults
 
 
-def build_pages(root: Path, scale: str) -> Path:
+def build_pages(root: Path, scale: str, builder: str = "html") -> Path:
     """Build the pages into a staging folder, with every warning an error.
+
+    Args:
+        root: the project's folder.
+        scale: ``full`` or ``preview``.
+        builder: ``html``, or ``latex`` for print.
 
     Returns:
         The folder with the pages.
@@ -174,11 +179,11 @@ def build_pages(root: Path, scale: str) -> Path:
     Raises:
         RunError: with the warnings, when there are any.
     """
-    staging = root / "_build" / "staging" / scale
+    staging = root / "_build" / "staging" / (scale if builder == "html" else builder)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
-    command += ["--path-output", str(staging), "-n", "-W", "--keep-going", "--all"]
+    command += ["--path-output", str(staging), "--builder", builder, "-n", "-W", "--keep-going", "--all"]
     environment = {**os.environ, SCALE: scale, INSIDE: "1"}
     log = staging / "sphinx.log"
     with open(log, "w", encoding="utf-8") as stream:
@@ -190,7 +195,7 @@ def build_pages(root: Path, scale: str) -> Path:
         marked = [line for line in lines if any(word in line for word in ("WARNING", "ERROR", "Error:"))]
         where = f"all that the page builder said is in {log.relative_to(root)}"
         raise run.RunError("\n".join([*(marked or lines[-15:]), where]))
-    return staging / "_build" / "html"
+    return staging / "_build" / builder
 
 
 def publish(new: Path, place: Path) -> None:
@@ -272,6 +277,30 @@ def build(root: Path, scale: str, say: Say = say) -> int:
             say(f"the last good book is still at {(place / 'index.html').relative_to(root)}")
         return 1
     say(f"the book is at {(place / 'index.html').relative_to(root)}")
+    return 0
+
+
+def print_book(root: Path, say: Say = say) -> int:
+    """Make ``_build/book.pdf`` of the full-scale chapters, which are run where they are not current.
+
+    Returns:
+        0 when the PDF was made, 1 when anything failed and the last one was left where it is.
+    """
+    place, faults = root / "_build" / "book.pdf", [text] if (text := latex.missing()) else []
+    if not faults:
+        with run.lock(root, say):
+            try:
+                faults = run_chapters(root, "full", say=say) or glue_faults(root, executed(root, "full"))
+                if not faults:
+                    say("building the pages, then the PDF: some minutes")
+                    made = latex.pdf(build_pages(root, "full", "latex") / "book.tex")
+                    os.replace(made, place)
+            except (RuntimeError, OSError) as error:
+                faults = [str(error)]
+    if faults:
+        say("\n".join(["the PDF was NOT made:", *faults]))
+        return 1
+    say(f"the PDF is at {place.relative_to(root)}")
     return 0
 
 
@@ -391,6 +420,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         ("gate", "judge the executed copies and the built pages, run nothing"),
     ):
         commands.add_parser(name, help=text, description=text).add_argument("--preview", **preview)
+    commands.add_parser("pdf", help="make a PDF of the whole book with Debian's TeX")
     commands.add_parser("record", help="accept the verdicts and timings of the full-scale run")
     commands.add_parser("status", help="say what is current")
     given = parser.parse_args(arguments)
@@ -403,7 +433,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             return _run(root, given)
         if given.command in ("build", "gate"):
             return {"build": build, "gate": check}[given.command](root, scale)
-        return {"record": keep_record, "status": status}[given.command](root)
+        return {"record": keep_record, "status": status, "pdf": print_book}[given.command](root)
     except KeyboardInterrupt:
         say("\ninterrupted; what was finished is kept, the same command goes on from there")
         return 130

@@ -66,8 +66,9 @@ class _Board(SphinxDirective):
         css: str,
         widths: Sequence[int],
         ids: Iterable[str] = (),
+        stacks: bool = True,
     ) -> nodes.table:
-        """A table; on a narrow screen each row becomes a block whose cells say what they are."""
+        """A table; if it stacks, each row becomes a block on a phone, whose cells say what they are."""
         group = nodes.tgroup("", *(nodes.colspec(colwidth=w) for w in widths), cols=len(head))
 
         def row(cells: Sequence[str | nodes.Node], labels: Sequence[str]) -> nodes.row:
@@ -79,12 +80,15 @@ class _Board(SphinxDirective):
             return nodes.row("", *entries)
 
         group += nodes.thead("", row(head, [""] * len(head)))
-        labels = [""] * len(head) if self.latex else ["", *head[1:]]
+        labels = ["", *head[1:]] if stacks and not self.latex else [""] * len(head)
         body = [row(cells, labels) for cells in rows]
         for one, name in zip(body, ids, strict=False):
             one["ids"].append(name)
         group += nodes.tbody("", *body)
-        return nodes.table("", group, classes=[css, "sgd-stacks"])
+        classes = [css, "sgd-stacks"] if stacks else [css]
+        if self.latex:
+            classes += ["longtable", "colwidths-given"]
+        return nodes.table("", group, classes=classes)
 
     def link(self, docname: str, text: str = "", figure: str = "") -> nodes.Node:
         """A link to a page, or to a numbered figure."""
@@ -160,7 +164,7 @@ class KeyFigure(_Board):
         words = nodes.container("", classes=["sgd-key-words"])
         words += paragraph(self.link(chapter.docname, title(notebook)), css="sgd-key-title")
         self.state.nested_parse(self.content, self.content_offset, words)
-        words += paragraph(self.link("", figure=name), " of the chapter.", css="sgd-key-label")
+        words += paragraph(self.link("", figure=name), css="sgd-key-label")
         image = f'<a href="{escape(target)}"><img src="{escape(picture)}" alt="{escape(alt)}"></a>'
         return nodes.container("", words, self.raw(image), classes=["sgd-key"])
 
@@ -177,7 +181,7 @@ class Scoreboard(_Board):
             every += verdicts
             name = title(notebook)
             here = nodes.reference("", name, refid=anchor(chapter))
-            rows.append([here, str(len(verdicts)), *(str(verdicts.count(v)) for v in claims.VERDICTS)])
+            rows.append([here, *(str(verdicts.count(v)) for v in claims.VERDICTS)])
             section = self.heading(chapter, name)
             section += paragraph(
                 self.counts(verdicts), " Read the ", self.link(chapter.docname, "chapter"), "."
@@ -190,15 +194,14 @@ class Scoreboard(_Board):
             '<p>Download all of it: <a href="scoreboard.csv" download>CSV</a>, '
             '<a href="scoreboard.json" download>JSON</a> (with what made each number).</p>'
         )
-        head = ("Chapter", "Claims", *(word.capitalize() for word in claims.VERDICTS))
-        summary = self.table(head, rows, "sgd-counts", (3, *[1] * (len(head) - 1)))
-        summary["classes"].remove("sgd-stacks")
+        head = ("Chapter", *(word.capitalize() for word in claims.VERDICTS))
+        summary = self.table(head, rows, "sgd-counts", (3, *[1] * (len(head) - 1)), stacks=False)
         return [paragraph(self.counts(every)), summary, self.raw(files), *sections]
 
     def _row(self, claim: Mapping[str, Any]) -> list[str | nodes.Node]:
         ours = "not measured"
         if claim["value"] is not None:
-            ours = "{} ({}) {}, n = {}".format(
+            ours = "{} ({}) {}, n\u00a0=\u00a0{}".format(
                 *claims.shown(claim["value"], claim["interval"]), claim["unit"], claim["n"]
             )
         verdict, expected, note = claim["verdict"], claim["expected"], ""
@@ -301,7 +304,7 @@ class History(_Board):
             changed = "; ".join(_changed(before, one)) or "nothing" if before else "(first)"
             date = history.date(one)[:16].replace("T", " ")
             commit, machine = ", ".join(commits), history.machine(one)
-            rows.append([str(number), date, commit, machine, changed, str(moves[number])])
+            rows.append([f"Build {number}", date, commit, machine, changed, str(moves[number])])
         return rows[::-1]
 
     def _row(
@@ -422,4 +425,4 @@ class Launch(_Board):
             "takes some minutes, or on Colab. Colab gets the notebook alone: there, run this as the first "
             "cell, and restart the session before the rest."
         )
-        return [paragraph(about), nodes.literal_block(cell, cell, language="python")]
+        return [paragraph(about), nodes.literal_block(cell, cell, language="ipython3")]

@@ -223,6 +223,12 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def _system() -> str:
+    """Operating system, architecture and C library: what, beside the processor, rounding may depend on."""
+    library = " ".join(platform.libc_ver()).strip() or platform.mac_ver()[0] or platform.release()
+    return f"{platform.system()} {platform.machine()}, {library}"
+
+
 def _version(package: str) -> str:
     try:
         return metadata.version(package)
@@ -272,7 +278,7 @@ def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int
         "versions": {"Python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
         "processor": store.processor(),
         "threads": len(worker.cores()),
-        "system": platform.platform(),
+        "system": _system(),
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
     }

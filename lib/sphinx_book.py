@@ -22,7 +22,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
-from lib import book, directives, gate, history, record, run
+from lib import book, directives, gate, history, latex, record, run
 from lib.directives import copies, scale_now
 
 MATHJAX = "tex-svg-full.js"  # one file that fetches nothing more: glyphs are drawn, all of TeX is in it
@@ -181,6 +181,8 @@ def read_executed(app: Sphinx, docname: str, source: list[str]) -> None:
             copy = run.expected_copy(chapter.path, root, scale_now())
             source[0], files = page_text(run.load(copy.path), docname)
             app.sgd_files.update(files)
+            if app.builder.format == "latex":
+                source[0] = latex.printed(source[0])
 
 
 def mark_preview(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
