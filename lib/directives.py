@@ -246,7 +246,7 @@ class Status(_Board):
             shared = [(name, facts[0][name]) for name in same]
             made += [
                 paragraph("All chapters:"),
-                self.table(("What", "Value"), shared, "sgd-status", (1, 4)),
+                self.table(("What", "Value"), shared, "sgd-status", (1, 4), stacks=False),
             ]
         return made
 
@@ -418,7 +418,7 @@ class Launch(_Board):
         """Makes the text and the first cell that Colab needs."""
         repository = os.environ.get(REPOSITORY)
         if not repository:
-            return [paragraph("This copy of the book was built without knowing the project's address.")]
+            return []
         cell = f"!git clone --depth 1 {repository} book\n!cd book && pip install --quiet -r requirements.txt"
         about = (
             "The rocket at the top of each chapter opens it on Binder, which installs everything first and "
