@@ -271,7 +271,9 @@ class History(_Board):
     def run(self) -> list[nodes.Node]:
         """Makes a table of the builds, and one of the claims for each chapter."""
         every, past = builds(self.env.app)
-        breaks = [k for k, (a, b) in enumerate(zip(every, every[1:], strict=False), 2) if _changed(a, b)]
+        breaks = [
+            k for k, (a, b) in enumerate(zip(every, every[1:], strict=False), 2) if history.changed(a, b)
+        ]
         sections, moves = [], dict.fromkeys(range(1, len(every) + 1), 0)
         for chapter, notebook in copies(self.env.app):
             section, rows = self.heading(chapter, title(notebook)), []
@@ -301,7 +303,7 @@ class History(_Board):
             commits = dict.fromkeys(
                 m["commit"][:12] + (" with changes" if m["clean"] is False else "") for m in made
             )
-            changed = "; ".join(_changed(before, one)) or "nothing" if before else "(first)"
+            changed = "; ".join(history.changed(before, one)) or "nothing" if before else "(first)"
             date = history.date(one)[:16].replace("T", " ")
             commit, machine = ", ".join(commits), history.machine(one)
             rows.append([f"Build {number}", date, commit, machine, changed, str(moves[number])])
@@ -326,17 +328,6 @@ class History(_Board):
         shown = nodes.Text(str(len(points))) if self.latex else self.raw(picture or str(len(points)))
         moved = nodes.inline("", words, classes=["sgd-changed"] if told else [])
         return [claim["statement"], text, shown, moved]
-
-
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What two builds were not both run with: machine and versions."""
-    old, new = history.versions(before), history.versions(now)
-    found = [
-        f"{n} {old.get(n, '(none)')} to {new.get(n, '(none)')}"
-        for n in {**old, **new}
-        if old.get(n) != new.get(n)
-    ]
-    return found + (["machine"] if history.machine(before) != history.machine(now) else [])
 
 
 def spark(points: Sequence[history.Point], builds: int, breaks: Sequence[int], label: str) -> str:

@@ -135,6 +135,14 @@ def versions(one: Mapping[str, Any]) -> dict[str, str]:
     return {name: " and ".join(sorted(set(several))) for name, several in found.items()}
 
 
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Versions and machine in which two builds differ, in words."""
+    old, new = versions(before), versions(now)
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    found = [f"{name} {old.get(name, 'none')} to {new.get(name, 'none')}" for name in names]
+    return found + (["machine"] if machine(before) != machine(now) else [])
+
+
 def track(builds: Sequence[Mapping[str, Any]], chapter: str, claim: str) -> list[Point]:
     """One claim through the builds that have it.
 

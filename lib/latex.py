@@ -113,9 +113,9 @@ def _longtable(table: Tag) -> str:
     head, *body = [[rf"\bfseries {cell}" for cell in texts[0]], *texts[1:]]
     size = r"\scriptsize" if count > 5 else r"\footnotesize"
     lines = [rf"{{{size}\setlength{{\tabcolsep}}{{3pt}}", rf"\begin{{longtable}}{{{columns}}}"]
-    lines += [r"\hline", " & ".join(head) + r" \\", r"\hline\endhead"]
+    lines += [r"\toprule", " & ".join(head) + r" \\", r"\midrule\endhead"]
     lines += [" & ".join(row) + r" \\" for row in body]
-    return "\n".join([*lines, r"\hline", r"\end{longtable}}"])
+    return "\n".join([*lines, r"\bottomrule", r"\end{longtable}}"])
 
 
 def _words(cell: Tag) -> str:

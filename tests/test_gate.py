@@ -23,7 +23,7 @@ def executed() -> dict:
         [new("display_data", {"application/papermill.record/text/plain": "2.5"},
              metadata={"scrapbook": {"name": "toy-mean", "mime_prefix": "application/papermill.record/"}})],
         [new("display_data", {gate.CLAIMS_MIME: toy_book.claim()})],
-        [new("display_data", {gate.STAMP_MIME: {"commit": "0"}})],
+        [new("display_data", {gate.STAMP_MIME: dict.fromkeys(gate.STAMP_FIELDS, 0)})],
     ]  # fmt: skip
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for count, (cell, given) in enumerate(zip(code, outputs, strict=True), 1):
@@ -201,3 +201,11 @@ def test_judging_changes_nothing():
     before = copy.deepcopy(notebook)
     gate.notebook_faults(notebook, [], KEY)
     assert notebook == before
+
+
+def test_links_from_the_root_count_from_where_the_book_will_stand(tmp_path):
+    (tmp_path / "index.html").write_text("<title>T</title>")
+    (tmp_path / "404.html").write_text('<title>T</title><a href="/book/index.html">x</a>')
+    assert gate.html_faults(tmp_path, False, "/book/") == []
+    assert gate.html_faults(tmp_path, False) == ["404.html: link to /book/index.html, which is not there"]
+    assert "outside the book" in gate.html_faults(tmp_path, False, "/other/")[0]

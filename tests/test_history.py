@@ -111,3 +111,11 @@ def test_machine_versions_and_date_are_those_of_all_chapters():
     assert history.machine(both) == "toy, 1 threads, Linux; other, 1 threads, Linux"
     assert history.versions(both) == {"Python": "3 and 4"}
     assert history.date(both).startswith("2026-03-01")
+
+
+def test_changes_of_machine_and_versions_are_named():
+    one = line(versions={"numpy": "1", "scipy": "1"})
+    assert history.changed(one, one) == []
+    assert history.changed(one, line(versions={"numpy": "1", "scipy": "1"}, threads=4)) == ["machine"]
+    newer = line(versions={"numpy": "2", "pandas": "1"})
+    assert history.changed(one, newer) == ["numpy 1 to 2", "scipy 1 to none", "pandas none to 1"]
