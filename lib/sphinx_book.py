@@ -150,7 +150,7 @@ def configure(app: Sphinx, config: Config) -> None:
     if url:
         config.html_baseurl = config.ogp_site_url = url
         config.ogp_site_name = config.html_title
-        config.ogp_social_cards = {"line_color": "#0072b2"}
+        config.ogp_social_cards = {"line_color": "#0072b2", "image_mini": "_static/card.png"}
 
 
 def prepare(app: Sphinx) -> None:
