@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 PORT ?= 8000
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help book preview run record status gate data chapter test lint serve clean
+.PHONY: help book preview pdf run record status gate data chapter test lint serve clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -18,6 +18,9 @@ book: $(VENV)/.installed data  ## run the chapters at full scale, build and chec
 
 preview: $(VENV)/.installed data  ## the same at reduced scale, in _build/preview/html
 	$(PY) -m lib.book build --preview
+
+pdf: $(VENV)/.installed data  ## the whole book as _build/book.pdf; needs Debian's TeX
+	$(PY) -m lib.book pdf
 
 run: $(VENV)/.installed data  ## run the chapters that are not current, build nothing
 	$(PY) -m lib.book run

@@ -16,15 +16,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from sphinx_external_toc.parsing import parse_toc_yaml
 
-from lib import gate, record, run
+from lib import gate, history, latex, record, run
 from lib.progress import Progress, clock
 
 ROOT = Path(__file__).resolve().parents[1]
 INSIDE = "SGD_BOOK_INSIDE"  # set for the page builder: the chapters are there, and the lock is held
 SCALE = "SGD_BOOK_SCALE"
+URL = "SGD_BOOK_URL"  # the address at which the book is published, where it is known
 Say = Callable[[str], None]
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -33,6 +35,21 @@ def say(text: str) -> None:
     """Writes a line to the terminal at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def address() -> str:
+    """The address at which the book is published, ending in ``/``; empty where it is not known.
+
+    Raises:
+        ValueError: when the environment holds something else.
+    """
+    given = os.environ.get(URL, "")
+    parts = urlsplit(given)
+    if given and not (
+        parts.scheme in ("http", "https") and parts.netloc and not parts.query + parts.fragment
+    ):
+        raise ValueError(f"{URL}: got {given!r}, wanted an address as https://host/path/")
+    return given and given.rstrip("/") + "/"
 
 
 class Chapter(NamedTuple):
@@ -148,8 +165,13 @@ def glue_faults(root: Path, notebooks: Sequence[Any]) -> list[str]:
     return faults
 
 
-def build_pages(root: Path, scale: str) -> Path:
+def build_pages(root: Path, scale: str, builder: str = "html") -> Path:
     """Build the pages into a staging folder, with every warning an error.
+
+    Args:
+        root: the project's folder.
+        scale: ``full`` or ``preview``.
+        builder: ``html``, or ``latex`` for print.
 
     Returns:
         The folder with the pages.
@@ -157,11 +179,11 @@ def build_pages(root: Path, scale: str) -> Path:
     Raises:
         RunError: with the warnings, when there are any.
     """
-    staging = root / "_build" / "staging" / scale
+    staging = root / "_build" / "staging" / (scale if builder == "html" else builder)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
-    command += ["--path-output", str(staging), "-n", "-W", "--keep-going", "--all"]
+    command += ["--path-output", str(staging), "--builder", builder, "-n", "-W", "--keep-going", "--all"]
     environment = {**os.environ, SCALE: scale, INSIDE: "1"}
     log = staging / "sphinx.log"
     with open(log, "w", encoding="utf-8") as stream:
@@ -173,7 +195,7 @@ def build_pages(root: Path, scale: str) -> Path:
         marked = [line for line in lines if any(word in line for word in ("WARNING", "ERROR", "Error:"))]
         where = f"all that the page builder said is in {log.relative_to(root)}"
         raise run.RunError("\n".join([*(marked or lines[-15:]), where]))
-    return staging / "_build" / "html"
+    return staging / "_build" / builder
 
 
 def publish(new: Path, place: Path) -> None:
@@ -228,9 +250,11 @@ def build(root: Path, scale: str, say: Say = say) -> int:
     Returns:
         0 when the book was published, 1 when anything failed and the last good book was left where it is.
     """
-    place = html_folder(root, scale)
+    place, prefix = html_folder(root, scale), urlsplit(address()).path or "/"
     with run.lock(root, say):
         recover(place)
+        for fault in history.read(root / history.FILE).faults():
+            say(fault)
         faults = run_chapters(root, scale, say=say)
         try:
             if not faults:
@@ -239,10 +263,12 @@ def build(root: Path, scale: str, say: Say = say) -> int:
             if not faults:
                 say("building the pages")
                 staged = build_pages(root, scale)
-                faults = gate.html_faults(staged, preview=scale != "full")
+                faults = gate.html_faults(staged, scale != "full", prefix)
                 faults += verdict_faults(root, notebooks) if scale == "full" else []
             if not faults:
                 publish(staged, place)
+                if scale == "full":
+                    keep_history(place, root)
         except (run.RunError, OSError) as error:
             faults = [*faults, str(error)]
     if faults:
@@ -254,6 +280,37 @@ def build(root: Path, scale: str, say: Say = say) -> int:
     return 0
 
 
+def print_book(root: Path, say: Say = say) -> int:
+    """Make ``_build/book.pdf`` of the full-scale chapters, which are run where they are not current.
+
+    Returns:
+        0 when the PDF was made, 1 when anything failed and the last one was left where it is.
+    """
+    place, faults = root / "_build" / "book.pdf", [text] if (text := latex.missing()) else []
+    if not faults:
+        with run.lock(root, say):
+            try:
+                faults = run_chapters(root, "full", say=say) or glue_faults(root, executed(root, "full"))
+                if not faults:
+                    say("building the pages, then the PDF: some minutes")
+                    made = latex.pdf(build_pages(root, "full", "latex") / "book.tex")
+                    os.replace(made, place)
+            except (RuntimeError, OSError) as error:
+                faults = [str(error)]
+    if faults:
+        say("\n".join(["the PDF was NOT made:", *faults]))
+        return 1
+    say(f"the PDF is at {place.relative_to(root)}")
+    return 0
+
+
+def keep_history(place: Path, root: Path) -> None:
+    """Keep the numbers of all builds, as they were published, for the next build."""
+    published = place / Path(history.FILE).name
+    if published.is_file():
+        run.write(root / history.FILE, published.read_text("utf-8"))
+
+
 def keep_record(root: Path, say: Say = say) -> int:
     """Record verdicts, timings and covers of the full-scale copies, and timings of other current scales."""
     try:
@@ -263,15 +320,16 @@ def keep_record(root: Path, say: Say = say) -> int:
         return 1
     now, place = record.verdicts(notebooks), root / record.VERDICTS
     changed = record.changes(record.read(place), now)
-    record.write(place, now)
-    timings = record.read(root / record.TIMINGS)
+    record.write(place, now, record.provenance(notebooks))
+    timings, made = record.read(root / record.TIMINGS), record.read_provenance(root / record.TIMINGS)
     for scale in run.SCALES:
         try:
             copies = notebooks if scale == "full" else executed(root, scale)
         except run.RunError:
             continue
         timings[scale] = {c.name: record.timings(nb) for c, nb in zip(chapters(root), copies, strict=True)}
-    record.write(root / record.TIMINGS, timings)
+        made[scale] = record.provenance(copies)
+    record.write(root / record.TIMINGS, timings, made)
     for chapter, notebook in zip(chapters(root), notebooks, strict=True):
         picture = record.cover(notebook)
         if picture is not None:
@@ -290,7 +348,8 @@ def check(root: Path, scale: str, say: Say = say) -> int:
     except run.RunError as error:
         faults = [str(error)]
     absent = [f"no book at {place.relative_to(root)}"]
-    faults += gate.html_faults(place, scale != "full") if place.is_dir() else absent
+    prefix = urlsplit(address()).path or "/"
+    faults += gate.html_faults(place, scale != "full", prefix) if place.is_dir() else absent
     say("\n".join(faults) or "passed")
     return 1 if faults else 0
 
@@ -361,6 +420,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         ("gate", "judge the executed copies and the built pages, run nothing"),
     ):
         commands.add_parser(name, help=text, description=text).add_argument("--preview", **preview)
+    commands.add_parser("pdf", help="make a PDF of the whole book with Debian's TeX")
     commands.add_parser("record", help="accept the verdicts and timings of the full-scale run")
     commands.add_parser("status", help="say what is current")
     given = parser.parse_args(arguments)
@@ -373,7 +433,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             return _run(root, given)
         if given.command in ("build", "gate"):
             return {"build": build, "gate": check}[given.command](root, scale)
-        return {"record": keep_record, "status": status}[given.command](root)
+        return {"record": keep_record, "status": status, "pdf": print_book}[given.command](root)
     except KeyboardInterrupt:
         say("\ninterrupted; what was finished is kept, the same command goes on from there")
         return 130

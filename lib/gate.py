@@ -5,6 +5,7 @@ Nothing is executed or changed here. Both gates are needed because the book buil
 that failed, cells that never ran, figures without a description.
 """
 
+import base64
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from lib import claims, explore
-from lib.page import DATA_MIME, SAYS_MIME, STAMP_MIME
+from lib.page import DATA_MIME, SAYS_MIME, STAMP_FIELDS, STAMP_MIME
 
 CLAIMS_MIME = claims.MIME
 IMAGE_MIMES = ("image/svg+xml", "image/png")
@@ -70,6 +71,13 @@ def outputs(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any
 def records(notebook: Mapping[str, Any], mime: str) -> list[Any]:
     """What the outputs of a notebook hold in one MIME type, in order."""
     return [o["data"][mime] for _, o in outputs(notebook) if mime in o.get("data", {})]
+
+
+def picture(data: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Ending of the file name and content of a figure, from the data of its output."""
+    mime = next(mime for mime in IMAGE_MIMES if mime in data)
+    text = "".join(data[mime])
+    return ("svg", text.encode()) if "svg" in mime else ("png", base64.b64decode(text))
 
 
 def glued(notebook: Mapping[str, Any]) -> set[str]:
@@ -130,10 +138,13 @@ def notebook_faults(
             if _is_explorable(output) and explore.states("".join(output["data"]["text/html"])) < 2
         ]
     stamps = records(notebook, STAMP_MIME)
-    if not stamps:
-        faults.append("no stamp (versions, data and parameters of the run)")
-    elif not stamps[-1].get("overridden"):
-        faults += _unheld(notebook)
+    if len(stamps) != 1:
+        faults.append(f"{len(stamps)} stamps (versions, data and parameters of the run), wanted one")
+    for stamp in stamps:
+        if wrong := sorted(set(stamp) ^ set(STAMP_FIELDS)):
+            faults.append(f"stamp: missing or unknown: {', '.join(wrong)}")
+        elif not stamp["overridden"]:
+            faults += _unheld(notebook)
     names = [o.get("metadata", {}).get("sgd_book", {}).get("name") for _, o in outputs(notebook)]
     twice = {str(name) for name in names if name and names.count(name) > 1}
     faults += [f"figure name {name} is used twice" for name in sorted(twice)]
@@ -319,12 +330,13 @@ def _read(path: Path) -> _Page:
     return _Page(text, **{name: getattr(reader, name) for name in _Page._fields if name != "text"})
 
 
-def html_faults(html: Path, preview: bool) -> list[str]:
+def html_faults(html: Path, preview: bool, prefix: str = "/") -> list[str]:
     """Judge a built book.
 
     Args:
         html: folder with its pages.
         preview: whether it is a preview, which every page must say; a full book must not say it anywhere.
+        prefix: path at which the book will stand on its host, where links that begin with ``/`` begin.
 
     Returns:
         Faults, each with the page it is on; empty when the book may be published.
@@ -353,18 +365,23 @@ def html_faults(html: Path, preview: bool) -> list[str]:
             if urlsplit(url).netloc:
                 found.append(f"<{tag}> is fetched from another host: {url}")
             elif url:
-                found += _link_faults(path, url, html, pages)
+                found += _link_faults(path, url, html, pages, prefix)
         for url in page.links:
-            found += _link_faults(path, url, html, pages)
+            found += _link_faults(path, url, html, pages, prefix)
         faults += [f"{path.relative_to(html).as_posix()}: {fault}" for fault in dict.fromkeys(found)]
     return faults
 
 
-def _link_faults(path: Path, url: str, html: Path, pages: Mapping[Path, _Page]) -> list[str]:
+def _link_faults(path: Path, url: str, html: Path, pages: Mapping[Path, _Page], prefix: str) -> list[str]:
     parts = urlsplit(url)
     if parts.scheme or parts.netloc:
         return []
-    target = path if not parts.path else (path.parent / unquote(parts.path)).resolve()
+    start, way = path.parent, unquote(parts.path)
+    if way.startswith("/"):
+        if not f"{way}/".startswith(prefix):
+            return [f"link to {url}, outside the book"]
+        start, way = html, f"{way}/".removeprefix(prefix).rstrip("/")
+    target = path if not parts.path else (start / way).resolve()
     if target.is_dir():
         target = target / "index.html"
     if not target.is_relative_to(html) or not target.is_file():

@@ -31,6 +31,20 @@ from lib import store, worker
 DATA_MIME = "application/vnd.sgd-book.data+json"
 SAYS_MIME = "application/vnd.sgd-book.says+json"
 STAMP_MIME = "application/vnd.sgd-book.stamp+json"
+STAMP_FIELDS = (
+    "commit",
+    "clean",
+    "parameters",
+    "overridden",
+    "seeds",
+    "data_sha256",
+    "versions",
+    "processor",
+    "threads",
+    "system",
+    "started",
+    "seconds",
+)
 PACKAGES = ("tensorflow", "numpy", "scipy", "seaborn", "papermill", "jupyter-book")
 _SVG_LIMIT = 500_000  # bytes; beyond, what a drawing weighs is mostly points, and pixels weigh less
 _DPI = 200  # two pixels for each of the book's text column of some 700, as sharp screens have
@@ -265,6 +279,12 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def _system() -> str:
+    """Operating system, architecture and C library: what, beside the processor, rounding may depend on."""
+    library = " ".join(platform.libc_ver()).strip() or platform.mac_ver()[0] or platform.release()
+    return f"{platform.system()} {platform.machine()}, {library}"
+
+
 def _version(package: str) -> str:
     try:
         return metadata.version(package)
@@ -272,16 +292,23 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def stamp(parameters: Any, data_sha256: str, started: float) -> None:
-    """Shows what made this page: commit, parameters, data, versions, machine, time taken.
+def seeds_shown(record: Mapping[str, Any]) -> str:
+    """The seeds of a stamp as text."""
+    seeds = record["seeds"]
+    return "none" if seeds is None else "{first} to {last} ({number})".format(**seeds)
+
+
+def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int]) -> None:
+    """Shows what made this page: commit, parameters, seeds, data, versions, machine, time taken.
 
     Args:
         parameters: the record of ``params.take``.
         data_sha256: hash of the data's content, 64 hexadecimal digits.
         started: ``time.time()`` at the chapter's start, seconds since 1970.
+        seeds: of the chapter's networks; empty when it draws nothing.
 
     Raises:
-        ValueError: when the hash or the start is none.
+        ValueError: when the hash or the start is none, or a seed is no whole number.
     """
     from IPython.display import display
 
@@ -290,6 +317,9 @@ def stamp(parameters: Any, data_sha256: str, started: float) -> None:
     seconds = time.time() - plain("started", started)
     if not 0 <= seconds < 1e8:
         raise ValueError(f"started: got {started!r}, wanted time.time() of the chapter's start")
+    drawn = sorted(plain("seeds", seed) for seed in seeds)
+    if any(isinstance(seed, float) for seed in drawn):
+        raise ValueError(f"seeds: got {drawn!r}, wanted whole numbers")
     # a copy of this library inside some other checkout must not take that one's commit for its own
     ours = _git("ls-files", "--error-unmatch", "--", str(Path(__file__).resolve()))
     commit = _git("rev-parse", "HEAD") if ours else None
@@ -299,10 +329,12 @@ def stamp(parameters: Any, data_sha256: str, started: float) -> None:
         "clean": None if changes is None else changes == "",
         "parameters": parameters.asdict(),
         "overridden": list(parameters.overridden),
+        "seeds": {"number": len(drawn), "first": drawn[0], "last": drawn[-1]} if drawn else None,
         "data_sha256": data_sha256,
         "versions": {"Python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
         "processor": store.processor(),
         "threads": len(worker.cores()),
+        "system": _system(),
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
     }
@@ -310,9 +342,11 @@ def stamp(parameters: Any, data_sha256: str, started: float) -> None:
     rows = [
         ("commit", record["commit"] + state),
         ("parameters", "changed: " + ", ".join(record["overridden"]) if record["overridden"] else "defaults"),
+        ("seeds", seeds_shown(record)),
         ("data", f"sha256 {data_sha256}"),
         *((package, version) for package, version in record["versions"].items()),
         ("processor", f"{record['processor']}, {record['threads']} threads"),
+        ("system", record["system"]),
         ("started", record["started"]),
         ("time taken", f"{record['seconds']} seconds"),
     ]

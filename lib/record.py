@@ -1,7 +1,7 @@
 """What was recorded: verdicts and timings of the last accepted run, kept in the repository.
 
 A change of any verdict shows in a diff of ``results/verdicts.json``, and fails the build until it is
-recorded.
+recorded. Each file says at its end what made it.
 """
 
 import json
@@ -13,6 +13,7 @@ from lib import gate, run
 
 VERDICTS = "results/verdicts.json"
 TIMINGS = "results/timings.json"
+PROVENANCE = "provenance"
 _DIGITS = 6  # of recorded values: enough to compare, few enough that a diff shows what changed
 
 
@@ -53,6 +54,15 @@ def claims_records(notebooks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
     return [record for notebook in notebooks for record in gate.records(notebook, gate.CLAIMS_MIME)]
 
 
+def provenance(notebooks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What made each executed chapter: its stamp, by chapter."""
+    return {
+        claims["chapter"]: gate.records(notebook, gate.STAMP_MIME)[0]
+        for notebook in notebooks
+        for claims in gate.records(notebook, gate.CLAIMS_MIME)
+    }
+
+
 def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(v) for v in value]
@@ -68,7 +78,7 @@ def timings(notebook: Mapping[str, Any]) -> dict[str, float]:
 def cover(notebook: Mapping[str, Any]) -> str | None:
     """The figure of an executed chapter that its metadata ``sgd_book.cover`` names, as SVG.
 
-    Kept in the repository, so that a page outside the book can show it.
+    Kept in the repository, so that a page outside the book can show it; a comment says what made it.
 
     Raises:
         ValueError: there is no such figure, or it is not SVG.
@@ -80,12 +90,22 @@ def cover(notebook: Mapping[str, Any]) -> str | None:
         if output.get("metadata", {}).get("sgd_book", {}).get("name") == name:
             picture = output["data"].get("image/svg+xml")
             if picture is not None:
-                return "".join(picture)
+                made = json.dumps(gate.records(notebook, gate.STAMP_MIME)[0], ensure_ascii=False)
+                return f"{''.join(picture).rstrip()}\n<!-- {made.replace('--', '- -')} -->\n"
     raise ValueError(f"cover: got {name!r}, wanted the name of an SVG figure of the chapter")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A recorded file, empty when there is none; ValueError when it is not JSON."""
+    """A recorded file without its provenance, empty when there is none; ValueError when it is not JSON."""
+    return {name: value for name, value in _file(path).items() if name != PROVENANCE}
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """The provenance of a recorded file, empty when there is none."""
+    return _file(path).get(PROVENANCE, {})
+
+
+def _file(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
@@ -94,9 +114,15 @@ def read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path.name}: {error}") from None
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a recorded file, whole or not at all."""
-    run.write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+def write(path: Path, content: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+    """Write a recorded file, whole or not at all.
+
+    Args:
+        path: of the file.
+        content: what was recorded.
+        made: what made it.
+    """
+    run.write(path, json.dumps({**content, PROVENANCE: made}, indent=1, ensure_ascii=False) + "\n")
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:

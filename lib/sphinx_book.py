@@ -2,42 +2,45 @@
 
 Loaded by ``_config.yml``, so a plain ``jupyter-book build .`` gives a correct book as well: chapters that
 are not current are run first, at the scale in the environment variable ``SGD_BOOK_SCALE`` (``full`` or
-``preview``). Directives: ``{scoreboard}``, the claims of all chapters; ``{status}``, how each was run.
+``preview``). What pages show of the chapters is made by the directives in ``lib/directives.py``.
 """
 
-import base64
 import csv
 import importlib.util
 import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import nbformat
-from docutils import nodes
-from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
-from sphinx.util.docutils import SphinxDirective
 
-from lib import book, claims, gate, page, record, run
+from lib import book, directives, gate, history, latex, page, record, run
+from lib.directives import copies, scale_now
 
 MATHJAX = "tex-svg-full.js"  # one file that fetches nothing more: glyphs are drawn, all of TeX is in it
 _REMOVED = {"remove-cell", "remove_cell", "remove-output", "remove_output"}
 _PREVIEW = "PREVIEW at reduced scale: the numbers in this book are not results."
-
-
-def scale_now() -> str:
-    """Scale of this build, from the environment."""
-    scale = os.environ.get(book.SCALE, "full")
-    if scale not in ("full", "preview"):
-        raise ExtensionError(f"{book.SCALE}: got {scale!r}, wanted full or preview")
-    return scale
+_NOT_FOUND = {
+    "title": "Page not found",
+    "body": "<h1>There is no such page</h1><p>All pages are listed at the side; the search finds words.</p>",
+}
+_BINDER, _COLAB = "https://mybinder.org", "https://colab.research.google.com"
+_DIRECTIVES = {
+    "keyfigure": directives.KeyFigure,
+    "scoreboard": directives.Scoreboard,
+    "status": directives.Status,
+    "history": directives.History,
+    "citation": directives.Citation,
+    "launch": directives.Launch,
+}
 
 
 # ---- notebooks -------------------------------------------------------------------------------------------
@@ -57,6 +60,7 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
         The notebook as JSON, and the content of each file by its path in the output.
     """
     cells, files = [], {}
+    stamp = next(iter(gate.records(notebook, gate.STAMP_MIME)), None)
     chapter, up = docname.rsplit("/", 1)[-1], "../" * docname.count("/")
     for cell in notebook.cells:
         cells.append(cell)
@@ -66,14 +70,11 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
         for output in rest:
             figure = output.get("metadata", {}).get("sgd_book")
             if figure:
-                mime = next(m for m in gate.IMAGE_MIMES if m in output.data)
-                content, stem = output.data[mime], f"figures/{chapter}/{figure['name']}"
-                picture, table = f"{stem}.{'svg' if 'svg' in mime else 'png'}", f"{stem}.csv"
-                files[picture] = content.encode() if "svg" in mime else base64.b64decode(content)
-                files[table] = _csv(output.data[gate.DATA_MIME])
-                # an explorable one stands in a page as HTML, elsewhere as a picture
-                shown = {m: output.data[m] for m in ("text/html", mime) if m in output.data}
-                cells.append(_figure_cell(figure, shown, up + table, up + picture))
+                stem, (ending, content) = f"figures/{chapter}/{figure['name']}", gate.picture(output.data)
+                picture, data = f"{stem}.{ending}", output.data[gate.DATA_MIME]
+                files |= {picture: content, f"{stem}.csv": _csv(data)}
+                files[f"{stem}.json"] = _json({**figure, "chapter": chapter, **data, "made": stamp})
+                cells.append(_figure_cell(figure, output.data, up + stem, up + picture))
                 target = None
                 continue
             if set(output.get("data", ())) == {page.SAYS_MIME}:
@@ -96,12 +97,14 @@ def _bare_cell(name: str) -> nbformat.NotebookNode:
 
 
 def _figure_cell(
-    figure: Mapping[str, str], shown: Mapping[str, str], table: str, picture: str
+    figure: Mapping[str, str], data: Mapping[str, Any], stem: str, picture: str
 ) -> nbformat.NotebookNode:
     kind = Path(picture).suffix[1:].upper()
+    mime = next(mime for mime in gate.IMAGE_MIMES if mime in data)
     links = (
         '<span class="sgd-figure-files">Download: '
-        f'<a href="{escape(table)}" download>data (CSV)</a>, '
+        f'data (<a href="{escape(stem)}.csv" download>CSV</a>, '
+        f'<a href="{escape(stem)}.json" download>JSON</a>), '
         f'<a href="{escape(picture)}" download>figure ({kind})</a></span>'
     )
     cell = _bare_cell(figure["name"])
@@ -109,8 +112,14 @@ def _figure_cell(
         "figure": {"name": figure["name"], "caption": f"{figure['caption']}\n\n{links}"},
         "image": {"alt": figure["alt"]},
     }
-    cell.outputs = [nbformat.v4.new_output("display_data", dict(shown))]
+    # an explorable one stands in a page as HTML, elsewhere as a picture
+    shown = {m: data[m] for m in ("text/html", mime) if m in data}
+    cell.outputs = [nbformat.v4.new_output("display_data", shown)]
     return cell
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _csv(table: Mapping[str, Any]) -> bytes:
@@ -121,118 +130,31 @@ def _csv(table: Mapping[str, Any]) -> bytes:
     return text.getvalue().encode()
 
 
-# ---- directives ------------------------------------------------------------------------------------------
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str | nodes.Node]], css: str) -> nodes.table:
-    """A docutils table; the theme lets wide ones scroll within themselves."""
-    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in head), cols=len(head))
-
-    def row(cells: Sequence[str | nodes.Node]) -> nodes.row:
-        wrapped = (nodes.Text(c) if isinstance(c, str) else c for c in cells)
-        return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", c)) for c in wrapped))
-
-    group += nodes.thead("", row(head))
-    group += nodes.tbody("", *(row(cells) for cells in rows))
-    return nodes.table("", group, classes=[css])
-
-
-def _link(docname: str, text: str, here: str) -> nodes.Node:
-    return addnodes.pending_xref(
-        "",
-        nodes.inline("", text),
-        refdomain="std",
-        reftype="doc",
-        refexplicit=True,
-        reftarget=f"/{docname}",
-        refdoc=here,
-        refwarn=True,
-    )
-
-
-class Scoreboard(SphinxDirective):
-    """``{scoreboard}``: every claim of every chapter, the source's number, ours, and the verdict."""
-
-    def run(self) -> list[nodes.Node]:
-        """Makes the counts, the table, and the link to the same as JSON."""
-        rows, counts = [], dict.fromkeys(claims.VERDICTS, 0)
-        for chapter, notebook in _copies(self.env.app):
-            for record_ in gate.records(notebook, gate.CLAIMS_MIME):
-                for claim in record_["claims"]:
-                    counts[claim["verdict"]] += 1
-                    rows.append(self._row(chapter, claim))
-        total = sum(counts.values())
-        words = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
-        link = '<p><a href="scoreboard.json" download>This table as JSON</a></p>'
-        head = ("Claim", "Source's number", "Ours (interval)", "n", "Verdict", "Chapter")
-        return [
-            nodes.paragraph("", f"{total} claim{'s' * (total != 1)}: {words}."),
-            _table(head, rows, "sgd-claims"),
-            nodes.raw("", link, format="html"),
-        ]
-
-    def _row(self, chapter: book.Chapter, claim: Mapping[str, Any]) -> list[str | nodes.Node]:
-        ours = "not measured"
-        if claim["value"] is not None:
-            ours = "{} ({}) {}".format(*claims.shown(claim["value"], claim["interval"]), claim["unit"])
-        said = nodes.inline("", "", nodes.Text(claim["statement"]), nodes.Text(f" ({claim['source']})"))
-        verdict, expected, note = claim["verdict"], claim["expected"], ""
-        if verdict == "fails" == expected:
-            note = f", as expected: {claim['why']}"
-        elif verdict not in (expected, "out of range"):
-            note = f", expected: {expected}"
-        mark = nodes.inline("", verdict, classes=[f"verdict-{verdict.replace(' ', '-')}"])
-        shown = nodes.inline("", "", mark, nodes.Text(note))
-        title = chapter.name.replace("_", " ")
-        n = "" if claim["n"] is None else str(claim["n"])
-        return [said, claim["stated"], ours, n, shown, _link(chapter.docname, title, self.env.docname)]
-
-
-class Status(SphinxDirective):
-    """``{status}``: how each chapter was run."""
-
-    def run(self) -> list[nodes.Node]:
-        """Makes the table."""
-        rows = []
-        for chapter, notebook in _copies(self.env.app):
-            for stamp in gate.records(notebook, gate.STAMP_MIME)[:1]:
-                clean = {True: "", False: ", with changes not committed", None: ""}[stamp["clean"]]
-                versions = ", ".join(f"{name} {version}" for name, version in stamp["versions"].items())
-                rows.append(
-                    [
-                        _link(chapter.docname, chapter.name.replace("_", " "), self.env.docname),
-                        f"{stamp['seconds']} s",
-                        stamp["started"][:16].replace("T", " "),
-                        ", ".join(stamp["overridden"]) or "defaults",
-                        f"{stamp['processor']}, {stamp['threads']} threads",
-                        versions,
-                        stamp["commit"][:12] + clean,
-                        stamp["data_sha256"][:12],
-                    ]
-                )
-        head = ("Chapter", "Time", "Started", "Parameters changed", "Machine", "Versions", "Commit", "Data")
-        return [_table(head, rows, "sgd-status")]
-
-
 # ---- events ----------------------------------------------------------------------------------------------
 
 
-def _copies(app: Sphinx) -> list[tuple[book.Chapter, Any]]:
-    root = Path(app.srcdir)
-    return list(zip(book.chapters(root), book.executed(root, scale_now()), strict=True))
-
-
 def configure(app: Sphinx, config: Config) -> None:
-    """Marks a preview, names the repository if the environment does, and takes MathJax from this project."""
+    """Marks a preview, takes MathJax from this project, and names addresses if the environment does."""
     config.mathjax_path = f"mathjax/{MATHJAX}"
     options = config.html_theme_options
     if scale_now() == "preview":
         config.html_title = f"PREVIEW: {config.html_title}"
         options["announcement"] = f'<span class="{gate.PREVIEW_CLASS}">{_PREVIEW}</span>'
-    repository = os.environ.get("SGD_BOOK_REPOSITORY")
+    repository = os.environ.get(directives.REPOSITORY)
     options.pop("repository_url", None)  # the default is the page builder's own
     if repository:
         options |= {"repository_url": repository, "repository_branch": "main", "use_repository_button": True}
+        launch = {"binderhub_url": _BINDER, "colab_url": _COLAB, "notebook_interface": "jupyterlab"}
+        options["launch_buttons"] = launch
+    try:
+        url = book.address()
+    except ValueError as error:
+        raise ExtensionError(str(error)) from error
+    config.notfound_context, config.notfound_urls_prefix = _NOT_FOUND, urlsplit(url).path or "/"
+    if url:
+        config.html_baseurl = config.ogp_site_url = url
+        config.ogp_site_name = config.html_title
+        config.ogp_social_cards = {"line_color": "#0072b2", "image_mini": "_static/card.png"}
 
 
 def prepare(app: Sphinx) -> None:
@@ -245,7 +167,7 @@ def prepare(app: Sphinx) -> None:
         if faults:
             raise ExtensionError("\n".join(faults))
     try:
-        book.executed(root, scale)
+        copies(app)
     except run.RunError as error:
         raise ExtensionError(str(error)) from error
 
@@ -263,6 +185,8 @@ def read_executed(app: Sphinx, docname: str, source: list[str]) -> None:
             copy = run.expected_copy(chapter.path, root, scale_now())
             source[0], files = page_text(run.load(copy.path), docname)
             app.sgd_files.update(files)
+            if app.builder.format == "latex":
+                source[0] = latex.printed(source[0])
 
 
 def mark_preview(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
@@ -275,7 +199,7 @@ def mark_preview(app: Sphinx, pagename: str, templatename: str, context: dict, d
 
 
 def write_files(app: Sphinx, error: Exception | None) -> None:
-    """Writes what the figures offer, the scoreboard as JSON, and MathJax into the output."""
+    """Writes what the pages offer as files, the list of pages for search engines, and MathJax."""
     if error is not None or app.builder.format != "html":
         return
     out = Path(app.outdir)
@@ -283,9 +207,18 @@ def write_files(app: Sphinx, error: Exception | None) -> None:
     for name, content in app.sgd_files.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(content)
-    board = {"scale": scale_now(), "chapters": record.claims_records([nb for _, nb in _copies(app)])}
-    text = json.dumps(board, indent=1, ensure_ascii=False)
-    (out / "scoreboard.json").write_text(text + "\n", encoding="utf-8")
+    notebooks, (every, past) = [notebook for _, notebook in copies(app)], directives.builds(app)
+    board = {"scale": scale_now(), "chapters": record.claims_records(notebooks)}
+    board["provenance"] = record.provenance(notebooks)
+    (out / "scoreboard.json").write_bytes(_json(board))
+    (out / "scoreboard.csv").write_text(directives.scoreboard_csv(app), "utf-8")
+    (out / "history.jsonl").write_text(history.text(every, past.damaged), "utf-8")
+    if url := book.address():
+        names = [escape(url + app.builder.get_target_uri(name)) for name in sorted(app.env.found_docs)]
+        urls = "".join(f"<url><loc>{name}</loc></url>\n" for name in names)
+        head = '<?xml version="1.0" encoding="utf-8"?>\n'
+        space = "http://www.sitemaps.org/schemas/sitemap/0.9"
+        (out / "sitemap.xml").write_text(f'{head}<urlset xmlns="{space}">\n{urls}</urlset>\n', "utf-8")
     package = importlib.util.find_spec("sphinx-mathjax-offline")
     if package is None:
         raise ExtensionError("sphinx-mathjax-offline is not installed: pip install -r requirements.txt")
@@ -296,8 +229,11 @@ def write_files(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers all of it with Sphinx."""
-    app.add_directive("scoreboard", Scoreboard)
-    app.add_directive("status", Status)
+    for name, directive in _DIRECTIVES.items():
+        app.add_directive(name, directive)
+    app.setup_extension("notfound.extension")
+    if os.environ.get(book.URL):  # cards and their addresses mean nothing where the book has none
+        app.setup_extension("sphinxext.opengraph")
     app.connect("config-inited", configure, priority=10)
     app.connect("builder-inited", prepare)
     app.connect("env-get-outdated", outdated)

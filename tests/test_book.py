@@ -1,5 +1,6 @@
 """The book: one toy book built for real, and everything that must never reach its readers."""
 
+import csv
 import hashlib
 import json
 import os
@@ -7,13 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import nbformat
 import pytest
 import toy_book
 
-from lib import book, page, record, run, sphinx_book
+from lib import book, gate, history, latex, page, record, run, sphinx_book
 
 
 def fingerprint(folder: Path) -> str:
@@ -22,8 +24,25 @@ def fingerprint(folder: Path) -> str:
     return hashlib.sha256(b"".join(str(p).encode() + p.read_bytes() for p in files)).hexdigest()
 
 
+def words(path: Path) -> str:
+    """Text of a page without its marks."""
+    return unescape(re.sub(r"<[^>]+>", "", path.read_text()))
+
+
+URL, REPOSITORY = "https://books.example.org/sgd/", "https://github.com/somebody/sgd-book"
+
+
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def nowhere():
+    """An environment that names no address."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(book.URL, raising=False)
+        patch.delenv("SGD_BOOK_REPOSITORY", raising=False)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, nowhere):
     """A toy book run, recorded and built at both scales."""
     chapter = toy_book.chapter("print('secret')", "print('folded')", "print('shown')")
     for cell, tag in zip(chapter.cells[3:5], ("remove-cell", "hide-input"), strict=True):
@@ -31,6 +50,22 @@ def built(tmp_path_factory):
     root = toy_book.project(tmp_path_factory.mktemp("built") / "book", toy=chapter)
     for command in ("run", "record", "build", "build --preview", "gate", "gate --preview"):
         assert book.main(command.split(), root) == 0, command
+    return root
+
+
+@pytest.fixture(scope="module")
+def published(built, tmp_path_factory):
+    """The same book built where its addresses are known, after one with other numbers and a damaged line."""
+    root = tmp_path_factory.mktemp("published") / "book"
+    shutil.copytree(built, root, symlinks=True)
+    line = (root / history.FILE).read_text()
+    older = line.replace("0123456789abcdef", "c0ffee").replace("2.5", "1.5").replace('"toy-system"', '"old"')
+    (root / history.FILE).write_text(older + "<html>\n" + line.replace("0123456789abcdef", "decade"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(book.URL, URL.rstrip("/"))
+        patch.setenv("SGD_BOOK_REPOSITORY", REPOSITORY)
+        assert book.main(["build"], root) == 0
+        assert book.main(["gate"], root) == 0
     return root
 
 
@@ -113,8 +148,118 @@ def test_scoreboard_and_status_speak_of_all_chapters(built):
         and 'href="chapters/toy.html"' in page
     )
     board = json.loads((html / "scoreboard.json").read_text())
+    made = board.pop("provenance")
     assert board == {"scale": "full", "chapters": [toy_book.claim()]}
-    assert "0123456789ab" in (html / "status.html").read_text()
+    assert made["toy"]["commit"] == "0123456789abcdef" and made["toy"]["seeds"]["last"] == 3
+    with open(html / "scoreboard.csv", newline="") as stream:
+        row = next(csv.DictReader(stream))
+    assert (row["chapter"], row["id"], row["value"], row["interval_low"], row["n"]) == (
+        "toy", "mean", "2.5", "2.5", "3",
+    )  # fmt: skip
+    assert '<section id="toy">' in page and re.search(r'<tr [^>]*id="toy-mean"', page)
+    status = (html / "status.html").read_text()
+    assert "0123456789ab" in status and "1 to 3 (3)" in status and "toy-system" in status
+
+
+def test_the_landing_page_shows_key_figures_of_this_build(built):
+    page = (built / "_build" / "html" / "intro.html").read_text()
+    image = '<img src="figures/toy/fig-toy.svg" alt="A black square on white.">'
+    assert f'<a href="chapters/toy.html#fig-toy">{image}</a>' in page
+    assert (
+        "Toy toy" in page
+        and ">2.50<" in page
+        and re.search(r'href="chapters/toy.html#fig-toy"><span[^>]*>Fig. 1', page)
+    )
+
+
+def test_figures_offer_their_data_with_what_made_it(built):
+    figure = json.loads((built / "_build" / "html" / "figures" / "toy" / "fig-toy.json").read_text())
+    assert figure["rows"] == [[1, 2.5], [2, "a, b"]] and figure["columns"] == ["x", "y"]
+    assert figure["alt"] == "A black square on white." and figure["made"]["commit"] == "0123456789abcdef"
+    assert 'href="../figures/toy/fig-toy.json"' in (built / "_build/html/chapters/toy.html").read_text()
+
+
+def test_the_book_says_how_to_cite_it_from_its_citation_file(built, published):
+    page = words(built / "_build" / "html" / "using.html")
+    assert "@misc{sgd-book" in page and "executable book" in page and "0123456789ab" in page
+    assert "url     = " not in page and "git clone" not in page
+    assert f"url     = {{{URL}}}" in words(published / "_build" / "html" / "using.html")
+
+
+def test_without_addresses_nothing_names_one(built):
+    html = built / "_build" / "html"
+    assert not (html / "sitemap.xml").exists() and not (html / "_images" / "social_previews").exists()
+    for name in ("intro.html", "chapters/toy.html", "using.html"):
+        page = (html / name).read_text()
+        assert not re.search(r"og:|canonical|mybinder|colab", page), name
+    assert 'href="/intro.html"' in (html / "404.html").read_text()
+
+
+def test_with_addresses_cards_sitemap_and_buttons_are_right(published):
+    html = published / "_build" / "html"
+    page = (html / "chapters" / "toy.html").read_text()
+    tags = dict(re.findall(r'<meta property="(og:[^"]+)" content="([^"]*)"', page))
+    assert tags["og:url"] == f"{URL}chapters/toy.html"
+    assert (html / tags["og:image"].removeprefix(URL)).stat().st_size > 1000
+    assert "The mean is" in tags["og:description"]
+    assert f'<link rel="canonical" href="{URL}chapters/toy.html"' in page
+    places = re.findall("<loc>(.*?)</loc>", (html / "sitemap.xml").read_text())
+    assert f"{URL}chapters/toy.html" in places and len(places) == 6
+    assert all((html / place.removeprefix(URL)).is_file() for place in places)
+    assert 'href="/sgd/intro.html"' in (html / "404.html").read_text()
+    binder = "https://mybinder.org/v2/gh/somebody/sgd-book/main?urlpath=lab/tree/chapters/toy.ipynb"
+    colab = "https://colab.research.google.com/github/somebody/sgd-book/blob/main/chapters/toy.ipynb"
+    assert f'href="{binder}"' in page and f'href="{colab}"' in page
+    assert f"!git clone --depth 1 {REPOSITORY}" in words(html / "using.html")
+
+
+def test_an_address_that_is_none_is_refused_before_anything_runs(good, monkeypatch, capsys):
+    root, built, _ = good
+    monkeypatch.setenv(book.URL, "books.example.org")
+    assert book.main(["build"], root) == 1
+    assert "SGD_BOOK_URL: got 'books.example.org'" in capsys.readouterr().err and built == ["full"]
+
+
+def test_the_first_build_has_no_past_and_keeps_its_numbers(built):
+    html = built / "_build" / "html"
+    page = (html / "history.html").read_text()
+    assert "first numbers that were kept" in page and 'class="sgd-spark"' in page
+    kept = history.read(built / history.FILE)
+    assert kept == history.read(html / "history.jsonl") and len(kept.builds) == 1 and not kept.damaged
+    assert kept.builds[0]["toy"]["claims"]["mean"]["value"] == 2.5
+
+
+def test_numbers_that_moved_are_told_with_the_machine_and_damaged_lines(published):
+    page = (published / "_build" / "html" / "history.html").read_text()
+    assert (
+        "build 2: to 2.5" in page and "build 3" not in page.replace("Build 3", "").lower().split("<table")[2]
+    )
+    assert "history.jsonl, line 2" in page and page.count('class="sgd-moved"') == 1
+    assert page.count('class="sgd-break"') == 1 and "old" in page
+    kept = history.read(published / history.FILE)
+    assert [one["toy"]["claims"]["mean"]["value"] for one in kept.builds] == [1.5, 2.5, 2.5]
+    assert [text for _, text in kept.damaged] == ["<html>"]
+
+
+def test_a_build_that_fails_adds_no_numbers(good):
+    root, _, extra = good
+    extra["html"] = '<img src="index.html">'
+    assert book.build(root, "full", lambda _: None) == 1
+    assert not (root / history.FILE).exists()
+
+
+def test_a_preview_is_compared_with_nothing_and_not_kept(built):
+    page = (built / "_build" / "preview" / "html" / "history.html").read_text()
+    assert "Build 1" in page and "Build 2" not in page
+    assert len(history.read(built / history.FILE).builds) == 1
+
+
+@pytest.mark.skipif(bool(latex.missing()), reason=latex.missing() or "-")
+def test_the_book_becomes_a_pdf(built):
+    assert book.main(["pdf"], built) == 0
+    assert (built / "_build" / "book.pdf").read_bytes().startswith(b"%PDF")
+    text = (built / "_build" / "staging" / "latex" / "_build" / "latex" / "book.tex").read_text()
+    assert r"pasted-text}{2.5}" in text and r"\begin{longtable}" in text and "Download" not in text
 
 
 def test_pages_fetch_nothing_and_mathjax_is_at_hand(built):
@@ -138,11 +283,14 @@ def test_a_preview_says_so_everywhere(built):
 
 
 def test_recorded_files_hold_verdicts_and_seconds(built):
-    assert json.loads((built / "results" / "verdicts.json").read_text()) == {
-        "toy": {"mean": {"verdict": "holds", "value": 2.5, "interval": [2.5, 2.5], "n": 3}}
-    }
-    seconds = json.loads((built / "results" / "timings.json").read_text())["full"]["toy"]
-    assert "cell-1" in seconds and "title" not in seconds
+    verdicts = {"toy": {"mean": {"verdict": "holds", "value": 2.5, "interval": [2.5, 2.5], "n": 3}}}
+    recorded = json.loads((built / "results" / "verdicts.json").read_text())
+    made = recorded.pop("provenance")
+    assert recorded == verdicts == record.read(built / "results" / "verdicts.json")
+    assert set(made["toy"]) == set(gate.STAMP_FIELDS)
+    timings = json.loads((built / "results" / "timings.json").read_text())
+    assert "cell-1" in timings["full"]["toy"] and "title" not in timings["full"]["toy"]
+    assert timings["provenance"]["full"]["toy"] == made["toy"]
 
 
 def test_a_plain_build_without_a_network_runs_what_is_not_current_and_publishes_no_fault(tmp_path):
@@ -390,7 +538,7 @@ def test_outputs_keep_their_order_around_figures():
         None,
     ]
     assert [c.outputs[0].get("text") for c in cells] == ["before", None, None, "after"]
-    assert sorted(files) == [f"figures/toy/fig-{x}.{end}" for x in "ab" for end in ("csv", "svg")]
+    assert sorted(files) == [f"figures/toy/fig-{x}.{end}" for x in "ab" for end in ("csv", "json", "svg")]
 
 
 def test_words_that_hold_leave_no_trace_on_the_page_and_others_leave_their_note():
@@ -423,9 +571,10 @@ def test_the_cover_is_the_figure_that_the_chapter_names():
         "data": {"image/svg+xml": ["<svg>", "</svg>"]},
         "metadata": {"sgd_book": {"name": "fig-a", "caption": "c", "alt": "a"}},
     }
-    cell = {"cell_type": "code", "id": "one", "metadata": {}, "source": "", "outputs": [output]}
+    stamp = {"output_type": "display_data", "data": {gate.STAMP_MIME: {"commit": "c--1"}}, "metadata": {}}
+    cell = {"cell_type": "code", "id": "one", "metadata": {}, "source": "", "outputs": [output, stamp]}
     notebook = {"cells": [cell], "metadata": {"sgd_book": {"cover": "fig-a"}}}
-    assert record.cover(notebook) == "<svg></svg>"
+    assert record.cover(notebook) == '<svg></svg>\n<!-- {"commit": "c- -1"} -->\n'
     assert record.cover({**notebook, "metadata": {}}) is None
     with pytest.raises(ValueError, match="fig-b"):
         record.cover({**notebook, "metadata": {"sgd_book": {"cover": "fig-b"}}})

@@ -23,7 +23,7 @@ def executed() -> dict:
         [new("display_data", {"application/papermill.record/text/plain": "2.5"},
              metadata={"scrapbook": {"name": "toy-mean", "mime_prefix": "application/papermill.record/"}})],
         [new("display_data", {gate.CLAIMS_MIME: toy_book.claim()})],
-        [new("display_data", {gate.STAMP_MIME: {"commit": "0"}})],
+        [new("display_data", {gate.STAMP_MIME: dict.fromkeys(gate.STAMP_FIELDS, 0)})],
     ]  # fmt: skip
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for count, (cell, given) in enumerate(zip(code, outputs, strict=True), 1):
@@ -71,7 +71,11 @@ FAULTS = {
         lambda nb: nb.cells[CLAIMS].outputs[0].data[gate.CLAIMS_MIME]["claims"][0].update(verdict="fails"),
         "claims record: .*verdict",
     ),
-    "no stamp": (lambda nb: nb.cells[STAMP].update(outputs=[]), "no stamp"),
+    "no stamp": (lambda nb: nb.cells[STAMP].update(outputs=[]), "0 stamps"),
+    "poor stamp": (
+        lambda nb: nb.cells[STAMP].outputs[0].data[gate.STAMP_MIME].pop("seeds"),
+        "stamp: missing or unknown: seeds",
+    ),
     "missing number": (lambda nb: nb.cells[GLUE].update(outputs=[]), "'toy-mean' of this page"),
     "bare figure": (lambda nb: nb.cells[FIGURE].outputs[0].metadata.clear(), "without name, caption and alt"),
     "no caption": (figure(caption=" "), "without caption"),
@@ -211,3 +215,11 @@ def test_judging_changes_nothing():
     before = copy.deepcopy(notebook)
     gate.notebook_faults(notebook, [], KEY)
     assert notebook == before
+
+
+def test_links_from_the_root_count_from_where_the_book_will_stand(tmp_path):
+    (tmp_path / "index.html").write_text("<title>T</title>")
+    (tmp_path / "404.html").write_text('<title>T</title><a href="/book/index.html">x</a>')
+    assert gate.html_faults(tmp_path, False, "/book/") == []
+    assert gate.html_faults(tmp_path, False) == ["404.html: link to /book/index.html, which is not there"]
+    assert "outside the book" in gate.html_faults(tmp_path, False, "/other/")[0]

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ALT = "A straight line that rises from one to three."
 DATA = {"step": [0, 1], "loss": [0.5, None]}
 SHA = "0123456789abcdef" * 4
+NOW = time.time()
 
 
 @pytest.fixture
@@ -252,21 +253,12 @@ def test_says_refuses_and_shows_nothing(sentences, outputs):
 
 
 def test_stamp_has_the_agreed_fields_and_names_no_place(outputs, parameters):
-    page.stamp(parameters, SHA, time.time() - 3)
+    page.stamp(parameters, SHA, time.time() - 3, np.array([7, 5, 6]))
     bundle, _ = outputs[0]
     record = bundle[page.STAMP_MIME]
-    assert list(record) == [
-        "commit",
-        "clean",
-        "parameters",
-        "overridden",
-        "data_sha256",
-        "versions",
-        "processor",
-        "threads",
-        "started",
-        "seconds",
-    ]
+    assert tuple(record) == page.STAMP_FIELDS
+    assert record["seeds"] == {"number": 3, "first": 5, "last": 7} and record["system"]
+    assert "5 to 7 (3)" in bundle["text/plain"]
     assert record["parameters"] == {"networks": 6, "sizes": [1]} and record["overridden"] == ["networks"]
     assert set(record["versions"]) == {"Python", *page.PACKAGES}
     assert record["versions"]["numpy"] == np.__version__
@@ -278,21 +270,28 @@ def test_stamp_has_the_agreed_fields_and_names_no_place(outputs, parameters):
 
 
 @pytest.mark.parametrize(
-    ("sha", "started", "part"),
+    ("sha", "started", "seeds", "part"),
     [
-        ("abc", 0, "data_sha256"),
-        (None, 0, "data_sha256"),
-        (SHA.upper(), 0, "data_sha256"),
-        (SHA, None, "started"),
-        (SHA, math.nan, "started"),
-        (SHA, 0, "started"),
-        (SHA, 1e12, "started"),
+        ("abc", 0, [1], "data_sha256"),
+        (None, 0, [1], "data_sha256"),
+        (SHA.upper(), 0, [1], "data_sha256"),
+        (SHA, None, [1], "started"),
+        (SHA, math.nan, [1], "started"),
+        (SHA, 0, [1], "started"),
+        (SHA, 1e12, [1], "started"),
+        (SHA, NOW, [1.5], "seeds"),
+        (SHA, NOW, ["1"], "seeds"),
     ],
 )
-def test_stamp_refuses(sha, started, part, outputs, parameters):
+def test_stamp_refuses(sha, started, seeds, part, outputs, parameters):
     with pytest.raises(ValueError, match=part):
-        page.stamp(parameters, sha, started)
+        page.stamp(parameters, sha, started, seeds)
     assert not outputs
+
+
+def test_a_chapter_that_draws_nothing_says_so(outputs, parameters):
+    page.stamp(parameters, SHA, time.time(), ())
+    assert outputs[0][0][page.STAMP_MIME]["seeds"] is None and "seeds: none" in outputs[0][0]["text/plain"]
 
 
 def git(folder, *words):
@@ -318,7 +317,7 @@ def test_commit_is_that_of_the_checkout_and_of_no_other(tmp_path, monkeypatch, o
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
 
     def state():
-        page.stamp(parameters, SHA, time.time())
+        page.stamp(parameters, SHA, time.time(), [1])
         record = outputs[-1][0][page.STAMP_MIME]
         return record["commit"], record["clean"]
 
@@ -370,7 +369,7 @@ CELLS = [
         [],
     ),
     ("book.measure('a', 1, (1, 1), P.networks, 'count')\nbook.verdicts()", []),
-    (f"page.stamp(P, '{SHA}', started)", []),
+    (f"page.stamp(P, '{SHA}', started, [1])", []),
 ]
 
 

@@ -207,6 +207,45 @@ class TestChapter:
             params.check(declared, given)
 
 
+def cited(path: Path) -> set[str]:
+    """Keys of references that a page cites."""
+    prose = path.read_text("utf-8")
+    if path.suffix == ".ipynb":
+        prose = "\n".join("".join(c["source"]) for c in cells(path, "markdown") + cells(path, "code"))
+    uses = re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", prose)
+    return {key.strip() for use in uses for key in use.split(",")}
+
+
+def test_every_reference_is_cited_and_every_citation_is_a_reference():
+    known = re.findall(r"^@\w+\{([^,]+),", text("references.bib"), re.MULTILINE)
+    assert len(known) == len(set(known)) > 10
+    assert set().union(*(cited(path) for _, path in book.pages(ROOT))) == set(known)
+
+
+def test_every_reference_says_where_it_is():
+    entries = re.split(r"^(?=@)", text("references.bib"), flags=re.MULTILINE)[1:]
+    for entry in entries:
+        for field in ("author", "title", "year"):
+            assert re.search(rf"^\s*{field}\s*=\s*\{{+.+\}},?$", entry, re.MULTILINE), entry
+        assert re.search(r"^\s*(url|doi|eprint)\s*=", entry, re.MULTILINE), entry
+
+
+def test_the_contents_name_figures_by_chapter_and_the_landing_page_has_one_of_each():
+    parts = yaml.safe_load(text("_toc.yml"))["parts"]
+    numbered = [page["file"] for part in parts if part.get("numbered") for page in part["chapters"]]
+    assert numbered == [f"chapters/{c.name}" for c in book.chapters(ROOT)]
+    keys = re.findall(r"\{keyfigure\} (fig-[\w-]+)", text("intro.md"))
+    homes = [next(p.stem for p in NOTEBOOKS if f'"{key}"' in code(p)) for key in keys]
+    assert [f"chapters/{name}" for name in homes] == numbered
+
+
+def test_binder_gets_a_python_that_the_project_supports():
+    from packaging.specifiers import SpecifierSet
+
+    found = re.fullmatch(r"python-(3\.\d+)\n", text("runtime.txt"))
+    assert found[1] in SpecifierSet(tomllib.loads(text("pyproject.toml"))["project"]["requires-python"])
+
+
 # ---- library ---------------------------------------------------------------------------------------------
 
 
@@ -396,5 +435,10 @@ def test_only_a_full_book_is_deployed():
     assert "make book" in runs and "make gate" in runs and "preview" not in re.findall(r"make (\w+)", runs)
     assert jobs["deploy"]["needs"] == "book"
     assert set(jobs["deploy"]["permissions"]) == {"pages", "id-token"}
+    assert jobs["book"]["permissions"] == {"contents": "read", "pages": "read"}
+    order = [
+        runs.index(part) for part in ("make test", "SGD_BOOK_URL=", "history.jsonl", "make book", "make gate")
+    ]
+    assert order == sorted(order), "tests know no address; numbers of the past come before the build"
     check = yaml.safe_load(text(".github/workflows/check.yml"))
     assert all(job["permissions"] == {"contents": "read"} for job in check["jobs"].values())

@@ -19,6 +19,7 @@ GLUE = 'from myst_nb import glue; glue("toy-mean", 2.5, display=False)'
 STAMP = """display({"text/html": "<p>stamp</p>", "application/vnd.sgd-book.stamp+json": {
     "commit": "0123456789abcdef", "clean": True, "parameters": {"size": size}, "overridden": [],
     "data_sha256": "0" * 64, "versions": {"Python": "3"}, "processor": "toy", "threads": 1,
+    "system": "toy-system", "seeds": {"number": size, "first": 1, "last": size},
     "started": "2026-01-01T00:00:00+00:00", "seconds": 0.1}}, raw=True)"""
 
 
@@ -88,13 +89,17 @@ def project(root: Path, **chapters: nbformat.NotebookNode) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     (root / "lib").symlink_to(PROJECT / "lib")
     shutil.copytree(PROJECT / "_static", root / "_static")
-    shutil.copy(PROJECT / "_config.yml", root)
+    for name in ("_config.yml", "CITATION.cff"):
+        shutil.copy(PROJECT / name, root)
     (root / "references.bib").write_text("@misc{toy, author={A. Toy}, title={Toys}, year={2026}}\n")
-    intro = "# A toy book\n\nSee {doc}`chapters/toy` and {cite}`toy`: $x^2$.\n\n```{bibliography}\n```\n"
-    (root / "intro.md").write_text(intro)
-    (root / "scoreboard.md").write_text("# Scoreboard\n\n```{scoreboard}\n```\n")
-    (root / "status.md").write_text("# Status\n\n```{status}\n```\n")
-    names = [f"chapters/{name}" for name in chapters] + ["scoreboard", "status"]
+    figure = "```{keyfigure} fig-toy\nThe answer is {glue:text}`chapters/toy.ipynb::toy-mean:.2f`.\n```\n"
+    intro = f"# A toy book\n\nSee {{doc}}`chapters/toy` and {{cite}}`toy`: $x^2$.\n\n{figure}"
+    (root / "intro.md").write_text(intro + "\n```{bibliography}\n```\n")
+    boards = ["scoreboard", "status", "history"]
+    for name in boards:
+        (root / f"{name}.md").write_text(f"# {name.capitalize()}\n\n```{{{name}}}\n```\n")
+    (root / "using.md").write_text("# Using\n\n```{launch}\n```\n\n```{citation}\n```\n")
+    names = [f"chapters/{name}" for name in chapters] + [*boards, "using"]
     lines = ["format: jb-book", "root: intro", "chapters:", *(f"  - file: {name}" for name in names)]
     (root / "_toc.yml").write_text("\n".join(lines) + "\n")
     for name, notebook in chapters.items():
