@@ -7,17 +7,19 @@ lies in the accepted range. ``fails``: the whole interval lies outside. Else ``u
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from lib import page
+from lib.stats import Estimate
 
 MIME = "application/vnd.sgd-book.claims+json"
 VERDICTS = ("holds", "fails", "undecided", "out of range")
+_STATED = ("id", "statement", "source", "stated", "unit", "low", "high", "reason", "expected", "why")
 _MEASURED = ("value", "interval", "n", "method")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Claim:
     """What a source says, and which measurements would agree with it.
 
@@ -30,8 +32,7 @@ class Claim:
         low: smallest value that agrees, None when open.
         high: largest value that agrees, None when open.
         reason: why this range, and not a narrower or a wider one.
-        expected: ``holds`` or ``fails``, what we expect.
-        why: why it is expected to fail.
+        why: why it is expected to fail; empty if it is expected to hold.
         applies: whether the claim speaks of the parameters of this run.
     """
 
@@ -43,7 +44,6 @@ class Claim:
     low: float | None
     high: float | None
     reason: str
-    expected: str = "holds"
     why: str = ""
     applies: bool = True
 
@@ -59,13 +59,17 @@ class Claim:
             raise ValueError(f"claim {self.id!r}: low and high are None, wanted at least one of them")
         if None not in (self.low, self.high) and self.low > self.high:
             raise ValueError(f"claim {self.id!r}: low {self.low} lies above high {self.high}")
-        if self.expected not in ("holds", "fails"):
-            raise ValueError(f"claim {self.id!r}, expected: got {self.expected!r}, wanted 'holds' or 'fails'")
-        if not isinstance(self.why, str) or (self.expected == "fails") != bool(self.why.strip()):
-            wanted = "why it is expected to fail" if self.expected == "fails" else "'' for what is to hold"
-            raise ValueError(f"claim {self.id!r}, why: got {self.why!r}, wanted {wanted}")
+        if not isinstance(self.why, str) or self.why != self.why.strip():
+            raise ValueError(
+                f"claim {self.id!r}, why: got {self.why!r}, wanted a text, or '' if it is to hold"
+            )
         if not isinstance(self.applies, bool):
             raise ValueError(f"claim {self.id!r}, applies: got {self.applies!r}, wanted True or False")
+
+    @property
+    def expected(self) -> str:
+        """What we expect: ``holds`` or ``fails``."""
+        return "fails" if self.why else "holds"
 
     @property
     def accepted(self) -> str:
@@ -208,15 +212,13 @@ class Ledger:
         text = "\n".join(f"{c.id}: {c.accepted}, expected: {row[5][0]}" for c, row in pairs)
         return Shown(page.table("sgd-claims", "Claims, before anything runs", columns, rows), text)
 
-    def measure(self, id: str, value: float, interval: Sequence[float], n: int, method: str) -> None:
+    def measure(self, id: str, found: Estimate) -> None:
         """Enters what was measured for a claim.
 
         Args:
             id: of the claim.
-            value: measured, in the claim's unit.
-            interval: (lower end, upper end) around it; twice the value for an exact count.
-            n: number of independent units measured, at least 1.
-            method: how the interval was made.
+            found: value, interval, n and method, in the claim's unit; the interval of an exact count is twice
+                its value.
 
         Raises:
             ValueError: for an unknown id, a second measurement, or one that is not complete.
@@ -226,7 +228,7 @@ class Ledger:
             raise ValueError(f"id: got {id!r}, wanted one of {', '.join(ids)}")
         if id in self._measured:
             raise ValueError(f"claim {id!r} is measured already; state the claims anew to measure them again")
-        self._measured[id] = _measurement(f"claim {id!r}", value, interval, n, method)
+        self._measured[id] = _measurement(f"claim {id!r}", found.value, found.interval, found.n, found.method)
 
     def record(self) -> dict[str, Any]:
         """The claims record, ready for JSON.
@@ -240,7 +242,7 @@ class Ledger:
         entries = []
         for claim in self.claims:
             found = self._measured.get(claim.id, dict.fromkeys(_MEASURED))
-            stated = {name: value for name, value in vars(claim).items() if name != "applies"}
+            stated = {name: getattr(claim, name) for name in _STATED}
             entries.append({**stated, **found, "verdict": verdict(claim, found["interval"])})
         return {"chapter": self.chapter, "claims": entries}
 
@@ -295,17 +297,19 @@ def validate(record: Any) -> None:
     whole = isinstance(record, dict) and set(record) == {"chapter", "claims"}
     if not (whole and isinstance(record["claims"], list)):
         raise ValueError("claims record: wanted an object of 'chapter' and a list 'claims'")
-    stated = [field.name for field in fields(Claim) if field.name != "applies"]
     claims = []
     for entry in record["claims"]:
-        wrong = set(entry) ^ {*stated, *_MEASURED, "verdict"} if isinstance(entry, dict) else {"all fields"}
+        wrong = set(entry) ^ {*_STATED, *_MEASURED, "verdict"} if isinstance(entry, dict) else {"all fields"}
         if wrong:
             raise ValueError(f"claims record: missing or unknown in a claim: {', '.join(sorted(wrong))}")
         if entry["verdict"] not in VERDICTS:
             got = f"claim {entry['id']!r}, verdict: got {entry['verdict']!r}"
             raise ValueError(f"{got}, wanted one of {', '.join(VERDICTS)}")
         applies = entry["verdict"] != "out of range"
-        claim = Claim(**{name: entry[name] for name in stated}, applies=applies)
+        claim = Claim(**{name: entry[name] for name in _STATED if name != "expected"}, applies=applies)
+        if entry["expected"] != claim.expected:
+            got = f"claim {claim.id!r}, expected: got {entry['expected']!r}"
+            raise ValueError(f"{got}, wanted {claim.expected!r}, since why is {claim.why!r}")
         found = [entry[name] for name in _MEASURED]
         if applies or found != [None] * len(found):
             _measurement(f"claim {claim.id!r}", *found)

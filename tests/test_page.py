@@ -355,7 +355,8 @@ CELLS = [
     ("networks: int = 5  # networks [networks; 1 to 9]", ["parameters"]),
     ("from lib import params\n\nP = params.take()\nP", []),
     (
-        "import time\n\nfrom lib import page\nfrom lib.claims import Claim, Ledger\n\nstarted = time.time()",
+        "import time\n\nfrom lib import page\nfrom lib.claims import Claim, Ledger\n"
+        "from lib.stats import Estimate\n\nstarted = time.time()",
         [],
     ),
     (
@@ -368,7 +369,7 @@ CELLS = [
         f"page.figure(fig, 'fig-a', 'A.', '{ALT}', {{'y': [1, 3]}})\npage.glue('a-1', 0.25)",
         [],
     ),
-    ("book.measure('a', 1, (1, 1), P.networks, 'count')\nbook.verdicts()", []),
+    ("book.measure('a', Estimate(1, 1, 1, P.networks, 'count'))\nbook.verdicts()", []),
     (f"page.stamp(P, '{SHA}', started, [1])", []),
 ]
 
