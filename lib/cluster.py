@@ -16,7 +16,6 @@ import logging
 import os
 import platform
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
@@ -157,8 +156,7 @@ class Cluster:
         if not re.fullmatch(r"(tcp|tls|ws|wss)://\S+:\d+", address):
             raise ClusterError(f"scheduler: got {address!r}, wanted an address like tcp://host:8786")
         self.address = address
-        for name in ("distributed", "tornado", "asyncio"):  # what they have to say is said here
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        _silence()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of versions that differ: compared below, and refused
@@ -262,14 +260,21 @@ class Cluster:
         return done
 
 
+def _silence() -> None:
+    """What Dask has to say of a lost connection, at length, is said here in a line."""
+    for name in ["distributed", "tornado", "asyncio", *logging.root.manager.loggerDict]:
+        if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
 @contextmanager
 def lost_worker() -> Iterator[None]:
     """Around a future's result: several workers that died with the same work, as an error of our own."""
-    from distributed import KilledWorker
-
     try:
         yield
-    except KilledWorker as error:
+    except Exception as error:  # Dask's own kind, which is not there where Dask is not
+        if type(error).__name__ != "KilledWorker":
+            raise
         words = "every worker that took it was ended from outside, for lack of memory perhaps"
         raise RuntimeError(f"{words} (the last one: {error.last_worker.address})") from None
 
@@ -279,14 +284,3 @@ def _packages() -> tuple[str, ...]:
     lines = (store.ROOT / "requirements.txt").read_text("utf-8").splitlines()
     pinned = [found[1] for line in lines if (found := re.match(r"([\w.-]+)==", line))]
     return (*pinned, "dask", "distributed")
-
-
-def of_environment() -> Cluster | None:
-    """The cluster that ``SGD_BOOK_SCHEDULER`` names, connected once; None where it names none."""
-    address = os.environ.get(SCHEDULER)
-    return _connected(address) if address else None
-
-
-@functools.cache
-def _connected(address: str) -> Cluster:
-    return Cluster(address, same_processor=True, say=lambda text: print(text, file=sys.stderr))

@@ -567,6 +567,7 @@ class _Progress:
 
     def ended(self, failed: str | None) -> None:
         self._done += 1
+        self._under -= 1
         self._failed += bool(failed)
         self._show(now=self._bar is not None or self._done == self._total)
 
