@@ -16,6 +16,7 @@ from lib import claims, gate, page, plot
 _LINES = 6  # at most in one panel; more are told apart better on a map
 _PANELS = 6
 _TOLD = 12  # runs that the figure's description lists one by one
+_TICK_GAP = 0.12  # of an axis
 _LOG_SPAN = 30  # values that lie further apart by this factor are drawn on a logarithmic axis
 _CELL = {"holds": "✓ holds", "fails": "✗ fails", "undecided": "? undecided", "out of range": "– out of range"}
 
@@ -153,7 +154,7 @@ def _flat(claim: Mapping[str, Any]) -> list[Any]:
 
 
 def figure(
-    measure: str, swept: Sequence[str], runs: Sequence[Mapping[str, Any]]
+    measure: str, units: Mapping[str, str], runs: Sequence[Mapping[str, Any]]
 ) -> tuple[str, str, str] | None:
     """A picture of a measure over the swept parameters.
 
@@ -162,7 +163,7 @@ def figure(
 
     Args:
         measure: a claim or number.
-        swept: names of the parameters that differ.
+        units: of the parameters that differ, by name; ``1`` is not shown.
         runs: records of all runs.
 
     Returns:
@@ -172,17 +173,21 @@ def figure(
     if not points:
         return None
     claim = next((c for run in runs for c in run["claims"] if c["id"] == measure), None)
-    levels = {name: _levels(name, points) for name in swept}
+    swept, levels = list(units), {name: _levels(name, runs) for name in units}
     # a line or panel needs one value of each other parameter; the one with most values goes along the axis
-    order = sorted(swept, key=lambda name: (len(levels[name]), not _numeric(levels[name])), reverse=True)
-    full = len(points) == np.prod([len(values) for values in levels.values()] or [1])
+    order = sorted(swept, key=lambda name: (len(levels[name]), _numeric(levels[name])), reverse=True)
+    full = len(runs) == np.prod([len(values) for values in levels.values()] or [1])
     label = f"{measure} [{claim['unit']}]" if claim else measure
+    labels = {name: name if unit in ("1", "text") else f"{name} [{unit}]" for name, unit in units.items()}
     if len(order) == 2 and full and len(levels[order[1]]) > _LINES:
-        fig, how = _map(points, levels, swept, label), "Colour: the measure."
+        fig, how = _map(points, levels, labels, label), "Colour: the measure."
     elif len(order) <= 3 and full and all(len(levels[name]) <= _LINES for name in order[1:]):
-        fig, how = _lines(points, levels, order, label, claim), _how(order)
+        fig, how = _lines(points, levels, order, labels, label, claim), _how(order)
     else:
-        fig, how = _panels(points, levels, order[:_PANELS], label, claim), "Each panel shows all runs."
+        fig, how = (
+            _panels(points, levels, order[:_PANELS], labels, label, claim),
+            "Each panel shows all runs.",
+        )
         if len(order) > _PANELS:
             how += f" Not drawn: {', '.join(order[_PANELS:])}."
     drawing = io.BytesIO()
@@ -191,10 +196,10 @@ def figure(
     plt.close(fig)
     missing = len(runs) - len(points)
     caption = f"{measure}" + (f": {claim['statement'].rstrip('.')}" if claim else "") + f". {how}"
-    caption += (
-        " Bars are the intervals of the runs." if any(low < high for _, (_, low, high) in points) else ""
-    )
-    caption += " Grey: what the claim accepts." if claim and how != "Colour: the measure." else ""
+    if how != "Colour: the measure.":
+        bars = any(low < high for _, (_, low, high) in points)
+        caption += " Bars are the intervals of the runs." if bars else ""
+        caption += " Grey: what the claim accepts." if claim else ""
     caption += f" {missing} run(s) have no value." if missing else ""
     return drawing.getvalue().decode(), caption, _alt(label, points, swept, missing)
 
@@ -205,8 +210,8 @@ def _how(order: Sequence[str]) -> str:
     return words + (f", a panel for each {order[2]}." if len(order) > 2 else ".")
 
 
-def _levels(name: str, points: Sequence) -> list[Any]:
-    values = {json.dumps(parameters[name]): parameters[name] for parameters, _ in points}
+def _levels(name: str, runs: Sequence[Mapping[str, Any]]) -> list[Any]:
+    values = {json.dumps(run["parameters"][name]): run["parameters"][name] for run in runs}
     ordered = list(values.values())
     return sorted(ordered) if _numeric(ordered) or all(isinstance(v, str) for v in ordered) else ordered
 
@@ -215,16 +220,21 @@ def _numeric(values: Sequence[Any]) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
-def _axis(ax: Any, name: str, levels: Sequence[Any]) -> Any:
+def _axis(ax: Any, label: str, levels: Sequence[Any]) -> Any:
     """Prepare an axis along a parameter; gives where a value lies on it."""
-    ax.set_xlabel(name)
-    if _numeric(levels) and len(levels) > 1:
-        if levels[0] > 0 and levels[-1] / levels[0] >= _LOG_SPAN:
-            ax.set_xscale("log")
-        return lambda value: value
-    ax.set_xticks(range(len(levels)), [shown(value) for value in levels])
-    ax.set_xlim(-0.5, len(levels) - 0.5)
-    return lambda value: levels.index(value)
+    ax.set_xlabel(label)
+    if not _numeric(levels) or len(levels) == 1:
+        ax.set_xticks(range(len(levels)), [shown(value) for value in levels])
+        ax.set_xlim(-0.5, len(levels) - 0.5)
+        return levels.index
+    log = levels[0] > 0 and levels[-1] / levels[0] >= _LOG_SPAN
+    places = np.log(levels) if log else np.array(levels, dtype=float)
+    if log:
+        ax.set_xscale("log")
+    if np.diff(places).min() >= _TICK_GAP * np.ptp(places):  # each value has room for its name
+        ax.set_xticks(levels, [shown(value) for value in levels])
+        ax.set_xticks([], minor=True)
+    return float
 
 
 def _accepted(ax: Any, claim: Mapping[str, Any] | None) -> None:
@@ -248,7 +258,9 @@ def _draw(ax: Any, where: Any, name: str, points: Sequence, color: Any, form: st
     return x[-1], value[-1]
 
 
-def _lines(points: Sequence, levels: Mapping, order: Sequence[str], label: str, claim: Any) -> Any:
+def _lines(
+    points: Sequence, levels: Mapping, order: Sequence[str], labels: Mapping, label: str, claim: Any
+) -> Any:
     along, colored, paneled = [*order, None, None, None][:3]
     panels = levels[paneled] if paneled else [None]
     fig, axes = plot.figure(
@@ -260,25 +272,26 @@ def _lines(points: Sequence, levels: Mapping, order: Sequence[str], label: str, 
             where, along_name = (lambda value: 0.0), next(iter(points[0][0]))
             ax.set_xticks([])
         else:
-            where, along_name = _axis(ax, along, levels[along]), along
+            where, along_name = _axis(ax, labels[along], levels[along]), along
         if paneled:
             ax.set_title(f"{paneled} {shown(panel)}", fontsize=11)
         form = "o-" if along and _numeric(levels[along]) else "o"
         ends = []
         for color, value in zip(plot.PALETTE, levels[colored] if colored else [None], strict=False):
             own = [p for p in shown_here if colored is None or p[0][colored] == value]
-            x, y = _draw(ax, where, along_name, own, color, form)
-            ends.append((y, f"{colored} {shown(value)}", color))
+            if own:
+                x, y = _draw(ax, where, along_name, own, color, form)
+                ends.append((y, f"{colored} {shown(value)}", color))
         ax.margins(y=0.15)
         _accepted(ax, claim)
-        if colored:
+        if colored and ends:
             plot.ends(ax, x, ends)
     axes[0][0].set_ylabel(label)
     return fig
 
 
-def _map(points: Sequence, levels: Mapping, swept: Sequence[str], label: str) -> Any:
-    across, down = swept
+def _map(points: Sequence, levels: Mapping, labels: Mapping, label: str) -> Any:
+    across, down = labels
     grid = np.full((len(levels[down]), len(levels[across])), np.nan)
     for parameters, (value, _, _) in points:
         grid[levels[down].index(parameters[down]), levels[across].index(parameters[across])] = value
@@ -286,17 +299,19 @@ def _map(points: Sequence, levels: Mapping, swept: Sequence[str], label: str) ->
     shades = ax.pcolormesh(grid, cmap="cividis", edgecolors="white", linewidth=0.5)
     ax.set_xticks(np.arange(len(levels[across])) + 0.5, map(shown, levels[across]), rotation=45, ha="right")
     ax.set_yticks(np.arange(len(levels[down])) + 0.5, map(shown, levels[down]))
-    ax.set(xlabel=across, ylabel=down)
+    ax.set(xlabel=labels[across], ylabel=labels[down])
     fig.colorbar(shades, ax=ax, label=label)
     return fig
 
 
-def _panels(points: Sequence, levels: Mapping, names: Sequence[str], label: str, claim: Any) -> Any:
+def _panels(
+    points: Sequence, levels: Mapping, names: Sequence[str], labels: Mapping, label: str, claim: Any
+) -> Any:
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     fig, axes = plot.figure(max(4.2, 3.2 * columns), 3.2 * rows, columns, rows, sharey=True, squeeze=False)
     for ax, name in zip(axes.flat, names, strict=False):
-        _draw(ax, _axis(ax, name, levels[name]), name, points, plot.PALETTE[0], "o")
+        _draw(ax, _axis(ax, labels[name], levels[name]), name, points, plot.PALETTE[0], "o")
         ax.margins(y=0.15)
     for ax in axes.flat[: len(names)]:
         _accepted(ax, claim)
@@ -349,7 +364,7 @@ def html(made: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
     """The page: how far the sweep is, the figure, the verdicts and values of all runs, what made them.
 
     Args:
-        made: chapter, base scale, swept parameters and measure of the sweep.
+        made: chapter, base scale, swept parameters (units by name) and measure of the sweep.
         runs: records of all runs.
 
     Returns:

@@ -405,10 +405,11 @@ class Results:
 
     def write(self) -> None:
         """Write table and page of all that is known now."""
+        units = {param.name: param.unit for param in params.schema(self.plan.notebook)}
         made = {
             "chapter": self.plan.notebook.stem,
             "base": self.plan.scale,
-            "swept": list(self.plan.swept),
+            "swept": {name: units[name] for name in self.plan.swept},
             "measure": self.measure,
         }
         records = list(self.records.values())
@@ -481,6 +482,7 @@ def finished(
             while waiting and len(running) < place.workers:
                 name = waiting.pop()
                 running[place.submit(jobs[name])] = name
+            tick(len(running))
             for future in place.wait(running, 1.0):
                 name, start = running[future], time.monotonic()
                 try:
@@ -498,7 +500,6 @@ def finished(
             place.again(error)
             waiting += reversed(running.values())
             running.clear()
-        tick(len(running))
 
 
 def sweep(
