@@ -77,7 +77,7 @@ class Plan(NamedTuple):
         text: of the notebook.
         scale: whose parameters are the base: ``full``, ``preview`` or ``smoke``.
         runs: all of them.
-        swept: names of the parameters that differ between runs.
+        swept: units of the parameters that differ between runs, by name.
         repeated: how many sets were left out because an equal one stands before them.
     """
 
@@ -85,7 +85,7 @@ class Plan(NamedTuple):
     text: str
     scale: str
     runs: tuple[Run, ...]
-    swept: tuple[str, ...]
+    swept: dict[str, str]
     repeated: int
 
 
@@ -259,7 +259,8 @@ def plan(notebook: Path, scale: str, fixed: Mapping[str, Any], sets: Sequence[Ma
         raise ValueError("\n".join([f"the sweep of {notebook.stem} is refused, nothing was run", *lines]))
     every = tuple(runs.values())
     asked = dict.fromkeys(name for own in sets for name in own)
-    swept = tuple(name for name in asked if len({json.dumps(one.values[name]) for one in every}) > 1)
+    units = {param.name: param.unit for param in schema}
+    swept = {name: units[name] for name in asked if len({json.dumps(one.values[name]) for one in every}) > 1}
     return Plan(notebook, nbformat.writes(content), scale, every, swept, repeated)
 
 
@@ -405,11 +406,10 @@ class Results:
 
     def write(self) -> None:
         """Write table and page of all that is known now."""
-        units = {param.name: param.unit for param in params.schema(self.plan.notebook)}
         made = {
             "chapter": self.plan.notebook.stem,
             "base": self.plan.scale,
-            "swept": {name: units[name] for name in self.plan.swept},
+            "swept": self.plan.swept,
             "measure": self.measure,
         }
         records = list(self.records.values())

@@ -132,20 +132,38 @@ def shown_by(out: Path) -> dict[str, list]:
 # ---- sweeps
 
 
-def test_a_real_chapter_gives_the_same_to_the_bit_as_here(dask, tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
-    words = ["greedy_layerwise_training", "--smoke", "--grid", "rate=0.01,0.003", "--out"]
-    assert sweep.main([*words, str(tmp_path / "there"), "--scheduler", dask.address]) == 0
-    assert not (tmp_path / "chunks").exists(), "nothing was computed here"
-    said = capfd.readouterr().err.splitlines()
-    assert said and all("runs ended" in line for line in said), "lines of progress, and no noise"
-    assert sweep.main([*words, str(tmp_path / "here")]) == 0
+def test_a_real_chapter_gives_the_same_to_the_bit_as_here(dask, tmp_path, monkeypatch):
+    """One run there and one here, side by side, each with its own chunks."""
+    chunks = {name: dask.folder / name / "chunks" for name in ("one", "two")}
+    before = {path for folder in chunks.values() for path in folder.glob("*")}
+    words = ["greedy_layerwise_training", "--smoke", "--grid", "first_seed=7", "--out"]
+    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks there"))
+    process = command(*words, tmp_path / "there", "--scheduler", dask.address)
+    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks here"))
+    assert sweep.main([*words, str(tmp_path / "here"), "--workers", "1"]) == 0
+    out, err = process.communicate(timeout=10 * PATIENCE)
+    assert process.returncode == 0, err
+    assert all("runs ended" in line for line in err.splitlines()), "lines of progress, and no noise"
     assert without_times(tmp_path / "there") == without_times(tmp_path / "here")
     there, here = shown_by(tmp_path / "there"), shown_by(tmp_path / "here")
-    assert there == here and len(here) == 2 and all(len(outputs) > 20 for outputs in here.values())
-    chunks = [set(p.name for p in (dask.folder / name / "chunks").glob("*")) for name in ("one", "two")]
-    own = set(p.name for p in (tmp_path / "chunks").iterdir())
-    assert chunks[0] and chunks[1] and chunks[0] | chunks[1] == own
+    assert there == here and len(here) == 1 and all(len(outputs) > 20 for outputs in here.values())
+    assert not (tmp_path / "chunks there").exists(), "nothing was computed where the command ran"
+    computed = {path for folder in chunks.values() for path in folder.glob("*")} - before
+    ours = {path.name: path.read_bytes() for path in (tmp_path / "chunks here").iterdir()}
+    assert {path.name: path.read_bytes() for path in computed} == ours
+
+
+def test_a_sweep_over_two_workers_gives_the_same_as_here(dask, tmp_path, capfd):
+    fails = "if size == 3: raise ValueError('no luck')\nimport os"
+    notebook = toy_book.save(tmp_path / "toy.ipynb", toy_book.chapter(fails))
+    words = [str(notebook), "--grid", "size=1,2,3,4", "--out"]
+    assert sweep.main([*words, str(tmp_path / "there"), "--scheduler", dask.address]) == 1
+    assert all("runs ended" in line for line in capfd.readouterr().err.splitlines())
+    assert sweep.main([*words, str(tmp_path / "here")]) == 1
+    assert without_times(tmp_path / "there") == without_times(tmp_path / "here")
+    assert shown_by(tmp_path / "there") == shown_by(tmp_path / "here")
+    rows = (tmp_path / "there" / "results.csv").read_text()
+    assert rows.count(",done,") == 3 and rows.count(",failed,") == 1
 
 
 def test_a_worker_killed_in_the_middle_loses_nothing(dask, toy, tmp_path):

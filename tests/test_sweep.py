@@ -157,7 +157,7 @@ def test_every_fault_of_every_run_is_in_one_error(project):
 def test_equal_sets_are_taken_once_and_the_base_lies_below_all(project):
     plan = planned(project, [{"size": 3}, {"size": "3.0"}, {"size": 4}, {}], "smoke", {"label": "x"})
     assert [one.values for one in plan.runs] == [{"size": k, "label": "x"} for k in (3, 4, 1)]
-    assert (plan.repeated, plan.swept) == (1, ("size",))
+    assert (plan.repeated, plan.swept) == (1, {"size": "numbers"})
     assert [one.number for one in plan.runs] == [1, 2, 3]
 
 
@@ -249,7 +249,7 @@ def test_a_sweep_runs_keeps_failures_and_skips_what_is_done(project, tmp_path, c
     assert toy(project, *words) == 1, "one run failed"
     out, err = capfd.readouterr()
     assert "5 of 6 done, 1 failed" in out
-    assert "run 6 FAILED: cell 5 raised ValueError: no <b>luck</b> (kept at runs/" in out
+    assert re.search(r"run 6 FAILED: cell \d raised ValueError: no <b>luck</b> \(kept at runs/", out)
     assert "6 of 6 runs ended, 0 under way, 1 failed" in err
     rows = table(tmp_path / "out")
     assert [row["status"] for row in rows] == ["done"] * 5 + ["failed"]
