@@ -2,8 +2,8 @@
 
 Measured: a chapter at its smoke scale, a few runs with one worker and with two, all in one go so that the
 ratios hold on a machine that is not quiet; and what the one process that hands out the runs does for each of
-them. Simulated from that: many runs on up to 1024 workers, each taking the next run when it is free, while one
-process hands them out one after another.
+them. Simulated from that: many runs on up to 1024 workers, each taking the next run when it is free, while
+one process hands them out one after another.
 
     python benchmarks/sweep_cost.py [--chapter NAME] [--runs N] [--rounds R] [--json FILE]
 """
@@ -84,7 +84,7 @@ def handing_out(found: dict) -> dict[str, float]:
 
 
 def over_tcp(found: dict) -> float | None:
-    """Seconds for a job of a run's size to go to a Dask worker and come back; None without Dask."""
+    """Seconds for a job of a run's size to go to a Dask worker and come back, of many; None without Dask."""
     try:
         import distributed  # noqa: F401
     except ImportError:
@@ -106,12 +106,13 @@ def over_tcp(found: dict) -> float | None:
             start("dask_worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny")
         with cluster.Cluster(address, same_processor=False) as there:
 
-            def there_and_back() -> None:
-                there.submit("builtins", "str", found["text"]).result()
+            def there_and_back(count: int) -> None:
+                futures = [there.submit("builtins", "str", found["text"] + str(k)) for k in range(count)]
+                for future in futures:
+                    future.result()
 
-            for _ in range(4):
-                there_and_back()
-            return statistics.median(timed(there_and_back)[1] for _ in range(PROBES))
+            there_and_back(4)
+            return timed(there_and_back, PROBES)[1] / PROBES
 
 
 def simulated(durations: list[float], each: float, write: float, runs: int, workers: int) -> float:
@@ -120,18 +121,18 @@ def simulated(durations: list[float], each: float, write: float, runs: int, work
     Args:
         durations: that runs had; they are drawn from.
         each: seconds that the one process spends on each run.
-        write: seconds that it spends, every 20 seconds, on the results of 1000 runs.
+        write: seconds that it spends, now and then, on writing the results of 1000 runs.
         runs: number of runs.
         workers: number of workers.
     """
     draw = random.Random(0)
-    free, now, written = [0.0] * workers, 0.0, 0.0
-    heapq.heapify(free)
+    free, now, next_writing = [0.0] * workers, 0.0, sweep._REFRESH_SECONDS
     for done in range(runs):
         now = max(now, heapq.heappop(free)) + each
-        if now - written > sweep._REFRESH_SECONDS:
-            now += write * done / 1000
-            written = now
+        if now > next_writing:
+            took = write * done / 1000
+            next_writing = now + max(sweep._REFRESH_SECONDS, took / sweep._REFRESH_SHARE)
+            now += took
         heapq.heappush(free, now + draw.choice(durations))
     return max(free) + write * runs / 1000
 

@@ -82,6 +82,7 @@ def _content() -> str:
     return data.content_hash(data.load())
 
 
+@functools.cache
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)

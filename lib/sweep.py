@@ -36,7 +36,8 @@ from lib import cluster, gate, params, record, run, summary, worker
 from lib.progress import Progress, clock
 
 ROOT = Path(__file__).resolve().parents[1]
-_REFRESH_SECONDS = 20.0  # between two writings of the results while runs finish
+_REFRESH_SECONDS = 20.0  # at least, between two writings of the results while runs finish
+_REFRESH_SHARE = 0.02  # of the time, at most, for writing them
 _LOG_SECONDS = 30.0
 _RESTARTS = 3  # of the local workers, when one is ended from outside
 _KINDS = "uniform:LOW:HIGH, log:LOW:HIGH, int:LOW:HIGH or choice:V,V,..."
@@ -526,7 +527,7 @@ def sweep(
     common = {"name": results.plan.notebook.stem, "text": results.plan.text}
     common |= {"root": None if root is None else str(root), "folder": folder}
     jobs = {one.name: common | {"given": one.given, "key": results.keys[one.name]} for one in todo}
-    runs, written = {one.name: one for one in todo}, time.monotonic()
+    runs, next_writing = {one.name: one for one in todo}, time.monotonic() + _REFRESH_SECONDS
     progress = _Progress(results, len(todo), estimate)
     try:
         with progress:
@@ -537,9 +538,10 @@ def sweep(
                     there = summary.measures(json.loads(result["notebook"]))
                     if results.measure not in there:
                         raise SweepError(f"measure: got {results.measure!r}, there is: {', '.join(there)}")
-                if time.monotonic() - written > _REFRESH_SECONDS:
+                if (start := time.monotonic()) > next_writing:
                     results.write()
-                    written = time.monotonic()
+                    took = time.monotonic() - start
+                    next_writing = start + max(_REFRESH_SECONDS, took / _REFRESH_SHARE)
     finally:
         place.close()
         if folder:
