@@ -8,14 +8,20 @@ every ensemble. Memory is that of one chunk for each worker, however many seeds 
 A configuration may go on where another one ended, which it then holds under ``after``. The job is called as
 ``job(config, seeds, before)`` with that one's arrays for the same seeds; where they are missing, they are
 computed and kept first.
+
+With ``SGD_BOOK_SCHEDULER=tcp://host:8786`` chunks are computed on a Dask cluster and kept here. Its workers
+must be like this machine, down to the name of the processor, which is in a chunk's key: others are refused.
 """
 
+import functools
+import hashlib
+import importlib
 import json
 import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lib import nets, store, worker
+from lib import cluster, nets, store, worker
 from lib.backend import tf
 
 CHUNK = 16  # networks at once; measured: from 8 to 32 the time for one network is the same within noise
@@ -63,7 +69,8 @@ def run(
         seeds: Distinct whole numbers, 0 to 2**31 - 1; for all configurations, or by the name of each.
         chunk: Seeds at a time; a block that is asked for in part is computed whole.
         workers: Chunks at once, each in a process of its own; default one for each core that this process may
-            use, or one in all where TensorFlow has a GPU. With one, the job runs in this process.
+            use, or one in all where TensorFlow has a GPU or this process is itself one of many. With one, the
+            job runs in this process. A cluster has workers of its own.
 
     Returns:
         For each configuration the job's arrays, each with one row for each seed, in the order of the seeds.
@@ -72,7 +79,8 @@ def run(
         ValueError: Seeds repeat or their chunk is out of range, chunk or workers is no whole number from 1,
             there is no configuration or one is not plain data, or the job returns an array without one row
             for each seed.
-        RuntimeError: A worker process was ended from outside, for lack of memory perhaps.
+        RuntimeError: A worker process was ended from outside, for lack of memory perhaps; or a cluster cannot
+            be used or was lost.
         OSError: A finished chunk cannot be written. What was written before is kept.
     """
     if not configs:
@@ -88,7 +96,8 @@ def run(
             raise ValueError("seeds must be distinct")
     wanted = {name: [int(s) for s in chosen] for name, chosen in wanted.items()}
     if workers is None:
-        workers = 1 if tf.config.list_physical_devices("GPU") else len(worker.cores())
+        alone = worker.ONE_THREAD in os.environ or tf.config.list_physical_devices("GPU")
+        workers = 1 if alone else len(worker.cores())
     whole = all(isinstance(n, (int, np.integer)) for n in (chunk, workers))
     if not whole or chunk < 1 or workers < 1:
         raise ValueError(f"chunk and workers must be whole numbers from 1, got {chunk} and {workers}")
@@ -98,32 +107,36 @@ def run(
     chunk, workers = int(chunk), int(workers)
     code, keys = store.code(job), {}  # the code's text once: a walk has hundreds of configurations
     tasks: dict[Path, _Task] = {}  # whatever another one comes after stands before it
-    found: dict[Path, Results] = {}
+    found: dict[Path, Results] = {}  # of those asked for
+    there: set[Path] = set()
 
-    def need(label: str, config: Mapping, block: int) -> Path:
+    def need(label: str, config: Mapping, block: int, asked: bool = False) -> Path:
         """Where a chunk lies; it becomes a task if it does not lie there yet."""
         as_text = json.dumps(config, default=repr)
         if as_text not in keys:
             keys[as_text] = f"{store.key(code, config)}{chunk}"
         members = list(range(block * chunk, (block + 1) * chunk))
         place = store.path(keys[as_text], members)
-        if place not in tasks and place not in found:
-            result = store.read(place)
-            if result is not None:
-                found[place] = result
-            else:
-                before = need(f"before {label}", config["after"], block) if config.get("after") else None
-                tasks[place] = _Task(label, config, members, before)
+        if place in tasks or place in found or (place in there and not asked):
+            return place
+        result = store.read(place)
+        if result is None:
+            before = need(f"before {label}", config["after"], block) if config.get("after") else None
+            tasks[place] = _Task(label, config, members, before)
+        elif asked:
+            found[place] = result
+        else:
+            there.add(place)
         return place
 
-    places = {  # of the chunk with each seed
-        (name, seed): need(name, configs[name], seed // chunk) for name in configs for seed in wanted[name]
-    }
+    places: dict[tuple[str, int], Path] = {}  # of each block
     uses: dict[Path, Counter[str]] = {}  # how many networks of each name
-    for (name, _), place in places.items():
-        uses.setdefault(place, Counter())[name] += 1
+    for name, config in configs.items():
+        for block, count in Counter(seed // chunk for seed in wanted[name]).items():
+            place = places[name, block] = need(name, config, block, asked=True)
+            uses.setdefault(place, Counter())[name] += count
     extra = [place for place in tasks if place not in uses]
-    with _Progress(next(iter(configs)), len(places) + chunk * len(extra)) as progress:
+    with _Progress(next(iter(configs)), sum(map(len, wanted.values())) + chunk * len(extra)) as progress:
 
         def advance(place: Path) -> None:
             for name, count in uses.get(place, {tasks[place].label: chunk} if place in tasks else {}).items():
@@ -143,49 +156,131 @@ def run(
             advance(place)
     return {
         name: {
-            array: np.stack([found[places[name, seed]][array][seed % chunk] for seed in wanted[name]])
-            for array in found[places[name, wanted[name][0]]]
+            array: np.stack([found[places[name, s // chunk]][array][s % chunk] for s in wanted[name]])
+            for array in found[places[name, wanted[name][0] // chunk]]
         }
         for name in configs
     }
 
 
-def _compute(job: Job, config: Mapping, seeds: Sequence[int], before: Path | None) -> Results:
-    arguments = [config, seeds]
-    if before is not None:
-        arguments.append(store.read(before))
-        if arguments[-1] is None:
-            raise RuntimeError(f"a chunk that others need is gone from {before.parent}: run again")
+def _compute(job: Job, config: Mapping, seeds: Sequence[int], before: Path | Results | None) -> Results:
+    arguments = [config, seeds] if before is None else [config, seeds, _arrays(before)]
     return {name: np.asarray(value) for name, value in job(*arguments).items()}
+
+
+def _arrays(before: Path | Results | None) -> Results | None:
+    if not isinstance(before, Path):
+        return before
+    arrays = store.read(before)
+    if arrays is None:
+        raise RuntimeError(f"a chunk that others need is gone from {before.parent}: run again")
+    return arrays
+
+
+def compute(
+    module: str, name: str, code: str, config: Mapping, seeds: Sequence[int], before: Results | None
+) -> Results:
+    """One chunk, on a worker of a cluster; `run` has it called there.
+
+    Args:
+        module: Dotted name of the job's module.
+        name: Of the job in it.
+        code: What `code_hash` gives where the chunk will be kept.
+        config: The configuration.
+        seeds: Of the chunk.
+        before: Arrays of the chunk that it goes on from.
+
+    Raises:
+        RuntimeError: The job's code, a version or the processor is another one here.
+    """
+    job = getattr(importlib.import_module(module), name)
+    if code_hash(job) != code:
+        raise RuntimeError(f"a worker has another text of {module}, another version or another processor")
+    return _compute(job, config, seeds, before)
+
+
+@functools.cache
+def code_hash(job: Job) -> str:
+    """SHA-256 of what a job's results depend on beside configuration and seeds."""
+    return hashlib.sha256(json.dumps(store.code(job)).encode()).hexdigest()
+
+
+class _Pool:
+    """The worker processes of this machine."""
+
+    def __init__(self, workers: int):
+        # some more than there are workers, so that none waits while a result is kept here
+        self.at_once, self._workers = 2 * workers, workers
+        self._pool = worker.pool(workers)
+
+    def submit(self, job: Job, task: _Task) -> Future:
+        with _interrupts_later():
+            return self._pool.submit(_compute, job, *task[1:])
+
+    def wait(self, futures: Mapping[Future, Path]) -> set[Future]:
+        return wait(futures, return_when=FIRST_COMPLETED)[0]
+
+    def close(self) -> None:
+        worker.restart(self._workers)
+
+
+class _Cluster:
+    """The workers of a Dask cluster, who share no files with this machine."""
+
+    def __init__(self, address: str):
+        self._cluster = _connected(address)
+
+    @property
+    def at_once(self) -> int:
+        return 2 * self._cluster.workers
+
+    def submit(self, job: Job, task: _Task) -> Future:
+        who = (job.__module__, job.__qualname__, code_hash(job))
+        arguments = (task.config, task.seeds, _arrays(task.before))
+        return self._cluster.submit("lib.ensemble", "compute", *who, *arguments)
+
+    def wait(self, futures: Mapping[Future, Path]) -> set[Future]:
+        return self._cluster.wait(futures, 1.0)
+
+    def close(self) -> None:
+        self._cluster.close()
+        _connected.cache_clear()
+
+
+@functools.cache
+def _connected(address: str) -> cluster.Cluster:
+    """The cluster at an address, whose workers are compared once for all runs of a chapter."""
+    return cluster.Cluster(address, same_processor=True)
 
 
 def _computed(job: Job, tasks: Mapping[Path, _Task], workers: int) -> Iterator[tuple[Path, Results]]:
     """Results of all tasks, as they come; whoever takes one keeps it before asking for the next."""
-    if workers == 1 or len(tasks) < 2:
+    address = os.environ.get(cluster.SCHEDULER)
+    if not address and (workers == 1 or len(tasks) < 2) or not tasks:
         for place, task in tasks.items():
             yield place, _compute(job, *task[1:])
         return
-    pool, futures = worker.pool(workers), {}
-    waiting, missing = dict(tasks), set(tasks)
+    pool = _Cluster(address) if address else _Pool(workers)
+    waiting, missing, futures = dict(tasks), set(tasks), {}
     try:
         while missing:
             ready = [place for place, task in waiting.items() if task.before not in missing]
-            with _interrupts_later():
-                for place in ready:
-                    futures[pool.submit(_compute, job, *waiting.pop(place)[1:])] = place
-            done, _ = wait(futures, return_when=FIRST_COMPLETED)
-            for future in done:
+            for place in ready[: max(0, pool.at_once - len(futures))]:
+                futures[pool.submit(job, waiting.pop(place))] = place
+            for future in pool.wait(futures):
                 place = futures.pop(future)
-                yield place, future.result()
+                with cluster.lost_worker():
+                    result = future.result()
+                yield place, result
                 missing.remove(place)
     except BrokenExecutor:
-        worker.restart(workers)
+        pool.close()
         raise RuntimeError(
             "a worker process was ended from outside, for lack of memory perhaps; "
             "finished chunks are kept: run again"
         ) from None
     except BaseException:  # an interrupt among them: nobody waits for the rest
-        worker.restart(workers)
+        pool.close()
         raise
 
 

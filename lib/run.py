@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ from lib.data import CONTENT_SHA256
 from lib.progress import Progress
 
 SCALES = ("full", "preview", "smoke")
-_REQUIREMENTS = ("requirements.txt", "constraints.txt")
+REQUIREMENTS = ("requirements.txt", "constraints.txt")
 _KERNEL = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # TensorFlow's start-up notes would be stderr output
 _SOCKET_LENGTH = 100  # some systems allow 104 bytes for the path of a local socket
 
@@ -71,6 +72,11 @@ def content_key(notebook: Mapping[str, Any], parameters: Mapping[str, Any], root
     Returns:
         64 hexadecimal digits.
     """
+    return content_keys(notebook, [parameters], root)[0]
+
+
+def content_keys(notebook: Mapping[str, Any], runs: Iterable[Mapping[str, Any]], root: Path) -> list[str]:
+    """The `content_key` of each of many runs of one notebook; the library is read once for all."""
     cells = [
         (c.get("id"), c["cell_type"], "".join(c["source"]), sorted(c["metadata"].get("tags", ())))
         for c in notebook["cells"]
@@ -78,13 +84,13 @@ def content_key(notebook: Mapping[str, Any], parameters: Mapping[str, Any], root
     plain = TransformerManager().transform_cell  # IPython's own syntax, such as magics, as Python
     reached = sources.modules([plain(text) for _, kind, text, _ in cells if kind == "code"], root)
     files = {name: _sha256(path.read_bytes()) for name, path in reached.items()}
-    for name in _REQUIREMENTS:
+    for name in REQUIREMENTS:
         if (root / name).is_file():
             lines = (line.partition("#")[0].strip() for line in (root / name).read_text("utf-8").splitlines())
             files[name] = _sha256("\n".join(line for line in lines if line).encode())
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    everything = [cells, files, dict(parameters), CONTENT_SHA256, python]
-    return _sha256(json.dumps(everything, sort_keys=True).encode())
+    everything = ([cells, files, dict(values), CONTENT_SHA256, python] for values in runs)
+    return [_sha256(json.dumps(each, sort_keys=True).encode()) for each in everything]
 
 
 def _sha256(content: bytes) -> str:
@@ -144,6 +150,13 @@ class _LocalKernel(AsyncKernelManager):
     def kernel_spec(self) -> KernelSpec:
         """This Python, whatever kernel the user has registered under the same name."""
         return KernelSpec(**get_kernel_dict())
+
+    @default("connection_file")
+    def _connection_file(self) -> str:
+        # its name is also that of the sockets: kernels without one, in one folder, take each other's
+        folder = Path(jupyter_runtime_dir())
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return str(folder / f"kernel-{uuid.uuid4()}.json")
 
     @default("transport")
     def _transport(self) -> str:
@@ -244,13 +257,16 @@ def run(
         with contextlib.suppress(OSError):
             os.replace(temporary, failed)
         kept = f"\nwhat was executed is kept at {_relative(failed, root)}" if failed.exists() else ""
-        raise RunError(f"{notebook.stem}: {_reason(error)}{kept}") from error
+        raise RunError(f"{notebook.stem}: {reason(error)}{kept}") from error
     finally:
         temporary.unlink(missing_ok=True)
         chunks.unlink(missing_ok=True)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
+    """Why a chapter did not run, in words: which cell raised what."""
+    if isinstance(error, RunError) and error.__cause__ is not None:
+        return reason(error.__cause__)
     if isinstance(error, papermill.PapermillExecutionError):
         return f"cell {error.cell_index} raised {error.ename}: {error.evalue}"
     if isinstance(error, RunError):

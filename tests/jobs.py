@@ -110,3 +110,12 @@ def until(condition) -> None:
         if time.monotonic() > end:
             raise TimeoutError
         time.sleep(0.01)
+
+
+def threads() -> list:
+    """What TensorFlow is set to in this process: within and between operations, and the libraries'."""
+    from lib.backend import tf
+
+    setting = tf.config.threading
+    within, between = setting.get_intra_op_parallelism_threads(), setting.get_inter_op_parallelism_threads()
+    return [within, between, os.environ["OMP_NUM_THREADS"]]

@@ -82,7 +82,10 @@ def version(name: str) -> str | None:
         return None
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt", "constraints.txt"])
+PINNED = ["requirements.txt", "requirements-cluster.txt", "requirements-test.txt", "constraints.txt"]
+
+
+@pytest.mark.parametrize("name", PINNED)
 def test_every_pin_is_exact_and_is_the_installed_version(name):
     found = pins(name)
     assert found
@@ -100,8 +103,9 @@ def test_every_pin_is_exact_and_is_the_installed_version(name):
 
 
 def test_the_lock_has_all_that_the_requirements_pull_in():
-    locked = {canonicalize_name(p.name) for p in pins("constraints.txt") + pins("requirements-test.txt")}
-    todo = [(pin.name, ("", *pin.extras)) for pin in pins("requirements.txt") + pins("requirements-test.txt")]
+    named = pins("requirements-cluster.txt") + pins("requirements-test.txt")
+    locked = {canonicalize_name(p.name) for p in pins("constraints.txt") + named}
+    todo = [(pin.name, ("", *pin.extras)) for pin in pins("requirements.txt") + named]
     seen, missing = set(), set()
     while todo:
         name, extras = todo.pop()
@@ -125,12 +129,19 @@ def test_direct_requirements_and_lock_agree():
 def test_requirements_stand_in_the_order_that_pip_needs():
     lines = text("requirements.txt").splitlines()
     assert (lines[0], lines[-1]) == ("-c constraints.txt", "-e .")
-    assert text("requirements-test.txt").splitlines()[0] == "-r requirements.txt"
+    assert text("requirements-test.txt").splitlines()[0] == "-r requirements-cluster.txt"
+    assert text("requirements-cluster.txt").splitlines()[0] == "-r requirements.txt"
     assert "tensorflow" in {pin.name for pin in pins("requirements.txt")}
 
 
+def test_the_extra_is_what_its_requirements_pin_first():
+    extra = tomllib.loads(text("pyproject.toml"))["project"]["optional-dependencies"]["cluster"]
+    assert extra == [str(pin) for pin in pins("requirements-cluster.txt")[:2]]
+
+
 def test_what_the_library_and_the_chapters_import_is_a_direct_requirement():
-    direct = {canonicalize_name(pin.name) for pin in pins("requirements.txt")}
+    extra = pins("requirements-cluster.txt")[:2]
+    direct = {canonicalize_name(pin.name) for pin in pins("requirements.txt") + extra}
     sources = {path.name: path.read_text("utf-8") for path in MODULES}
     sources |= {path.name: code(path) for path in NOTEBOOKS}
     owners, missing = importlib.metadata.packages_distributions(), []
@@ -337,7 +348,8 @@ def test_nothing_generated_is_tracked():
 
 # ---- documents and commands ------------------------------------------------------------------------------
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", ".ci/run", *(str(p.relative_to(ROOT)) for p in WORKFLOWS)]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "sweeps.md", ".ci/run"]
+DOCUMENTS += [str(path.relative_to(ROOT)) for path in WORKFLOWS]
 COMMAND = r"(?:^|`|\$ |run: )\s*"  # where a command starts, in prose, in a code block, or in a workflow
 
 
