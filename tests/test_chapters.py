@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,12 @@ PLATEAU = ROOT / "chapters" / "plateau_after_lr_jump.ipynb"
 DRIFT = ROOT / "chapters" / "long_run_sgd_drift.ipynb"
 
 
-@pytest.fixture(scope="module", params=CHAPTERS, ids=lambda p: p.stem)
+def apart(path: Path):
+    """A chapter whose tests one process takes, and other processes need not wait for."""
+    return pytest.param(path, marks=pytest.mark.xdist_group(path.stem))
+
+
+@pytest.fixture(scope="module", params=[apart(path) for path in CHAPTERS], ids=lambda path: path.stem)
 def executed(request, tmp_path_factory):
     """Every chapter, run once at its smoke parameters; `run.run` already refuses one that fails the gate."""
     place = tmp_path_factory.mktemp(request.param.stem)
@@ -59,51 +65,103 @@ def test_reduced_parameters_are_parameters(executed):
         params.check(params.schema(path), about[scale])
 
 
-@pytest.mark.parametrize(
-    ("chapter", "given", "message"),
-    [
-        (GREEDY, ["-p", "network", "3"], "networks"),
-        (GREEDY, ["-p", "networks", "many"], "networks"),
-        (GREEDY, ["-p", "rate", "nan"], "rate"),
-        (GREEDY, ["-p", "rate", "-0.1"], "rate"),
-        (GREEDY, ["-p", "steps", "0"], "steps"),
-        (GREEDY, ["-p", "images", "60001"], "images"),
-        (GREEDY, ["-p", "first_image", "59500"], "60000"),
-        (GREEDY, ["-p", "batch", "33"], "divide"),
-        (BROKEN, ["-p", "break_rates", "3"], "break_rate"),
-        (BROKEN, ["-p", "break_rate", "inf"], "break_rate"),
-        (BROKEN, ["-p", "epochs", "-1"], "epochs"),
-        (BROKEN, ["-p", "batch", "0"], "batch"),
-        (BROKEN, ["-p", "hidden", "2.5"], "hidden"),
-        (BROKEN, ["-p", "precision", "float16"], "precision"),
-        (BROKEN, ["-p", "networks", "10"], "networks"),
-        (PLATEAU, ["-p", "learning_rate", "0.1"], "rate"),
-        (PLATEAU, ["-p", "rate", "0"], "rate"),
-        (PLATEAU, ["-p", "factors", "[2, .inf]"], "factors"),
-        (PLATEAU, ["-p", "channels", "[8, 8, 8, 8]"], "channels"),
-        (PLATEAU, ["-p", "epochs", "3"], "epochs"),
-        (PLATEAU, ["-p", "batch", "1001"], "batch"),
-        (PLATEAU, ["-p", "networks", "4"], "networks"),
-        (DRIFT, ["-p", "update", "1000"], "updates"),
-        (DRIFT, ["-p", "updates", "1000050"], "updates"),
-        (DRIFT, ["-p", "decay", "0"], "decay"),
-        (DRIFT, ["-p", "rates", "[0.1, 0.1]"], "rates"),
-        (DRIFT, ["-p", "waiting", "[200000]"], "waiting"),
-        (DRIFT, ["-p", "waiting", "[200000, 1200000]"], "waiting"),
-        (DRIFT, ["-p", "networks", "2"], "networks"),
-        (DRIFT, ["-p", "batch", "500", "-p", "images", "400"], "batch"),
-    ],
-)
-def test_plain_papermill_refuses_bad_parameters_before_any_training(chapter, given, message, tmp_path):
-    environment = {**os.environ, "SGD_BOOK_CHUNKS": str(tmp_path / "chunks")}
-    command = [sys.executable, "-m", "papermill", str(chapter), str(tmp_path / "out.ipynb"), *given]
+# What papermill is given, and what the one line of the error must name.
+REFUSED = {
+    GREEDY: {
+        "-p network 3": "networks",
+        "-p networks many": "networks",
+        "-p rate nan": "rate",
+        "-p rate -0.1": "rate",
+        "-p steps 0": "steps",
+        "-p images 60001": "images",
+        "-p first_image 59500": "60000",
+        "-p batch 33": "divide",
+    },
+    BROKEN: {
+        "-p break_rates 3": "break_rate",
+        "-p break_rate inf": "break_rate",
+        "-p epochs -1": "epochs",
+        "-p batch 0": "batch",
+        "-p hidden 2.5": "hidden",
+        "-p precision float16": "precision",
+        "-p networks 10": "networks",
+    },
+    PLATEAU: {
+        "-p learning_rate 0.1": "rate",
+        "-p rate 0": "rate",
+        "-p factors '[2, .inf]'": "factors",
+        "-p channels '[8, 8, 8, 8]'": "channels",
+        "-p epochs 3": "epochs",
+        "-p batch 1001": "batch",
+        "-p networks 4": "networks",
+    },
+    DRIFT: {
+        "-p update 1000": "updates",
+        "-p updates 1000050": "updates",
+        "-p decay 0": "decay",
+        "-p rates '[0.1, 0.1]'": "rates",
+        "-p waiting '[200000]'": "waiting",
+        "-p waiting '[200000, 1200000]'": "waiting",
+        "-p networks 2": "networks",
+        "-p batch 500 -p images 400": "batch",
+    },
+}
+WHOLE = [  # through the whole of papermill: a check of one parameter in one chapter, of several in another
+    (GREEDY, "-p network 3"),
+    (BROKEN, "-p precision float16"),
+    (PLATEAU, "-p networks 4"),
+    (DRIFT, "-p waiting '[200000]'"),
+]
+
+
+def test_every_chapter_is_asked_to_refuse():
+    assert set(REFUSED) == set(CHAPTERS) == {chapter for chapter, _ in WHOLE}
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    """What each chapter says to each of the parameters that it refuses."""
+    chunks = tmp_path_factory.mktemp("refused") / "chunks"
     done = subprocess.run(
-        [*command, "-k", "python3", "--no-progress-bar"],
+        [sys.executable, str(ROOT / "tests" / "refusals.py")],
+        input=json.dumps({str(path): list(map(shlex.split, given)) for path, given in REFUSED.items()}),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SGD_BOOK_CHUNKS": str(chunks)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(chunks.glob("*")), "something was computed"
+    said = json.loads(done.stdout)
+    return {path: dict(zip(given, said[str(path)], strict=True)) for path, given in REFUSED.items()}
+
+
+@pytest.mark.xdist_group("refusals")
+@pytest.mark.parametrize(
+    ("chapter", "given"),
+    [(path, given) for path, all_given in REFUSED.items() for given in all_given],
+    ids=lambda part: getattr(part, "stem", part),
+)
+def test_bad_parameters_are_refused_before_any_training(refusals, chapter, given):
+    error = refusals[chapter][given]["error"]
+    assert error is not None, "not refused"
+    kind, _, text = error.partition(": ")
+    assert kind in ("ParameterError", "ValueError") and REFUSED[chapter][given] in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(("chapter", "given"), WHOLE, ids=[chapter.stem for chapter, _ in WHOLE])
+def test_plain_papermill_ends_with_that_error(chapter, given, tmp_path):
+    environment = {**os.environ, "SGD_BOOK_CHUNKS": str(tmp_path / "chunks")}
+    command = [sys.executable, "-m", "papermill", str(chapter), str(tmp_path / "out.ipynb")]
+    done = subprocess.run(
+        [*command, *shlex.split(given), "-k", "python3", "--no-progress-bar"],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode != 0
     last = [line for line in done.stderr.splitlines() if line.strip()][-1]
-    assert message in last and "Error" in last
+    assert REFUSED[chapter][given] in last and "Error" in last
     assert not list((tmp_path).glob("chunks/*"))
 
 
