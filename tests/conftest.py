@@ -1,9 +1,8 @@
-"""What several test files share: the book that the browser reads."""
+"""How the tests are dealt to several processes, and which book the browser reads."""
 
 from pathlib import Path
 
 import pytest
-import toy_book
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -11,15 +10,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--book", type=Path, help="folder of built pages for tests/test_pages.py")
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    """A toy book run, recorded and built at both scales."""
-    from lib import book  # here, so that a test which does without it need not wait for its imports
-
-    chapter = toy_book.chapter("print('secret')", "print('folded')", "print('shown')")
-    for cell, tag in zip(chapter.cells[3:5], ("remove-cell", "hide-input"), strict=True):
-        cell.metadata["tags"] = [tag]
-    root = toy_book.project(tmp_path_factory.mktemp("built") / "book", toy=chapter)
-    for command in ("run", "record", "build", "build --preview", "gate", "gate --preview"):
-        assert book.main(command.split(), root) == 0, command
-    return root
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lets one process take all tests of a file that name no group, so that what they share is made once."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))

@@ -35,6 +35,19 @@ def executed(request, tmp_path_factory):
         return request.param, run.run(request.param, place / "out.ipynb", smoke)
 
 
+@pytest.fixture
+def one_core():
+    """One core for the chapter, which then trains in its kernel: of several workers each compiles all."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {sorted(before)[number % len(before)]})
+    yield
+    os.sched_setaffinity(0, before)
+
+
 def test_there_is_a_chapter():
     assert CHAPTERS
 
@@ -177,7 +190,7 @@ def test_plain_papermill_ends_with_that_error(chapter, given, tmp_path):
     ],
     ids=["zero-epochs", "overflow", "all-die", "none-learns", "all-dead", "one-batch"],
 )
-def test_outcomes_at_the_edge_are_shown_not_raised(chapter, given, tmp_path, monkeypatch):
+def test_outcomes_at_the_edge_are_shown_not_raised(chapter, given, tmp_path, monkeypatch, one_core):
     monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
     smoke = json.loads(chapter.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
     notebook = run.run(chapter, tmp_path / "out.ipynb", smoke | given)
@@ -185,7 +198,7 @@ def test_outcomes_at_the_edge_are_shown_not_raised(chapter, given, tmp_path, mon
     assert {claim["verdict"] for claim in record["claims"]} == {"out of range"}
 
 
-def test_a_walk_that_diverges_is_named_and_the_others_are_kept(tmp_path, monkeypatch):
+def test_a_walk_that_diverges_is_named_and_the_others_are_kept(tmp_path, monkeypatch, one_core):
     monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
     smoke = json.loads(DRIFT.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
     with pytest.raises(run.RunError, match="squared_rate must let networks converge; lost: squared at 900"):
@@ -193,7 +206,7 @@ def test_a_walk_that_diverges_is_named_and_the_others_are_kept(tmp_path, monkeyp
     assert list((tmp_path / "chunks").glob("*.chunk"))
 
 
-def test_papermill_runs_a_chapter_from_elsewhere(tmp_path):
+def test_papermill_runs_a_chapter_from_elsewhere(tmp_path, one_core):
     smoke = json.loads(GREEDY.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
     (tmp_path / "smoke.yml").write_text(json.dumps(smoke), "utf-8")
     shutil.copy(GREEDY, tmp_path / "mine.ipynb")
