@@ -20,12 +20,12 @@ PLATEAU = ROOT / "chapters" / "plateau_after_lr_jump.ipynb"
 DRIFT = ROOT / "chapters" / "long_run_sgd_drift.ipynb"
 
 
-def apart(path: Path):
-    """A chapter whose tests one process takes, and other processes need not wait for."""
-    return pytest.param(path, marks=pytest.mark.xdist_group(path.stem))
+def apart(*values, name: str):
+    """Values of a test that one process takes, and other processes need not wait for."""
+    return pytest.param(*values, marks=pytest.mark.xdist_group(name), id=name)
 
 
-@pytest.fixture(scope="module", params=[apart(path) for path in CHAPTERS], ids=lambda path: path.stem)
+@pytest.fixture(scope="module", params=[apart(path, name=path.stem) for path in CHAPTERS])
 def executed(request, tmp_path_factory):
     """Every chapter, run once at its smoke parameters; `run.run` already refuses one that fails the gate."""
     place = tmp_path_factory.mktemp(request.param.stem)
@@ -164,7 +164,7 @@ def test_bad_parameters_are_refused_before_any_training(refusals, chapter, given
     assert "\n" not in text
 
 
-@pytest.mark.parametrize(("chapter", "given"), WHOLE, ids=[chapter.stem for chapter, _ in WHOLE])
+@pytest.mark.parametrize(("chapter", "given"), [apart(*case, name=f"whole {case[0].stem}") for case in WHOLE])
 def test_plain_papermill_ends_with_that_error(chapter, given, tmp_path):
     environment = {**os.environ, "SGD_BOOK_CHUNKS": str(tmp_path / "chunks")}
     command = [sys.executable, "-m", "papermill", str(chapter), str(tmp_path / "out.ipynb")]
@@ -178,18 +178,17 @@ def test_plain_papermill_ends_with_that_error(chapter, given, tmp_path):
     assert not list((tmp_path).glob("chunks/*"))
 
 
-@pytest.mark.parametrize(
-    ("chapter", "given"),
-    [
-        (BROKEN, {"epochs": 0}),  # nothing is trained, nothing is broken
-        (BROKEN, {"break_rate": 1e9, "rate": 1e6, "batch": 60}),  # overflow; 60 does not divide 500
-        (PLATEAU, {"rate": 1e6, "rates": [1e9], "small_batch": 120}),  # all diverge or die; one batch
-        (PLATEAU, {"rate": 1e-6, "rates": [1e-9], "channels": [2, 2, 2], "dense": [1]}),  # none learns
-        (DRIFT, {"rates": [30, 100]}),  # all units die
-        (DRIFT, {"rates": [0.5], "hidden": 2, "batch": 200, "stiff": 1}),  # clones cannot differ
-    ],
-    ids=["zero-epochs", "overflow", "all-die", "none-learns", "all-dead", "one-batch"],
-)
+EDGES = {
+    "zero-epochs": (BROKEN, {"epochs": 0}),  # nothing is trained, nothing is broken
+    "overflow": (BROKEN, {"break_rate": 1e9, "rate": 1e6, "batch": 60}),  # 60 does not divide 500 either
+    "all-die": (PLATEAU, {"rate": 1e6, "rates": [1e9], "small_batch": 120}),  # or diverge; one batch
+    "none-learns": (PLATEAU, {"rate": 1e-6, "rates": [1e-9], "channels": [2, 2, 2], "dense": [1]}),
+    "all-dead": (DRIFT, {"rates": [30, 100]}),
+    "one-batch": (DRIFT, {"rates": [0.5], "hidden": 2, "batch": 200, "stiff": 1}),  # clones cannot differ
+}
+
+
+@pytest.mark.parametrize(("chapter", "given"), [apart(*case, name=name) for name, case in EDGES.items()])
 def test_outcomes_at_the_edge_are_shown_not_raised(chapter, given, tmp_path, monkeypatch, one_core):
     monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
     smoke = json.loads(chapter.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
@@ -198,6 +197,7 @@ def test_outcomes_at_the_edge_are_shown_not_raised(chapter, given, tmp_path, mon
     assert {claim["verdict"] for claim in record["claims"]} == {"out of range"}
 
 
+@pytest.mark.xdist_group("diverges")
 def test_a_walk_that_diverges_is_named_and_the_others_are_kept(tmp_path, monkeypatch, one_core):
     monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
     smoke = json.loads(DRIFT.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
@@ -206,6 +206,7 @@ def test_a_walk_that_diverges_is_named_and_the_others_are_kept(tmp_path, monkeyp
     assert list((tmp_path / "chunks").glob("*.chunk"))
 
 
+@pytest.mark.xdist_group("elsewhere")
 def test_papermill_runs_a_chapter_from_elsewhere(tmp_path, one_core):
     smoke = json.loads(GREEDY.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
     (tmp_path / "smoke.yml").write_text(json.dumps(smoke), "utf-8")
