@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 PORT ?= 8000
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help book preview pdf run record status gate data chapter test lint serve clean
+.PHONY: help book preview pdf run record status gate data chapter test look lint serve clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -40,8 +40,11 @@ data: $(VENV)/.installed  ## fetch the data and check it
 chapter: $(VENV)/.installed  ## make a new chapter from the template: make chapter NAME=wide_nets
 	$(PY) -m lib.template $(NAME)
 
-test: $(VENV)/.installed-test data  ## run the tests
-	$(PY) -m pytest
+test: $(VENV)/.installed-test data  ## run the tests, on up to four cores
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadgroup
+
+look: $(VENV)/.installed-test  ## look at the built book with a browser that has no window
+	$(PY) -m pytest tests/test_pages.py --book _build/html
 
 lint: $(VENV)/.installed-test  ## check code, notebooks, prose, workflows and citation file
 	$(PY) -m ruff check .

@@ -7,6 +7,7 @@ new book takes the place of the last good one only when everything has passed.
 """
 
 import argparse
+import errno
 import logging
 import os
 import re
@@ -192,6 +193,9 @@ def build_pages(root: Path, scale: str, builder: str = "html") -> Path:
         )
     if done.returncode:
         lines = _COLOUR.sub("", log.read_text("utf-8")).splitlines()
+        full = os.strerror(errno.ENOSPC)
+        if any(full in line for line in lines):  # each file that was not written is told there
+            raise run.RunError(f"the pages cannot be written to {staging.relative_to(root)}: {full}")
         marked = [line for line in lines if any(word in line for word in ("WARNING", "ERROR", "Error:"))]
         where = f"all that the page builder said is in {log.relative_to(root)}"
         raise run.RunError("\n".join([*(marked or lines[-15:]), where]))

@@ -298,6 +298,8 @@ def typed_numbers(path: Path, known: set[float], quoted: set[float]) -> list[Fin
             plain = _LEVEL.sub(lambda m: "x" * len(m[0]), sentence)
             intervals = [m.span() for m in _INTERVAL.finditer(plain)]
             for match in _NUMBER.finditer(plain):
+                if match[0].count(".") > 1:
+                    continue  # a version
                 value = _number(match[0])
                 measured = (
                     _UNIT.match(plain, match.end())

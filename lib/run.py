@@ -6,6 +6,7 @@ whole, and only after the gate has passed it; what failed is kept beside it as `
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -257,20 +258,22 @@ def run(
         with contextlib.suppress(OSError):
             os.replace(temporary, failed)
         kept = f"\nwhat was executed is kept at {_relative(failed, root)}" if failed.exists() else ""
-        raise RunError(f"{notebook.stem}: {reason(error)}{kept}") from error
+        raise RunError(f"{notebook.stem}: {reason(error, _relative(out.parent, root))}{kept}") from error
     finally:
         temporary.unlink(missing_ok=True)
         chunks.unlink(missing_ok=True)
 
 
-def reason(error: BaseException) -> str:
-    """Why a chapter did not run, in words: which cell raised what."""
+def reason(error: BaseException, folder: str = "its folder") -> str:
+    """Why a chapter did not run, in words: which cell raised what, or that the folder cannot be written."""
     if isinstance(error, RunError) and error.__cause__ is not None:
-        return reason(error.__cause__)
+        return reason(error.__cause__, folder)
     if isinstance(error, papermill.PapermillExecutionError):
         return f"cell {error.cell_index} raised {error.ename}: {error.evalue}"
     if isinstance(error, RunError):
         return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"cannot write to {folder}: {error.strerror}"
     return f"{type(error).__name__}: {error}"
 
 
@@ -330,8 +333,9 @@ def lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
             say(f"waiting for another build in this checkout to end: {holder}")
             fcntl.flock(stream, fcntl.LOCK_EX)
         stream.truncate(0)
-        stream.write(f"process {os.getpid()}, {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}\n")
-        stream.flush()
+        note = f"process {os.getpid()}, {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}\n"
+        with contextlib.suppress(OSError):  # on a full disk the lock holds without the note
+            os.write(stream.fileno(), note.encode())
         try:
             yield
         finally:

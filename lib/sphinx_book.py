@@ -198,6 +198,12 @@ def mark_preview(app: Sphinx, pagename: str, templatename: str, context: dict, d
             context["body"] = f"{line}\n{context['body']}"
 
 
+def name_references(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
+    """Makes each entry of a bibliography an item of its list; docutils gives it a role no longer in use."""
+    if context.get("body"):
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def write_files(app: Sphinx, error: Exception | None) -> None:
     """Writes what the pages offer as files, the list of pages for search engines, and MathJax."""
     if error is not None or app.builder.format != "html":
@@ -239,5 +245,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-get-outdated", outdated)
     app.connect("source-read", read_executed)
     app.connect("html-page-context", mark_preview)
+    app.connect("html-page-context", name_references)
     app.connect("build-finished", write_files)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,12 @@ PLATEAU = ROOT / "chapters" / "plateau_after_lr_jump.ipynb"
 DRIFT = ROOT / "chapters" / "long_run_sgd_drift.ipynb"
 
 
-@pytest.fixture(scope="module", params=CHAPTERS, ids=lambda p: p.stem)
+def apart(*values, name: str):
+    """Values of a test that one process takes, and other processes need not wait for."""
+    return pytest.param(*values, marks=pytest.mark.xdist_group(name), id=name)
+
+
+@pytest.fixture(scope="module", params=[apart(path, name=path.stem) for path in CHAPTERS])
 def executed(request, tmp_path_factory):
     """Every chapter, run once at its smoke parameters; `run.run` already refuses one that fails the gate."""
     place = tmp_path_factory.mktemp(request.param.stem)
@@ -28,6 +34,19 @@ def executed(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SGD_BOOK_CHUNKS", str(place / "chunks"))
         return request.param, run.run(request.param, place / "out.ipynb", smoke)
+
+
+@pytest.fixture
+def one_core():
+    """One core for the chapter, which then trains in its kernel: of several workers each compiles all."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {sorted(before)[number % len(before)]})
+    yield
+    os.sched_setaffinity(0, before)
 
 
 def test_there_is_a_chapter():
@@ -70,67 +89,118 @@ def test_reduced_parameters_are_parameters(executed):
         params.check(params.schema(path), about[scale])
 
 
-@pytest.mark.parametrize(
-    ("chapter", "given", "message"),
-    [
-        (GREEDY, ["-p", "network", "3"], "networks"),
-        (GREEDY, ["-p", "networks", "many"], "networks"),
-        (GREEDY, ["-p", "rate", "nan"], "rate"),
-        (GREEDY, ["-p", "rate", "-0.1"], "rate"),
-        (GREEDY, ["-p", "steps", "0"], "steps"),
-        (GREEDY, ["-p", "images", "60001"], "images"),
-        (GREEDY, ["-p", "first_image", "59500"], "60000"),
-        (GREEDY, ["-p", "batch", "33"], "divide"),
-        (BROKEN, ["-p", "break_rates", "3"], "break_rate"),
-        (BROKEN, ["-p", "break_rate", "inf"], "break_rate"),
-        (BROKEN, ["-p", "epochs", "-1"], "epochs"),
-        (BROKEN, ["-p", "batch", "0"], "batch"),
-        (BROKEN, ["-p", "hidden", "2.5"], "hidden"),
-        (BROKEN, ["-p", "precision", "float16"], "precision"),
-        (BROKEN, ["-p", "networks", "10"], "networks"),
-        (PLATEAU, ["-p", "learning_rate", "0.1"], "rate"),
-        (PLATEAU, ["-p", "rate", "0"], "rate"),
-        (PLATEAU, ["-p", "factors", "[2, .inf]"], "factors"),
-        (PLATEAU, ["-p", "channels", "[8, 8, 8, 8]"], "channels"),
-        (PLATEAU, ["-p", "epochs", "3"], "epochs"),
-        (PLATEAU, ["-p", "batch", "1001"], "batch"),
-        (PLATEAU, ["-p", "networks", "4"], "networks"),
-        (DRIFT, ["-p", "update", "1000"], "updates"),
-        (DRIFT, ["-p", "updates", "1000050"], "updates"),
-        (DRIFT, ["-p", "decay", "0"], "decay"),
-        (DRIFT, ["-p", "rates", "[0.1, 0.1]"], "rates"),
-        (DRIFT, ["-p", "waiting", "[200000]"], "waiting"),
-        (DRIFT, ["-p", "waiting", "[200000, 1200000]"], "waiting"),
-        (DRIFT, ["-p", "networks", "2"], "networks"),
-        (DRIFT, ["-p", "batch", "500", "-p", "images", "400"], "batch"),
-    ],
-)
-def test_plain_papermill_refuses_bad_parameters_before_any_training(chapter, given, message, tmp_path):
-    environment = {**os.environ, "SGD_BOOK_CHUNKS": str(tmp_path / "chunks")}
-    command = [sys.executable, "-m", "papermill", str(chapter), str(tmp_path / "out.ipynb"), *given]
+# What papermill is given, and what the one line of the error must name.
+REFUSED = {
+    GREEDY: {
+        "-p network 3": "networks",
+        "-p networks many": "networks",
+        "-p rate nan": "rate",
+        "-p rate -0.1": "rate",
+        "-p steps 0": "steps",
+        "-p images 60001": "images",
+        "-p first_image 59500": "60000",
+        "-p batch 33": "divide",
+    },
+    BROKEN: {
+        "-p break_rates 3": "break_rate",
+        "-p break_rate inf": "break_rate",
+        "-p epochs -1": "epochs",
+        "-p batch 0": "batch",
+        "-p hidden 2.5": "hidden",
+        "-p precision float16": "precision",
+        "-p networks 10": "networks",
+    },
+    PLATEAU: {
+        "-p learning_rate 0.1": "rate",
+        "-p rate 0": "rate",
+        "-p factors '[2, .inf]'": "factors",
+        "-p channels '[8, 8, 8, 8]'": "channels",
+        "-p epochs 3": "epochs",
+        "-p batch 1001": "batch",
+        "-p networks 4": "networks",
+    },
+    DRIFT: {
+        "-p update 1000": "updates",
+        "-p updates 1000050": "updates",
+        "-p decay 0": "decay",
+        "-p rates '[0.1, 0.1]'": "rates",
+        "-p waiting '[200000]'": "waiting",
+        "-p waiting '[200000, 1200000]'": "waiting",
+        "-p networks 2": "networks",
+        "-p batch 500 -p images 400": "batch",
+    },
+}
+WHOLE = [  # through the whole of papermill: a check of one parameter in one chapter, of several in another
+    (GREEDY, "-p network 3"),
+    (BROKEN, "-p precision float16"),
+    (PLATEAU, "-p networks 4"),
+    (DRIFT, "-p waiting '[200000]'"),
+]
+
+
+def test_every_chapter_is_asked_to_refuse():
+    assert set(REFUSED) == set(CHAPTERS) == {chapter for chapter, _ in WHOLE}
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    """What each chapter says to each of the parameters that it refuses."""
+    chunks = tmp_path_factory.mktemp("refused") / "chunks"
     done = subprocess.run(
-        [*command, "-k", "python3", "--no-progress-bar"],
+        [sys.executable, str(ROOT / "tests" / "refusals.py")],
+        input=json.dumps({str(path): list(map(shlex.split, given)) for path, given in REFUSED.items()}),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SGD_BOOK_CHUNKS": str(chunks)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(chunks.glob("*")), "something was computed"
+    said = json.loads(done.stdout)
+    return {path: dict(zip(given, said[str(path)], strict=True)) for path, given in REFUSED.items()}
+
+
+@pytest.mark.xdist_group("refusals")
+@pytest.mark.parametrize(
+    ("chapter", "given"),
+    [(path, given) for path, all_given in REFUSED.items() for given in all_given],
+    ids=lambda part: getattr(part, "stem", part),
+)
+def test_bad_parameters_are_refused_before_any_training(refusals, chapter, given):
+    error = refusals[chapter][given]["error"]
+    assert error is not None, "not refused"
+    kind, _, text = error.partition(": ")
+    assert kind in ("ParameterError", "ValueError") and REFUSED[chapter][given] in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(("chapter", "given"), [apart(*case, name=f"whole {case[0].stem}") for case in WHOLE])
+def test_plain_papermill_ends_with_that_error(chapter, given, tmp_path):
+    environment = {**os.environ, "SGD_BOOK_CHUNKS": str(tmp_path / "chunks")}
+    command = [sys.executable, "-m", "papermill", str(chapter), str(tmp_path / "out.ipynb")]
+    done = subprocess.run(
+        [*command, *shlex.split(given), "-k", "python3", "--no-progress-bar"],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode != 0
     last = [line for line in done.stderr.splitlines() if line.strip()][-1]
-    assert message in last and "Error" in last
+    assert REFUSED[chapter][given] in last and "Error" in last
     assert not list((tmp_path).glob("chunks/*"))
 
 
-@pytest.mark.parametrize(
-    ("chapter", "given"),
-    [
-        (BROKEN, {"epochs": 0}),  # nothing is trained, nothing is broken
-        (BROKEN, {"break_rate": 1e9, "rate": 1e6, "batch": 60}),  # overflow; 60 does not divide 500
-        (PLATEAU, {"rate": 1e6, "rates": [1e9], "small_batch": 120}),  # all diverge or die; one batch
-        (PLATEAU, {"rate": 1e-6, "rates": [1e-9], "channels": [2, 2, 2], "dense": [1]}),  # none learns
-        (DRIFT, {"rates": [30, 100]}),  # all units die
-        (DRIFT, {"rates": [0.5], "hidden": 2, "batch": 200, "stiff": 1}),  # clones cannot differ
-    ],
-    ids=["zero-epochs", "overflow", "all-die", "none-learns", "all-dead", "one-batch"],
-)
-def test_outcomes_at_the_edge_are_shown_not_raised(chapter, given, tmp_path, monkeypatch):
+EDGES = {
+    "zero-epochs": (BROKEN, {"epochs": 0}),  # nothing is trained, nothing is broken
+    "overflow": (BROKEN, {"break_rate": 1e9, "rate": 1e6, "batch": 60}),  # 60 does not divide 500 either
+    "all-die": (PLATEAU, {"rate": 1e6, "rates": [1e9], "small_batch": 120}),  # or diverge; one batch
+    "none-learns": (PLATEAU, {"rate": 1e-6, "rates": [1e-9], "channels": [2, 2, 2], "dense": [1]}),
+    "all-dead": (DRIFT, {"rates": [30, 100]}),
+    "one-batch": (DRIFT, {"rates": [0.5], "hidden": 2, "batch": 200, "stiff": 1}),  # clones cannot differ
+}
+
+
+@pytest.mark.parametrize(("chapter", "given"), [apart(*case, name=name) for name, case in EDGES.items()])
+def test_outcomes_at_the_edge_are_shown_not_raised(chapter, given, tmp_path, monkeypatch, one_core):
     monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
     smoke = json.loads(chapter.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
     notebook = run.run(chapter, tmp_path / "out.ipynb", smoke | given)
@@ -138,7 +208,8 @@ def test_outcomes_at_the_edge_are_shown_not_raised(chapter, given, tmp_path, mon
     assert {claim["verdict"] for claim in record["claims"]} == {"out of range"}
 
 
-def test_a_walk_that_diverges_is_named_and_the_others_are_kept(tmp_path, monkeypatch):
+@pytest.mark.xdist_group("diverges")
+def test_a_walk_that_diverges_is_named_and_the_others_are_kept(tmp_path, monkeypatch, one_core):
     monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
     smoke = json.loads(DRIFT.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
     with pytest.raises(run.RunError, match="squared_rate must let networks converge; lost: squared at 900"):
@@ -146,7 +217,8 @@ def test_a_walk_that_diverges_is_named_and_the_others_are_kept(tmp_path, monkeyp
     assert list((tmp_path / "chunks").glob("*.chunk"))
 
 
-def test_papermill_runs_a_chapter_from_elsewhere(tmp_path):
+@pytest.mark.xdist_group("elsewhere")
+def test_papermill_runs_a_chapter_from_elsewhere(tmp_path, one_core):
     smoke = json.loads(GREEDY.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
     (tmp_path / "smoke.yml").write_text(json.dumps(smoke), "utf-8")
     shutil.copy(GREEDY, tmp_path / "mine.ipynb")

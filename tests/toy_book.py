@@ -1,5 +1,6 @@
 """Toy chapters and a toy book for the tests of the pipeline: tiny notebooks that train nothing."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -104,4 +105,59 @@ def project(root: Path, **chapters: nbformat.NotebookNode) -> Path:
     (root / "_toc.yml").write_text("\n".join(lines) + "\n")
     for name, notebook in chapters.items():
         save(root / "chapters" / f"{name}.ipynb", notebook)
+    return root
+
+
+JOB = '''"""A job of the toy book: networks of one weight, trained slowly enough to be killed meanwhile."""
+
+import time
+
+import numpy as np
+
+
+def train(config, seeds, before=None):
+    """Plain SGD on a noisy parabola, one row of weights for each seed."""
+    time.sleep(config["seconds"])
+    weights = np.ones(len(seeds)) if before is None else before["weights"][:, -1]
+    noise = np.stack([np.random.default_rng([seed, config["rate"]]).normal(size=50) for seed in seeds])
+    walk = np.empty_like(noise)
+    for step in range(50):
+        weights = weights - config["rate"] / 100 * (weights + noise[:, step])
+        walk[:, step] = weights
+    return {"weights": walk}
+'''
+WORK = """import toyjob
+from lib import data, ensemble
+images = data.load().x_train
+plan = {"long": {"rate": 3, "seconds": 0.1}}
+plan["after"] = {"rate": 5, "seconds": 0.1, "after": plan["long"]}
+found = ensemble.run(toyjob.train, plan, range(8 * size), chunk=2, workers=1)
+ROWS = [[k, float(x)] for k, x in enumerate(found["after"]["weights"][:, -1])]
+MEAN = sum(y for _, y in ROWS) / len(ROWS) + float(images.mean()) / 100"""
+
+
+def trained(name: str) -> nbformat.NotebookNode:
+    """A chapter whose numbers come from MNIST and from an ensemble; its job is in `working`'s folder."""
+    notebook = chapter(WORK, name=name)
+    made = {
+        '[[1, 2.5], [2, "a, b"]]': "ROWS",
+        'glue("toy-mean", 2.5,': 'glue("toy-mean", MEAN,',
+        "HTML = ": 'RECORD["claims"][0] |= {"value": MEAN, "interval": [MEAN, MEAN]}\nHTML = ',
+        "fig-toy": f"fig-{name}",
+    }
+    for cell in notebook.cells:
+        for old, new in made.items():
+            cell.source = cell.source.replace(old, new)
+    return notebook
+
+
+def working(root: Path) -> Path:
+    """A toy project of two chapters, one of which trains; their verdicts are recorded."""
+    project(root, toy=trained("toy"), second=chapter(name="second"))
+    (root / "toyjob.py").write_text(JOB)
+    second = root / "chapters" / "second.ipynb"
+    second.write_text(second.read_text().replace("fig-toy", "fig-second"))
+    (root / "results").mkdir()
+    verdicts = {name: {"mean": {"verdict": "holds"}} for name in ("second", "toy")}
+    (root / "results" / "verdicts.json").write_text(json.dumps(verdicts))
     return root
