@@ -45,7 +45,7 @@ _EXAMPLES = """\
 examples:
   python -m lib.sweep greedy_layerwise_training --smoke --grid rate=0.001,0.01 --grid networks=4,8 --dry-run
   python -m lib.sweep greedy_layerwise_training -p networks 50 --sample rate=log:1e-4:1e-1 --runs 20 --seed 1
-  python -m lib.sweep plateau_after_lr_jump --preview --grid first_seed=1,2,3 --measure plateau-high
+  python -m lib.sweep plateau_after_lr_jump --preview --grid first_seed=1,2,3 --measure optimum
   python -m lib.sweep broken_net_recovery --list my_runs.csv --scheduler tcp://host:8786
 """
 

@@ -115,10 +115,14 @@ def without_times(out: Path) -> tuple[str, list[dict]]:
 
 
 def shown_by(out: Path) -> dict[str, list]:
-    """Outputs of all executed copies of a sweep: claims, numbers, figures and their data; not the stamps."""
+    """Outputs of all executed copies of a sweep: claims, numbers, figures and their data; not the stamps.
+
+    Nor the names that pandas draws at random for its tables, and where in memory they were.
+    """
     found = {}
     for path in (out / "runs").glob("*.ipynb"):
-        cells = nbformat.read(path, as_version=4).cells
+        text = re.sub(r"T_[0-9a-f]{5}|Styler at 0x[0-9a-f]+", "", path.read_text("utf-8"))
+        cells = nbformat.reads(text, as_version=4).cells
         found[path.name] = [
             output["data"]
             for cell in cells
