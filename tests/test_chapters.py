@@ -36,19 +36,6 @@ def executed(request, tmp_path_factory):
         return request.param, run.run(request.param, place / "out.ipynb", smoke)
 
 
-@pytest.fixture
-def one_core():
-    """One core for the chapter, which then trains in its kernel: of several workers each compiles all."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    os.sched_setaffinity(0, {sorted(before)[number % len(before)]})
-    yield
-    os.sched_setaffinity(0, before)
-
-
 def test_there_is_a_chapter():
     assert CHAPTERS
 

@@ -1,0 +1,166 @@
+"""What the README tells its readers to type does what it says, in a fresh copy of the project."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+CHAPTER = "chapters/greedy_layerwise_training.ipynb"
+
+# Run here: the command, its exit status, and a part of what it says.
+RUN = {
+    f"papermill --help-notebook {CHAPTER}": (0, "networks: int"),
+    "python -m lib.data where": (0, "mnist"),
+    "python -m lib.data verify": (0, "content verified"),
+    "make status": (0, "not run"),
+    "make record": (2, "nothing was recorded"),  # there is nothing yet
+    "make clean": (0, "rm -rf _build"),
+}
+# Run here with something more: see the tests below.
+SPECIAL = {f"papermill {CHAPTER} mine.ipynb", "make serve", ". .venv/bin/activate"}
+# Too long to be run here: the file that has each run, and how it stands there.
+ELSEWHERE = {
+    "make book": (".ci/run", "make book"),
+    "make test": (".ci/run", "make test"),
+    "make lint": (".ci/run", "make lint"),
+    "make preview": (".github/workflows/check.yml", "make preview"),
+    "python3.11 -m venv .venv": ("Makefile", "$(PYTHON) -m venv --clear $(VENV)"),
+    "pip install -r requirements.txt": ("Makefile", "-r requirements.txt"),
+    "pip install -r requirements-test.txt": ("Makefile", "-r requirements-test.txt"),
+    "python -m lib.data fetch": ("Makefile", "$(PY) -m lib.data fetch"),
+    "python -m lib.book build": ("Makefile", "$(PY) -m lib.book build\n"),
+    "python -m lib.book build --preview": ("Makefile", "$(PY) -m lib.book build --preview"),
+    "python -m pytest": ("Makefile", "$(PY) -m pytest"),
+    "jupyter-book build .": ("tests/test_book.py", "test_a_plain_build_without_a_network"),
+}
+STARTS = r"(?:make|python[\d.]*|pip|papermill|jupyter-book)"
+
+
+def commands() -> list[str]:
+    """All commands of the README, without comments: of its blocks, its tables and its sentences."""
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]
+    lines += re.findall(rf"`({STARTS} [^`\n]+)`", README)
+    lines += re.findall(rf"# or: ({STARTS} .+)", README)
+    parts = [part.strip() for line in lines for part in line.partition("#")[0].split("&&")]
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def test_every_command_of_the_readme_is_run_somewhere():
+    found = commands()
+    assert len(found) > 10
+    known = RUN.keys() | ELSEWHERE.keys() | SPECIAL
+    new = [c for c in found if c not in known and c.partition(" -p ")[0] not in known]
+    assert not new, "list it in RUN, SPECIAL or ELSEWHERE, and see that it is run there"
+    gone = [c for c in known if c not in {f.partition(" -p ")[0] for f in found} | set(found)]
+    assert not gone, "the README does not name it any more"
+
+
+@pytest.mark.parametrize("command", ELSEWHERE)
+def test_what_is_not_run_here_is_run_where_it_is_said(command):
+    name, part = ELSEWHERE[command]
+    assert part in (ROOT / name).read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """What somebody gets who clones the project as it is now, with this environment as theirs."""
+    if sys.prefix == sys.base_prefix or not shutil.which("make"):
+        pytest.skip("wants make, and Python in a virtual environment")
+    place = tmp_path_factory.mktemp("clone") / "sgd-book"
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, place / name)
+    for part in Path(sys.prefix).iterdir():  # the marks of what is installed are the copy's own
+        if not part.name.startswith("."):
+            (place / ".venv").mkdir(exist_ok=True)
+            (place / ".venv" / part.name).symlink_to(part)
+    for mark in (".installed", ".installed-test"):
+        (place / ".venv" / mark).touch()
+    return place
+
+
+def environment(clone: Path) -> dict[str, str]:
+    """Of a reader who has activated the environment."""
+    return {
+        **os.environ,
+        "PATH": f"{clone / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(clone),  # this environment knows the library of another folder
+        "PIP_DRY_RUN": "1",  # the environment is that of the tests: nothing may be installed in it
+        "SGD_BOOK_CHUNKS": str(clone / "_build" / "chunks"),
+    }
+
+
+@pytest.mark.parametrize("command", RUN)
+def test_a_command_does_what_it_says(clone, command):
+    status, part = RUN[command]
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=clone,
+        env=environment(clone),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert part in done.stdout + done.stderr
+
+
+def test_a_chapter_runs_with_ones_own_parameters(clone, one_core):
+    """As the README has it, the parameters that it does not name reduced, so that it takes seconds."""
+    (block,) = [b for b in re.findall(r"```bash\n(.*?)```", README, re.S) if "mine.ipynb" in b]
+    smoke = json.loads((clone / CHAPTER).read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
+    (clone / "smoke.json").write_text(json.dumps(smoke | {"steps": 200}))  # with 8, no net learns anything
+    reduced = block.replace("mine.ipynb", "mine.ipynb -f smoke.json --no-progress-bar")
+    done = subprocess.run(
+        ["bash", "-e", "-c", reduced],
+        cwd=clone, env=environment(clone), capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    mine = json.loads((clone / "mine.ipynb").read_text("utf-8"))
+    (injected,) = [c for c in mine["cells"] if "injected-parameters" in c["metadata"].get("tags", ())]
+    given = dict(re.findall(r"-p (\w+) (\S+)", block))
+    assert given
+    for name, value in given.items():
+        assert f"{name} = {value}\n" in "".join(injected["source"]) + "\n"
+
+
+def test_the_built_book_is_served(clone):
+    (clone / "_build" / "html").mkdir(parents=True, exist_ok=True)
+    (clone / "_build" / "html" / "index.html").write_text("<title>the book</title>")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    place = {**environment(clone), "PORT": str(port), "PYTHON": sys.executable}
+    server = subprocess.Popen(
+        ["make", "serve"], cwd=clone, env=place, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+                    assert answer.read() == b"<title>the book</title>"
+                break
+            except OSError:
+                assert server.poll() is None and time.monotonic() < end
+                time.sleep(0.05)
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(60)
