@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ALT = "A straight line that rises from one to three."
 DATA = {"step": [0, 1], "loss": [0.5, None]}
 SHA = "0123456789abcdef" * 4
-NOW = 1_750_000_000.0  # a moment that has passed: names of tests hold it, and have to be the same in all processes
+NOW = 1_750_000_000.0  # not now: names of tests hold it, and have to be the same in all processes
 
 
 @pytest.fixture
