@@ -538,7 +538,7 @@ def test_with_scripts_off_everything_can_be_read(visit):
     rows = figure.locator("tbody tr")
     assert rows.count() == 6 and all(rows.nth(k).is_visible() for k in range(6))
     assert "At a rate of 3, fancy" in rows.nth(5).inner_text()
-    assert figure.get_by_role("link", name="data (CSV)").is_visible()
+    assert figure.get_by_role("link", name="CSV").is_visible()
 
 
 @pytest.mark.parametrize("scripts", [True, False])
