@@ -5,6 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV ?= .venv
 PY := $(VENV)/bin/python
 PORT ?= 8000
+BOOK ?= _build/html
 export PYTHONUNBUFFERED = 1
 
 .PHONY: help book preview pdf run record status gate data chapter test look lint serve clean
@@ -44,7 +45,7 @@ test: $(VENV)/.installed-test data  ## run the tests, on up to four cores
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadgroup
 
 look: $(VENV)/.installed-test  ## look at the built book with a browser that has no window
-	$(PY) -m pytest tests/test_pages.py --book _build/html
+	$(PY) -m pytest tests/test_pages.py --book $(BOOK)
 
 lint: $(VENV)/.installed-test  ## check code, notebooks, prose, workflows and citation file
 	$(PY) -m ruff check .

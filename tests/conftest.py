@@ -1,6 +1,11 @@
-"""How the tests are dealt to several processes and cores, and which book the browser reads."""
+"""How the tests are dealt to several processes and cores, and with which browser pages are read."""
 
+import contextlib
+import functools
+import http.server
 import os
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -30,3 +35,46 @@ def one_core():
     os.sched_setaffinity(0, {sorted(before)[number % len(before)]})
     yield
     os.sched_setaffinity(0, before)
+
+
+# ---- pages in a browser ----------------------------------------------------------------------------------
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+QUIET = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser without a window; as long as it lives, this process can run no chapter."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="pages in a browser: pip install -r requirements-test.txt"
+    )
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(
+            f"pages in a browser: none of {', '.join(BROWSERS)} is in PATH (apt-get install chromium)"
+        )
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=found, args=QUIET)
+        yield browser
+        browser.close()
+
+
+class _Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def serve():
+    """Shows a folder at an address of this machine, which it returns."""
+    with contextlib.ExitStack() as stack:
+
+        def start(folder: Path) -> str:
+            handler = functools.partial(_Silent, directory=folder)
+            server = stack.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_port}/"
+
+        yield start

@@ -10,6 +10,7 @@ import pickle
 import signal
 import struct
 import subprocess
+import tempfile
 import threading
 import urllib.error
 import zipfile
@@ -362,6 +363,88 @@ def test_of_two_runs_at_once_one_fetches_and_the_other_finds_it(env, tmp_path):
     assert [run.exitcode for run in runs] == [0, 0]
     assert (tmp_path / "log").read_text() == "fetched\n"
     assert same(load(env))
+
+
+# --- any damage ---
+
+FORMS = {**FILES, **{f"folder {name}": blob for name, blob in idx().items()}}
+
+
+@st.composite
+def damaged(draw):
+    """One of the files in any of its forms, after something has happened to it."""
+    form = draw(st.sampled_from(sorted(FORMS)))
+    blob = bytearray(FORMS[form])
+    place = st.integers(0, len(blob) - 1)
+    match draw(st.sampled_from(["cut", "bits", "hole", "twice", "more", "other", "gone"])):
+        case "cut":
+            del blob[draw(place) :]
+        case "bits":
+            for at in draw(st.lists(place, min_size=1, max_size=4, unique=True)):
+                blob[at] ^= 1 << draw(st.integers(0, 7))
+        case "hole":
+            at = draw(place)
+            del blob[at : at + draw(st.integers(1, 2000))]
+        case "twice":
+            blob = blob + blob
+        case "more":
+            blob += draw(st.binary(min_size=1, max_size=100))
+        case "other":
+            blob = bytearray(draw(st.binary(max_size=200)))
+        case "gone":
+            blob = None
+    return form, blob
+
+
+def put(form: str, blob: bytearray | None, place: Path) -> Path:
+    """Lay a file where a reader may have it; returns what SGD_BOOK_MNIST is to name."""
+    place.mkdir(parents=True)
+    if not form.startswith("folder "):
+        if blob is not None:
+            (place / form).write_bytes(blob)
+        return place / form
+    for name, good in idx().items():
+        content = blob if form == f"folder {name}" else good
+        if content is not None:
+            (place / name).write_bytes(content)
+    return place
+
+
+@given(damaged())
+def test_a_damaged_file_is_one_clear_error_or_the_right_data(case):
+    """Right data: some damage does not touch the content, as a bit in a zip archive's date."""
+    with tempfile.TemporaryDirectory() as folder:
+        env = {"SGD_BOOK_CACHE": str(Path(folder, "cache")), "KERAS_HOME": str(Path(folder, "keras"))}
+        path = put(*case, Path(folder, "given"))
+        try:
+            found = load(env | {"SGD_BOOK_MNIST": str(path)}, source())
+        except data.DataError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+        else:
+            assert same(found)
+        assert not cache_of(env).exists()
+
+
+@given(damaged(), st.lists(st.sampled_from(["good", "other", "broken"]), max_size=3))
+def test_a_damaged_cache_is_passed_over_and_never_left_where_it_was_replaced(case, kinds):
+    """The next source that has the data gives it; without one, one error tells of each."""
+    made = {"good": source("good"), "other": source("other", OTHER), "broken": broken("broken")}
+    with tempfile.TemporaryDirectory() as folder:
+        env = {"SGD_BOOK_CACHE": str(Path(folder, "cache")), "KERAS_HOME": str(Path(folder, "keras"))}
+        form, blob = case
+        cache_of(env).parent.mkdir()
+        if blob is not None:
+            cache_of(env).write_bytes(blob)
+        try:
+            found = load(env, *(made[kind] for kind in kinds))
+        except data.DataError as error:
+            assert "good" not in kinds
+            assert all(f"  - {kind}: " in str(error) for kind in kinds)
+            assert (cache_of(env).read_bytes() if blob is not None else None) == blob
+        else:
+            assert same(found) and same(load(env))  # from the cache, which is sound now
+        left = {path.name for path in cache_of(env).parent.iterdir()}
+        assert left <= {"mnist.npz", "mnist.lock"}
 
 
 # --- sources ---

@@ -1,13 +1,9 @@
 """Explorable figures: what is drawn in each state, what is refused, and how they work in a browser."""
 
-import functools
-import http.server
 import itertools
 import json
 import re
-import threading
 from html import unescape
-from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -18,7 +14,6 @@ from lib import book, explore, gate, sphinx_book, stats
 from lib.explore import Axis, Control, Dots, Estimate, Line, Note, Panel, Rule
 
 PRIVATE = "/".join(["", "home", "someone"])  # in one piece the lint of this project would find it
-CHROMIUM = "/usr/bin/chromium"
 ALT = "One dot for each of three networks, at the chosen rate."
 X, Y = Axis("rate", 0, 10), Axis("right [%]", 0, 100)
 NO_ESTIMATE = stats.Estimate(float("nan"), 0.0, 1.0, 3, "t")
@@ -394,7 +389,6 @@ for name, values in (("fig-one", [1, 2, 3]), ("fig-two", [4, 5])):
     explore.figure(name, f"Move the rate of *{name}*.", "Dots and lines for each rate and way.", controls,
                    [Panel("Left", *axes), Panel("Right", *axes)], state, {"rate": [1, 2]})
 """
-NEEDED = "needs the Python package playwright and Debian's chromium"
 
 
 @pytest.fixture(scope="module")
@@ -420,34 +414,13 @@ def test_it_is_a_figure_like_the_others(built):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """Debian's Chromium."""
-    driver = pytest.importorskip("playwright.sync_api", reason=NEEDED)
-    if not Path(CHROMIUM).exists():
-        pytest.skip(NEEDED)
-    with driver.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
-
-
-class Silent(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture(scope="module")
-def address(built):
+def address(built, serve):
     """Where the pages are served."""
-    handler = functools.partial(Silent, directory=str(built))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+    return serve(built)
 
 
 @pytest.fixture
-def visit(browser, address):
+def visit(address, browser):
     """Opens the page; afterwards, nobody complained and no other host was asked."""
     contexts, faults = [], []
 
@@ -565,7 +538,7 @@ def test_with_scripts_off_everything_can_be_read(visit):
     rows = figure.locator("tbody tr")
     assert rows.count() == 6 and all(rows.nth(k).is_visible() for k in range(6))
     assert "At a rate of 3, fancy" in rows.nth(5).inner_text()
-    assert figure.get_by_role("link", name="data (CSV)").is_visible()
+    assert figure.get_by_role("link", name="CSV").is_visible()
 
 
 @pytest.mark.parametrize("scripts", [True, False])

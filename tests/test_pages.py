@@ -3,11 +3,6 @@
 By default those of a toy book; ``python -m pytest tests/test_pages.py --book _build/html`` reads others.
 """
 
-import contextlib
-import functools
-import http.server
-import shutil
-import threading
 from typing import NamedTuple
 
 import pytest
@@ -15,10 +10,8 @@ import toy_book
 
 from lib import book
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 VIEWS = [(size, scheme) for size in SIZES for scheme in ("light", "dark")]
-QUIET = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 IMAGES = """async () => {
   const faults = [];
   for (const image of document.images) {
@@ -38,6 +31,16 @@ SIDEWAYS = """() => {
 }"""
 
 
+MOVED = """from lib import explore
+from lib.explore import Axis, Control, Dots, Panel
+PANEL = Panel("Networks", Axis("rate", 0, 10), Axis("right [%]", 0, 100))
+CONTROLS = [Control("rate", [1, 2, 3]), Control("way", ["plain", "fancy"], slider=False)]
+def state(rate, way):
+    return f"At a rate of {rate}, {way}, {rate} networks train.", [Dots([1, rate], [10, 20 * rate])]
+explore.figure("fig-moved", "Move it.", "A dot for each network at the rate.", CONTROLS, [PANEL], state,
+               {"rate": [1, 2]})"""
+
+
 class Visit(NamedTuple):
     """What the browser said of one page."""
 
@@ -51,8 +54,9 @@ class Visit(NamedTuple):
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    """A toy book built at both scales."""
-    root = toy_book.project(tmp_path_factory.mktemp("pages") / "book", toy=toy_book.chapter("print('shown')"))
+    """A toy book built at both scales; its chapter has an explorable figure."""
+    chapter = toy_book.chapter("print('shown')", MOVED)
+    root = toy_book.project(tmp_path_factory.mktemp("pages") / "book", toy=chapter)
     for command in ("run", "record", "build", "build --preview"):
         assert book.main(command.split(), root) == 0, command
     return root
@@ -81,43 +85,10 @@ def names(pages):
     return names
 
 
-@contextlib.contextmanager
-def served(folder):
-    """Where a server on this machine shows a folder."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Handler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
 @pytest.fixture(scope="module")
-def address(pages):
+def address(pages, serve):
     """Where the pages are shown."""
-    with served(pages) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A browser without a window."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright: pip install -r requirements-test.txt"
-    )
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(
-            f"no browser: none of {', '.join(BROWSERS)} is in PATH (Debian: apt-get install chromium)"
-        )
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=found, args=QUIET)
-        yield browser
-        browser.close()
+    return serve(pages)
 
 
 def opened(browser, size="desktop", scheme="light", **options):
@@ -165,7 +136,7 @@ def barriers(tab) -> list[str]:
 
 
 @pytest.fixture(scope="module", params=VIEWS, ids=" ".join)
-def visits(request, browser, address, names):
+def visits(request, address, names, browser):
     """Every page in one window."""
     context = opened(browser, *request.param)
     yield [visit(context, address, name) for name in names]
@@ -198,15 +169,14 @@ def test_axe_finds_no_serious_barrier(visits):
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=" ".join)
-def test_a_preview_can_be_read_as_well(browser, toy, view):
+def test_a_preview_can_be_read_as_well(toy, serve, browser, view):
     context = opened(browser, *view)
-    with served(toy / "_build" / "preview" / "html") as address:
-        seen = visit(context, address, "chapters/toy.html")
+    seen = visit(context, serve(toy / "_build" / "preview" / "html"), "chapters/toy.html")
     context.close()
     assert seen == Visit("chapters/toy.html", [], [], [], [], [])
 
 
-def test_a_bad_page_is_seen(browser, tmp_path):
+def test_a_bad_page_is_seen(serve, browser, tmp_path):
     (tmp_path / "bad.html").write_text(
         """<!doctype html><html lang="en"><title>Bad</title><body><h1>Bad</h1>
         <img src="gone.png" alt="A picture"><img src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=">
@@ -214,8 +184,7 @@ def test_a_bad_page_is_seen(browser, tmp_path):
         </script><script>document.body.append("x".repeat(undefined_name))</script></body></html>"""
     )
     context = opened(browser)
-    with served(tmp_path) as address:
-        seen = visit(context, address, "bad.html")
+    seen = visit(context, serve(tmp_path), "bad.html")
     context.close()
     assert any("undefined_name" in error for error in seen.errors)
     assert any(error.startswith("404: ") and error.endswith("gone.png") for error in seen.errors)
@@ -225,7 +194,7 @@ def test_a_bad_page_is_seen(browser, tmp_path):
     assert {fault.partition(" ")[0] for fault in seen.barriers} >= {"image-alt", "label"}
 
 
-def test_the_search_finds_words_of_the_book(browser, address, names):
+def test_the_search_finds_words_of_the_book(address, names, browser):
     context = opened(browser)
     tab = context.new_page()
     tab.goto(f"{address}search.html?q=mean")
@@ -241,13 +210,10 @@ EXPLORABLE = ".sgd-explore"
 
 
 @pytest.fixture(scope="module")
-def explorables(request, pages, names):
+def explorables(pages, names):
     """Pages with an explorable figure."""
     found = [name for name in names if 'class="sgd-explore' in (pages / name).read_text("utf-8")]
-    if request.config.getoption("--book") is not None:
-        assert {name for name in names if name.startswith("chapters/")} <= set(found)
-    if not found:
-        pytest.skip("no page of the toy book has an explorable figure")
+    assert {name for name in names if name.startswith("chapters/")} <= set(found)
     return found
 
 
@@ -258,7 +224,7 @@ def said(figure) -> str:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_explorables_follow_the_keyboard(browser, address, explorables, size):
+def test_explorables_follow_the_keyboard(address, explorables, browser, size):
     context = opened(browser, size)
     for name in explorables:
         tab = context.new_page()
@@ -282,7 +248,7 @@ def test_explorables_follow_the_keyboard(browser, address, explorables, size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_explorables_follow_the_mouse(browser, address, explorables, size):
+def test_explorables_follow_the_mouse(address, explorables, browser, size):
     context = opened(browser, size)
     for name in explorables:
         tab = context.new_page()
@@ -308,7 +274,7 @@ def test_explorables_follow_the_mouse(browser, address, explorables, size):
     context.close()
 
 
-def test_explorables_tell_all_without_scripts(browser, address, explorables):
+def test_explorables_tell_all_without_scripts(address, explorables, browser):
     context = opened(browser, java_script_enabled=False)
     for name in explorables:
         tab = context.new_page()

@@ -9,8 +9,9 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from papermill.translators import translate_parameters
 
 from lib import params
 from lib.params import ParameterError
@@ -250,16 +251,122 @@ def test_floats_survive_as_text(x):
     assert params.check(SCHEMA, {"rate": repr(x)})["rate"] == x
 
 
-@given(
-    st.sampled_from([p.name for p in SCHEMA]), st.from_type(object) | st.text() | st.floats() | st.integers()
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.complex_numbers()
 )
-def test_check_either_obeys_the_schema_or_refuses(name, value):
+NUMBERS_AS_TEXT = (
+    st.integers(-5, 10).map(str) | st.floats().map(repr) | st.sampled_from(["1e3", " 2 ", "٣", "0x3"])
+)
+ANYTHING = st.recursive(
+    SCALARS | NUMBERS_AS_TEXT | st.sampled_from(["true", "NO", "sum", "x", "[1, 2]", "['x']", "[[1]]", "[]"]),
+    lambda inner: (
+        st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text(), inner) | st.lists(inner).map(repr)
+    ),
+    max_leaves=5,
+)
+KINDS = {"int": int, "float": float, "bool": bool, "str": str}
+
+
+def obeys(param, value) -> bool:
+    """Whether a value is of the parameter's type, finite, and within its range or among its choices."""
+    if param.type == param.element:
+        elements = [value]
+    else:
+        elements = value
+        if type(value) is not list or not value:
+            return False
+    return all(
+        type(v) is KINDS[param.element]
+        and (param.element != "float" or math.isfinite(v))
+        and (param.low is None or (v > param.low if param.open_low else v >= param.low))
+        and (param.high is None or v <= param.high)
+        and (not param.choices or v in param.choices)
+        for v in elements
+    )
+
+
+@given(st.sampled_from(SCHEMA), ANYTHING)
+def test_check_obeys_the_schema_or_refuses_by_name(param, value):
     try:
-        got = params.check(SCHEMA, {name: value})
-    except ParameterError:
+        got = params.check(SCHEMA, {param.name: value})
+    except ParameterError as error:
+        assert str(error).startswith(f"{param.name}: got ") and "allowed: " in str(error)
         return
+    assert obeys(param, got[param.name])
     assert params.check(SCHEMA, got) == got
     json.dumps(got, allow_nan=False)
+
+
+@st.composite
+def declared(draw):
+    """A line of a parameters cell, and values that its own range allows and does not allow."""
+    kind = draw(st.sampled_from(["int", "float"]))
+    numbers = st.integers(-(10**9), 10**9) if kind == "int" else st.floats(-1e9, 1e9)
+    low, high = sorted([draw(numbers), draw(numbers)])
+    assume(low < high)
+    above = draw(st.booleans())
+    inside = st.integers(low + above, high) if kind == "int" else st.floats(low, high, exclude_min=above)
+    few = st.lists(inside, min_size=1, max_size=4)
+    many, default = draw(st.booleans()), draw(few)
+    given_type, shown = (f"list[{kind}]", default) if many else (kind, default[0])
+    bounds = f"{'above ' * above}{low!r} to {high!r}"
+    line = f"x: {given_type} = {shown!r}  # something [unit; {bounds}]"
+    return line, draw(few) if many else draw(inside), draw(st.sampled_from([low - 1, high + 1]))
+
+
+@given(declared())
+def test_any_declared_range_is_kept(case):
+    line, good, bad = case
+    (param,) = schema = params.read(line)
+    assert obeys(param, params.check(schema, {})["x"])
+    assert params.check(schema, {"x": good})["x"] == good
+    wrong = bad if param.type == param.element else [bad]
+    assume(bad < param.low or bad > param.high)  # a large float minus one may be itself
+    with pytest.raises(ParameterError, match=r"^x: got .*allowed: "):
+        params.check(schema, {"x": wrong})
+
+
+def allowed(param):
+    """Values that a parameter may have."""
+    if param.choices:
+        one = st.sampled_from(param.choices)
+    elif param.element == "int":
+        one = st.integers(param.low, param.high)
+    elif param.element == "float":
+        one = st.floats(param.low, param.high, exclude_min=param.open_low)
+    else:
+        one = {"bool": st.booleans(), "str": st.text()}[param.element]
+    return one if param.type == param.element else st.lists(one, min_size=1, max_size=4)
+
+
+@given(st.fixed_dictionaries({}, optional={param.name: allowed(param) for param in SCHEMA}))
+def test_what_is_allowed_survives_papermill(given):
+    """As it writes parameters into the injected cell, and as the check in the chapter then sees them."""
+    wanted = params.check(SCHEMA, given)
+    assert all(wanted[name] == value for name, value in given.items())
+    injected = translate_parameters("python3", "python", given)
+    names: dict = {}
+    exec(compile(f"{CELL}\n{injected}", "cell", "exec"), names)
+    assert params.take({"In": ["", CELL, injected], **names}).asdict() == wanted
+
+
+@given(
+    st.dictionaries(st.sampled_from([p.name for p in SCHEMA]) | st.text(min_size=1), ANYTHING, max_size=6),
+)
+def test_every_refused_name_is_in_the_error(given):
+    faulty = set()
+    for name, value in given.items():
+        try:
+            params.check(SCHEMA, {name: value})
+        except ParameterError:
+            faulty.add(name)
+    if not faulty:
+        assert params.check(SCHEMA, given).keys() == {p.name for p in SCHEMA}
+        return
+    with pytest.raises(ParameterError) as caught:
+        params.check(SCHEMA, given)
+    for name in faulty:
+        assert f"{name}: " in str(caught.value)
 
 
 def take(cells, **names):

@@ -25,7 +25,13 @@ RUN = {
     "python -m lib.data verify": (0, "content verified"),
     "make status": (0, "not run"),
     "make record": (2, "nothing was recorded"),  # there is nothing yet
+    "python -m lib.sweep --help": (0, "--grid"),
+    "python -m lib.sweep greedy_layerwise_training -p networks 50 --grid rate=0.002,0.005,0.01 --dry-run": (
+        0,
+        "3 to run of 3",
+    ),
     "make clean": (0, "rm -rf _build"),
+    "make chapter NAME=...": (0, "listed in _toc.yml"),  # after all others: it adds a chapter
 }
 # Run here with something more: see the tests below.
 SPECIAL = {f"papermill {CHAPTER} mine.ipynb", "make serve", ". .venv/bin/activate"}
@@ -42,6 +48,7 @@ ELSEWHERE = {
     "python -m lib.book build": ("Makefile", "$(PY) -m lib.book build\n"),
     "python -m lib.book build --preview": ("Makefile", "$(PY) -m lib.book build --preview"),
     "python -m pytest": ("Makefile", "$(PY) -m pytest"),
+    "make pdf": ("tests/test_latex.py", 'book.main(["pdf"]'),
     "jupyter-book build .": ("tests/test_book.py", "test_a_plain_build_without_a_network"),
 }
 STARTS = r"(?:make|python[\d.]*|pip|papermill|jupyter-book)"

@@ -1,0 +1,130 @@
+"""What continuous integration runs, with a stand-in for make: order, network, browser, what it ends with."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS = "bash dirname git mkdir tee grep tail id unshare true readlink cat".split()
+MAKE = """#!/bin/bash
+echo "$1 $(readlink /proc/self/ns/net)" >> "$CALLS"
+case $1 in
+  test) echo '=== 40 passed, 2 skipped in 61.00s (0:01:01) ===' ;;
+  look) echo '=== 20 passed in 9.50s ===' ;;
+esac
+[[ $1 != "$FAILS" ]] || { echo "$1 failed"; exit 2; }
+[[ -z "$LEAVES" ]] || echo x > "$LEAVES"
+"""
+APT = """#!/bin/bash
+echo "apt-get $*" >> "$CALLS"
+exit "${APT_STATUS:-0}"
+"""
+
+
+@pytest.fixture
+def ci(tmp_path):
+    """Runs a copy of the script in a small git checkout; gives the finished process and what it called."""
+    place, tools = tmp_path / "book", tmp_path / "tools"
+    shutil.copytree(ROOT / ".ci", place / ".ci")
+    (place / ".gitignore").write_text("/_build/\n")
+    tools.mkdir()
+    for name in TOOLS:
+        found = shutil.which(name)
+        if found is None:
+            pytest.skip(f"{name} is not in PATH")
+        (tools / name).symlink_to(found)
+    for name, text in {
+        "make": MAKE,
+        "apt-get": APT,
+        "chromium": "#!/bin/bash\n",
+        "sudo": '#!/bin/bash\nshift\nexec "$@"\n',
+    }.items():
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    for words in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a"],
+    ):
+        subprocess.run(["git", *words], cwd=place, check=True, capture_output=True)
+
+    def run(without=(), **environment):
+        for name in without:
+            (tools / name).unlink()
+        calls = tmp_path / "calls"
+        place_of = {"PATH": str(tools), "HOME": str(tmp_path), "CALLS": str(calls), "FAILS": "", "LEAVES": ""}
+        done = subprocess.run(
+            [place / ".ci" / "run"], env=place_of | environment, capture_output=True, text=True, timeout=120
+        )
+        return done, [line.split(" ", 1) for line in calls.read_text().splitlines()]
+
+    return run
+
+
+def can_be_alone() -> bool:
+    """Whether a process may leave the network here."""
+    return (
+        subprocess.run(["unshare", "--map-root-user", "--net", "true"], capture_output=True).returncode == 0
+    )
+
+
+def test_all_is_run_in_order_and_the_closing_lines_come_last(ci):
+    done, calls = ci()
+    assert done.returncode == 0, done.stderr
+    assert [target for target, _ in calls] == ["lint", "test", "book", "look"]
+    last = done.stdout.splitlines()[-2:]
+    assert "passed; tests: === 40 passed, 2 skipped in 61.00s" in last[0]
+    assert "passed; pages: === 20 passed in 9.50s" in last[1]
+    assert all(re.match(r"== \d+ min \d\d s: ", line) for line in last)
+
+
+def test_only_the_book_is_built_without_a_network(ci):
+    if not can_be_alone():
+        pytest.skip("this system does not let us make a place without a network")
+    done, calls = ci()
+    ours = os.readlink("/proc/self/ns/net")
+    assert {target: place == ours for target, place in calls} == {
+        "lint": True, "test": True, "book": False, "look": True,
+    }  # fmt: skip
+    assert "without a network" in done.stdout
+
+
+def test_where_the_network_cannot_be_taken_away_the_book_is_built_all_the_same(ci):
+    done, calls = ci(without=["unshare"])
+    assert done.returncode == 0, done.stderr
+    assert "does not let us take the network away" in done.stdout
+    assert [target for target, _ in calls] == ["lint", "test", "book", "look"]
+
+
+@pytest.mark.parametrize("target", ["lint", "test", "book", "look"])
+def test_what_fails_stops_it(ci, target):
+    done, calls = ci(FAILS=target)
+    assert done.returncode == 2
+    assert calls[-1][0] == target and "passed;" not in done.stdout
+
+
+def test_a_browser_is_installed_where_there_is_none(ci):
+    done, calls = ci(without=["chromium"])
+    assert done.returncode == 0, done.stderr
+    assert [" ".join(call) for call in calls[:2]] == [
+        "apt-get update -qq",
+        "apt-get install -qq -y --no-install-recommends chromium",
+    ]
+
+
+@pytest.mark.parametrize("how", ["no apt-get", "refused"])
+def test_where_no_browser_can_be_installed_it_says_so_and_goes_on(ci, how):
+    done, calls = ci(["chromium", "apt-get"]) if how == "no apt-get" else ci(["chromium"], APT_STATUS="100")
+    assert done.returncode == 0, done.stderr
+    assert "no browser can be installed here: the tests that want one are skipped" in done.stdout
+    assert [target for target, _ in calls if target != "apt-get"] == ["lint", "test", "book", "look"]
+
+
+def test_a_file_that_is_left_behind_is_told(ci):
+    done, _ = ci(LEAVES="left.txt")
+    assert done.returncode == 1
+    assert "left.txt" in done.stderr and "passed;" not in done.stdout
