@@ -42,7 +42,7 @@ chapter: $(VENV)/.installed  ## make a new chapter from the template: make chapt
 	$(PY) -m lib.template $(NAME)
 
 test: $(VENV)/.installed-test data  ## run the tests, on up to four cores
-	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadgroup
+	$(PY) -m pytest -n logical --maxprocesses 4
 
 look: $(VENV)/.installed-test  ## look at the built book with a browser that has no window
 	$(PY) -m pytest tests/test_pages.py --book $(BOOK)

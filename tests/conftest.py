@@ -16,12 +16,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--book", type=Path, help="folder of built pages for tests/test_pages.py")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Lets one process take all tests of a file that name no group, so that what they share is made once."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+def together(nodeid: str) -> str:
+    """What a test is dealt to a process with: its file, so that what a file's tests share is made once.
+
+    The chapters are dealt by case: nobody has to wait for another chapter or another edge.
+    """
+    file, _, test = nodeid.partition("::")
+    name, _, case = test.partition("[")
+    by_case = file.endswith("test_chapters.py") and "refused" not in name
+    return case or name if by_case else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Deals the tests to several processes as `together` says."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return together(nodeid)
+
+    return Together(config, log)
 
 
 @pytest.fixture

@@ -21,12 +21,7 @@ PLATEAU = ROOT / "chapters" / "plateau_after_lr_jump.ipynb"
 DRIFT = ROOT / "chapters" / "long_run_sgd_drift.ipynb"
 
 
-def apart(*values, name: str):
-    """Values of a test that one process takes, and other processes need not wait for."""
-    return pytest.param(*values, marks=pytest.mark.xdist_group(name), id=name)
-
-
-@pytest.fixture(scope="module", params=[apart(path, name=path.stem) for path in CHAPTERS])
+@pytest.fixture(scope="module", params=CHAPTERS, ids=lambda path: path.stem)
 def executed(request, tmp_path_factory):
     """Every chapter, run once at its smoke parameters; `run.run` already refuses one that fails the gate."""
     place = tmp_path_factory.mktemp(request.param.stem)
@@ -148,7 +143,6 @@ def refusals(tmp_path_factory):
     return {path: dict(zip(given, said[str(path)], strict=True)) for path, given in REFUSED.items()}
 
 
-@pytest.mark.xdist_group("refusals")
 @pytest.mark.parametrize(
     ("chapter", "given"),
     [(path, given) for path, all_given in REFUSED.items() for given in all_given],
@@ -162,7 +156,7 @@ def test_bad_parameters_are_refused_before_any_training(refusals, chapter, given
     assert "\n" not in text
 
 
-@pytest.mark.parametrize(("chapter", "given"), [apart(*case, name=f"whole {case[0].stem}") for case in WHOLE])
+@pytest.mark.parametrize(("chapter", "given"), WHOLE, ids=[f"whole {case[0].stem}" for case in WHOLE])
 def test_plain_papermill_ends_with_that_error(chapter, given, tmp_path):
     environment = {**os.environ, "SGD_BOOK_CHUNKS": str(tmp_path / "chunks")}
     command = [sys.executable, "-m", "papermill", str(chapter), str(tmp_path / "out.ipynb")]
@@ -186,7 +180,7 @@ EDGES = {
 }
 
 
-@pytest.mark.parametrize(("chapter", "given"), [apart(*case, name=name) for name, case in EDGES.items()])
+@pytest.mark.parametrize(("chapter", "given"), EDGES.values(), ids=EDGES)
 def test_outcomes_at_the_edge_are_shown_not_raised(chapter, given, tmp_path, monkeypatch, one_core):
     monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
     smoke = json.loads(chapter.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
@@ -195,7 +189,6 @@ def test_outcomes_at_the_edge_are_shown_not_raised(chapter, given, tmp_path, mon
     assert {claim["verdict"] for claim in record["claims"]} == {"out of range"}
 
 
-@pytest.mark.xdist_group("diverges")
 def test_a_walk_that_diverges_is_named_and_the_others_are_kept(tmp_path, monkeypatch, one_core):
     monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
     smoke = json.loads(DRIFT.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
@@ -204,7 +197,6 @@ def test_a_walk_that_diverges_is_named_and_the_others_are_kept(tmp_path, monkeyp
     assert list((tmp_path / "chunks").glob("*.chunk"))
 
 
-@pytest.mark.xdist_group("elsewhere")
 def test_papermill_runs_a_chapter_from_elsewhere(tmp_path, one_core):
     smoke = json.loads(GREEDY.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
     (tmp_path / "smoke.yml").write_text(json.dumps(smoke), "utf-8")

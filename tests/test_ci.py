@@ -4,8 +4,10 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import conftest
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,6 +65,39 @@ def ci(tmp_path):
         return done, [line.split(" ", 1) for line in calls.read_text().splitlines()]
 
     return run
+
+
+@pytest.mark.parametrize(
+    "one", ["test_a.py::test_x", "test_chapters.py::test_x[one]", "test_chapters.py::test_x"]
+)
+def test_tests_are_dealt_by_file_and_those_of_chapters_by_case(one):
+    cases = ["test_a.py::test_x", "test_a.py::TestC::test_y[k]", "test_chapters.py::test_x[one]",
+             "test_chapters.py::test_y[one]", "test_chapters.py::test_x[two]", "test_chapters.py::test_x",
+             "test_chapters.py::test_bad_ones_are_refused[one]"]  # fmt: skip
+    with_it = {
+        "test_a.py::test_x": cases[:2],
+        "test_chapters.py::test_x[one]": cases[2:4],
+        "test_chapters.py::test_x": cases[5:6],
+    }
+    assert [case for case in cases if conftest.together(case) == conftest.together(one)] == with_it[one]
+
+
+def test_a_file_is_dealt_to_one_process(tmp_path):
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
+    for name in ("test_a.py", "test_b.py"):
+        (tmp_path / name).write_text(
+            "import os, pytest, time\n"
+            "@pytest.mark.parametrize('k', range(6))\n"
+            "def test_x(k, testrun_uid):\n"
+            "    time.sleep(0.2)\n"
+            f"    with open('{name}.seen', 'a') as f: f.write(f'{{os.getpid()}}\\n')\n"
+        )
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    seen = [(tmp_path / f"{name}.seen").read_text().split() for name in ("test_a.py", "test_b.py")]
+    assert [len(pids) for pids in seen] == [6, 6]
+    assert all(len(set(pids)) == 1 for pids in seen) and seen[0] != seen[1]
 
 
 def can_be_alone() -> bool:
