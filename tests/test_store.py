@@ -121,7 +121,7 @@ def test_a_key_holds_the_code_of_the_job_and_of_what_it_imports(tmp_path, monkey
 
 def test_a_key_holds_what_a_module_of_the_library_imports():
     names = {name for name, _ in store.code(nets.truncated_normal)[1]}
-    assert names == {"lib.nets", "lib.backend", "lib.worker"}
+    assert names == {"lib.nets", "lib.backend"}
 
 
 @pytest.mark.parametrize("config", [{"n": {4}}, {"n": np.int64(4)}, {"n": np.zeros(2)}, {"n": b"4"}])
