@@ -88,7 +88,7 @@ def fresh(tmp_path):
 def same(root: Path, other: Path) -> bool:
     """Whether two books tell the same, and some of everything."""
     one, two = results(root), results(other)
-    assert {Path(name).suffix for name in two} == {".ipynb", ".chunk", ".html", ".svg", ".csv"}
+    assert {Path(name).suffix for name in two} == {".ipynb", ".chunk", ".html", ".svg", ".csv", ".json"}
     assert sorted(one) == sorted(two)
     return [name for name in one if one[name] != two[name]] == []
 

@@ -31,7 +31,7 @@ RUN = {
         "3 to run of 3",
     ),
     "make clean": (0, "rm -rf _build"),
-    "make chapter NAME=...": (0, "listed in _toc.yml"),  # after all others: it adds a chapter
+    "make chapter NAME=wide_nets": (0, "listed in _toc.yml"),  # after all others: it adds a chapter
 }
 # Run here with something more: see the tests below.
 SPECIAL = {f"papermill {CHAPTER} mine.ipynb", "make serve", ". .venv/bin/activate"}
