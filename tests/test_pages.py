@@ -11,6 +11,7 @@ import toy_book
 from lib import book
 
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+PATIENCE = 180_000  # milliseconds: a long chapter on a busy machine
 VIEWS = [(size, scheme) for size in SIZES for scheme in ("light", "dark")]
 IMAGES = """async () => {
   const faults = [];
@@ -94,7 +95,9 @@ def address(pages, serve):
 def opened(browser, size="desktop", scheme="light", **options):
     """A window of that size in that colour scheme."""
     width, height = SIZES[size]
-    return browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
+    context.set_default_timeout(PATIENCE)
+    return context
 
 
 def show(tab, url):
