@@ -45,7 +45,7 @@ test: $(VENV)/.installed-test data  ## run the tests, on up to four cores
 	$(PY) -m pytest -n logical --maxprocesses 4
 
 look: $(VENV)/.installed-test  ## look at the built book with a browser that has no window
-	$(PY) -m pytest tests/test_pages.py --book $(BOOK)
+	$(PY) -m pytest -n logical --maxprocesses 4 tests/test_pages.py --book $(BOOK)
 
 lint: $(VENV)/.installed-test  ## check code, notebooks, prose, workflows and citation file
 	$(PY) -m ruff check .

@@ -481,8 +481,9 @@ def finished(
     while waiting or running:
         try:
             while waiting and len(running) < place.workers:
-                name = waiting.pop()
+                name = waiting[-1]  # taken off once it is under way: a worker may be gone already
                 running[place.submit(jobs[name])] = name
+                waiting.pop()
             tick(len(running))
             for future in place.wait(running, 1.0):
                 name, start = running[future], time.monotonic()

@@ -5,8 +5,6 @@ train a third more networks than two threads of one process. Nothing here import
 threads have to be set before it starts.
 """
 
-import atexit
-import functools
 import multiprocessing
 import os
 import signal
@@ -24,25 +22,29 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-@functools.cache
+_pools: dict[int, ProcessPoolExecutor] = {}
+
+
 def pool(workers: int) -> ProcessPoolExecutor:
     """The pool of this many workers; started once and used again, since starting TensorFlow takes seconds."""
-    # spawn, not fork: a fork would copy TensorFlow's threads in an undefined state
-    context = multiprocessing.get_context("spawn")
-    places = context.SimpleQueue()
-    for k in range(workers):
-        places.put(cores()[k % len(cores())])
-    result = ProcessPoolExecutor(workers, context, _start, (places,))
-    atexit.register(result.shutdown, wait=False, cancel_futures=True)
-    return result
+    if workers not in _pools:
+        # spawn, not fork: a fork would copy TensorFlow's threads in an undefined state
+        context = multiprocessing.get_context("spawn")
+        places = context.SimpleQueue()
+        for k in range(workers):
+            places.put(cores()[k % len(cores())])
+        _pools[workers] = ProcessPoolExecutor(workers, context, _start, (places,))
+    return _pools[workers]
 
 
 def restart(workers: int) -> None:
-    """Forget a pool whose work is no longer wanted, and end its processes."""
-    for process in (pool(workers)._processes or {}).values():  # no public way before Python 3.14
+    """Forget the pool of this many workers, whose work is no longer wanted, and end its processes."""
+    gone = _pools.pop(workers, None)
+    if gone is None:
+        return
+    for process in (gone._processes or {}).values():  # no public way before Python 3.14
         process.terminate()
-    pool(workers).shutdown(wait=False, cancel_futures=True)
-    pool.cache_clear()
+    gone.shutdown(wait=False, cancel_futures=True)
 
 
 def _start(places) -> None:

@@ -16,14 +16,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--book", type=Path, help="folder of built pages for tests/test_pages.py")
 
 
-def together(nodeid: str) -> str:
+def together(nodeid: str, built: bool = False) -> str:
     """What a test is dealt to a process with: its file, so that what a file's tests share is made once.
 
-    The chapters are dealt by case: nobody has to wait for another chapter or another edge.
+    The chapters are dealt by case: nobody has to wait for another chapter or another edge. So are the pages
+    of a book that is built already, by window.
     """
     file, _, test = nodeid.partition("::")
     name, _, case = test.partition("[")
     by_case = file.endswith("test_chapters.py") and "refused" not in name
+    by_case |= file.endswith("test_pages.py") and built
     return case or name if by_case else file
 
 
@@ -32,9 +34,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
     """Deals the tests to several processes as `together` says."""
     from xdist.scheduler import LoadScopeScheduling
 
+    built = config.getoption("--book") is not None
+
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return together(nodeid)
+            return together(nodeid, built)
 
     return Together(config, log)
 

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import BrokenExecutor, Future
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -312,6 +313,42 @@ def test_a_worker_that_is_killed_is_replaced_and_its_run_done_again(project, tmp
     assert toy(project, *words, "--workers", "2") == 0
     assert "3 of 3 done, 0 failed" in capfd.readouterr().out
     assert (tmp_path / "killed").exists()
+
+
+class Fragile:
+    """A place for runs that is found broken when it is given some of them, or asked for what came out."""
+
+    workers = 2
+
+    def __init__(self, breaks):
+        self.breaks, self.calls, self.restarts = breaks, 0, 0
+
+    def _call(self):
+        self.calls += 1
+        if self.calls in self.breaks:
+            raise BrokenExecutor
+
+    def submit(self, job):
+        self._call()
+        future = Future()
+        future.set_result(job)
+        return future
+
+    def wait(self, futures, seconds):
+        self._call()
+        return set(futures)
+
+    def again(self, error):
+        self.restarts += 1
+
+
+@pytest.mark.parametrize("breaks", [(1,), (2,), (3,), (2, 4), (1, 2, 3), (5, 6, 9)], ids=str)
+def test_whenever_workers_are_lost_every_run_has_its_result_once(breaks):
+    wanted = {f"run {n}": {"n": n} for n in range(5)}
+    place = Fragile(breaks)
+    came = list(sweep.finished(place, wanted, lambda under: None))
+    assert len(came) == len(wanted) and dict(came) == wanted
+    assert place.restarts == len(breaks)
 
 
 def test_workers_that_never_live_end_the_sweep(monkeypatch):
