@@ -218,6 +218,13 @@ class TestChapter:
             params.check(declared, given)
 
 
+@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.parent.name == "chapters"], ids=lambda p: p.stem)
+def test_every_figure_is_referred_to_in_the_text(path):
+    figures = set(re.findall(r'"(fig-[\w-]+)"', code(path)))
+    prose = "\n".join("".join(cell["source"]) for cell in cells(path, "markdown"))
+    assert figures and figures == set(re.findall(r"\{numref}`(fig-[\w-]+)`", prose))
+
+
 def cited(path: Path) -> set[str]:
     """Keys of references that a page cites."""
     prose = path.read_text("utf-8")
