@@ -22,6 +22,7 @@ from sphinx.util.docutils import SphinxDirective
 from lib import book, claims, gate, history, page, record
 
 REPOSITORY = "SGD_BOOK_REPOSITORY"  # address of the project, where it is known
+_PLURAL = {"holds": "hold", "fails": "fail"}
 _SPARKS = 60  # builds that a small figure shows: more would be less than three pixels each
 
 
@@ -111,11 +112,18 @@ class _Board(SphinxDirective):
         """HTML as it is; left out of other formats."""
         return nodes.raw("", html, format="html")
 
-    def counts(self, verdicts: Sequence[str]) -> str:
-        """How many claims got which verdict, in words."""
-        found = [(word, verdicts.count(word)) for word in claims.VERDICTS]
-        total = f"{len(verdicts)} claim{'s' * (len(verdicts) != 1)}"
-        return f"{total}: {', '.join(f'{n} {word}' for word, n in found if n)}."
+
+def counted(stated: Sequence[Mapping[str, Any]]) -> str:
+    """How many claims got which verdict, in words, and how many of those that fail were expected to."""
+    verdicts = [claim["verdict"] for claim in stated]
+    words = []
+    for verdict in filter(verdicts.__contains__, claims.VERDICTS):
+        count = verdicts.count(verdict)
+        words.append(f"{count} {verdict if count == 1 else _PLURAL.get(verdict, verdict)}")
+        if verdict == "fails":
+            foreseen = sum(c["verdict"] == c["expected"] == "fails" for c in stated)
+            words[-1] += " (as expected)" if foreseen == count else f" ({foreseen} as expected)"
+    return f"{len(stated)} claim{'s' * (len(stated) != 1)}: {', '.join(words)}."
 
 
 def title(notebook: Mapping[str, Any]) -> str:
@@ -178,14 +186,12 @@ class Scoreboard(_Board):
         for chapter, notebook in copies(self.env.app):
             stated = [claim for r in gate.records(notebook, gate.CLAIMS_MIME) for claim in r["claims"]]
             verdicts = [claim["verdict"] for claim in stated]
-            every += verdicts
+            every += stated
             name = title(notebook)
             here = nodes.reference("", name, refid=anchor(chapter))
             rows.append([here, *(str(verdicts.count(v)) for v in claims.VERDICTS)])
             section = self.heading(chapter, name)
-            section += paragraph(
-                self.counts(verdicts), " Read the ", self.link(chapter.docname, "chapter"), "."
-            )
+            section += paragraph(counted(stated), " Read the ", self.link(chapter.docname, "chapter"), ".")
             head = ("Claim", "Source's number", "Ours (interval)", "Verdict")
             ids = [f"{anchor(chapter)}-{claim['id']}" for claim in stated]
             section += self.table(head, map(self._row, stated), "sgd-claims", (5, 2, 3, 3), ids)
@@ -196,7 +202,7 @@ class Scoreboard(_Board):
         )
         head = ("Chapter", *(word.capitalize() for word in claims.VERDICTS))
         summary = self.table(head, rows, "sgd-counts", (3, *[1] * (len(head) - 1)), stacks=False)
-        return [paragraph(self.counts(every)), summary, self.raw(files), *sections]
+        return [paragraph(counted(every)), summary, self.raw(files), *sections]
 
     def _row(self, claim: Mapping[str, Any]) -> list[str | nodes.Node]:
         ours = "not measured"
@@ -254,6 +260,7 @@ class Status(_Board):
         clean = {True: "", False: ", with changes not committed", None: ", state unknown"}[stamp["clean"]]
         return {
             "Time": f"{stamp['seconds']:.0f} s",
+            "Networks": page.chunks_shown(stamp),
             "Started": stamp["started"][:16].replace("T", " ") + " UTC",
             "Seeds": page.seeds_shown(stamp),
             "Commit": stamp["commit"][:12] + clean,

@@ -44,6 +44,7 @@ STAMP_FIELDS = (
     "system",
     "started",
     "seconds",
+    "chunks",
 )
 PACKAGES = ("tensorflow", "numpy", "scipy", "seaborn", "papermill", "jupyter-book")
 _SVG_LIMIT = 500_000  # bytes; beyond, what a drawing weighs is mostly points, and pixels weigh less
@@ -298,6 +299,15 @@ def seeds_shown(record: Mapping[str, Any]) -> str:
     return "none" if seeds is None else "{first} to {last} ({number})".format(**seeds)
 
 
+def chunks_shown(record: Mapping[str, Any]) -> str:
+    """Where the networks of a stamp come from, as text: they are computed and kept in chunks."""
+    computed, kept = (record["chunks"][what] for what in ("computed", "kept"))
+    if not kept:
+        return "all computed in this run" if computed else "none"
+    kept_from = "kept from an earlier run of the same code, parameters and seeds on such a machine"
+    return f"{kept} of {kept + computed} chunks {kept_from}" if computed else f"all {kept_from}"
+
+
 def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int]) -> None:
     """Shows what made this page: commit, parameters, seeds, data, versions, machine, time taken.
 
@@ -337,6 +347,7 @@ def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int
         "system": _system(),
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
+        "chunks": store.origins(),
     }
     state = {None: "", True: ", unchanged", False: ", with changes not committed"}[record["clean"]]
     rows = [
@@ -349,6 +360,7 @@ def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int
         ("system", record["system"]),
         ("started", record["started"]),
         ("time taken", f"{record['seconds']} seconds"),
+        ("networks", chunks_shown(record)),
     ]
     html = table("sgd-stamp", "What made this page", ("what", "value"), rows)
     text = "\n".join(f"{what}: {value}" for what, value in rows)

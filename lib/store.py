@@ -89,6 +89,15 @@ def digest(key: str, seeds: Sequence[int]) -> str:
     return hashlib.sha256(f"{key}{list(seeds)}".encode()).hexdigest()
 
 
+_written: set[Path] = set()  # by this process
+_found: set[Path] = set()  # kept by an earlier one, and read
+
+
+def origins() -> dict[str, int]:
+    """How many chunks this process ``computed``, and how many were ``kept`` from earlier runs and taken."""
+    return {"computed": len(_written), "kept": len(_found)}
+
+
 # A chunk's file is the SHA-256 of an .npz file, then that file: a ZIP archive alone misses some damage.
 _SUM = hashlib.sha256().digest_size
 
@@ -101,6 +110,8 @@ def read(path: Path) -> dict[str, np.ndarray] | None:
         return None
     if hashlib.sha256(content[_SUM:]).digest() != content[:_SUM]:
         return None
+    if path not in _written:
+        _found.add(path)
     with np.load(io.BytesIO(content[_SUM:]), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
@@ -121,6 +132,7 @@ def write(path: Path, result: Mapping[str, np.ndarray]) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(hashlib.sha256(content).digest() + content)
         os.replace(temporary, path)
+        _written.add(path)
     except BaseException as e:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)

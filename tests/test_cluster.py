@@ -107,7 +107,7 @@ def without_times(out: Path) -> tuple[str, list[dict]]:
     content = json.loads((out / "results.json").read_text())["runs"]
     for one in content:
         del one["seconds"]
-        for name in ("started", "seconds", "threads"):
+        for name in ("started", "seconds", "threads", "chunks"):
             (one["stamp"] or {}).pop(name, None)
     rows = (out / "results.csv").read_text().splitlines()
     at = rows[0].split(",").index("seconds")

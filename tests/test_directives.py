@@ -50,6 +50,20 @@ def test_a_small_figure_holds_what_is_there_within_its_frame():
         assert all(0 <= x <= 160 and 0 <= y <= 36 for x, y, _ in dots)
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "words"),
+    [
+        (["holds/holds"], "1 claim: 1 holds."),
+        (["holds/holds"] * 2 + ["fails/fails"], "3 claims: 2 hold, 1 fails (as expected)."),
+        (["fails/fails", "fails/holds", "holds/fails"], "3 claims: 1 holds, 2 fail (1 as expected)."),
+        (["undecided/fails", "out of range/holds"], "2 claims: 1 undecided, 1 out of range."),
+    ],
+)
+def test_claims_are_counted_in_words(verdicts, words):
+    stated = [dict(zip(("verdict", "expected"), one.split("/"), strict=True)) for one in verdicts]
+    assert directives.counted(stated) == words
+
+
 def test_the_reference_has_the_words_of_the_citation_file(monkeypatch):
     for name in (book.URL, directives.REPOSITORY):
         monkeypatch.delenv(name, raising=False)

@@ -270,6 +270,23 @@ def test_stamp_has_the_agreed_fields_and_names_no_place(outputs, parameters):
 
 
 @pytest.mark.parametrize(
+    ("computed", "kept", "words"),
+    [
+        (0, 0, "none"),
+        (9, 0, "all computed in this run"),
+        (0, 9, "all kept from an earlier run of the same code, parameters and seeds on such a machine"),
+        (
+            2,
+            7,
+            "7 of 9 chunks kept from an earlier run of the same code, parameters and seeds on such a machine",
+        ),
+    ],
+)
+def test_a_stamp_says_whether_its_networks_are_of_its_own_run(computed, kept, words):
+    assert page.chunks_shown({"chunks": {"computed": computed, "kept": kept}}) == words
+
+
+@pytest.mark.parametrize(
     ("sha", "started", "seeds", "part"),
     [
         ("abc", 0, [1], "data_sha256"),

@@ -247,3 +247,23 @@ def test_the_folder_is_in_the_build_tree_or_where_it_was_asked_for(tmp_path, mon
     ):
         unset()
         assert store.folder() == Path(ensemble.__file__).resolve().parents[1] / "_build" / "chunks"
+
+
+# Where chunks come from
+
+
+def test_a_chunk_of_this_run_is_told_from_one_that_was_kept(tmp_path, monkeypatch):
+    for name in ("_written", "_found"):
+        monkeypatch.setattr(store, name, set())
+    assert store.origins() == {"computed": 0, "kept": 0}
+    mine, old = tmp_path / "mine.chunk", tmp_path / "old.chunk"
+    store.write(mine, CHUNK)
+    old.write_bytes(mine.read_bytes())
+    for path in (mine, old, old):
+        assert equal(store.read(path), CHUNK)
+    assert store.origins() == {"computed": 1, "kept": 1}
+    old.write_bytes(b"damaged")
+    (tmp_path / "gone.chunk").unlink(missing_ok=True)
+    assert store.read(old) is None and store.read(tmp_path / "gone.chunk") is None
+    store.write(old, CHUNK)
+    assert store.origins() == {"computed": 2, "kept": 1}

@@ -21,7 +21,8 @@ STAMP = """display({"text/html": "<p>stamp</p>", "application/vnd.sgd-book.stamp
     "commit": "0123456789abcdef", "clean": True, "parameters": {"size": size}, "overridden": [],
     "data_sha256": "0" * 64, "versions": {"Python": "3"}, "processor": "toy", "threads": 1,
     "system": "toy-system", "seeds": {"number": size, "first": 1, "last": size},
-    "started": "2026-01-01T00:00:00+00:00", "seconds": 0.1}}, raw=True)"""
+    "started": "2026-01-01T00:00:00+00:00", "seconds": 0.1,
+    "chunks": {"computed": 0, "kept": 0}}}, raw=True)"""
 
 
 def claim(high: float = 4.0, value: float = 2.5, verdict: str = "holds", chapter: str = "toy") -> dict:
