@@ -254,28 +254,26 @@ class Ledger:
         """
         record, rows = self.record(), []
         for c, entry in zip(self.claims, record["claims"], strict=True):
-            ours = n = "not measured"
+            word = entry["verdict"]
+            marked = (word + against(word, c.expected), f"verdict-{word.replace(' ', '-')}")
+            ours = "not measured"
             if entry["value"] is not None:
                 number, span = shown(entry["value"], entry["interval"])
-                ours, n = f"{number} {c.unit} ({span})", f"{entry['n']} ({entry['method']})"
-            word = entry["verdict"]
-            met = ("yes" if word == c.expected else "no") if c.applies else "does not apply"
-            marked = (word, f"verdict-{word.replace(' ', '-')}")
-            rows.append((c.statement, marked, met, ours, c.stated, c.source, c.accepted, n))
+                ours = f"{number} ({span}) {c.unit}, n\u00a0=\u00a0{entry['n']} ({entry['method']})"
+            rows.append((f"{c.statement} ({c.source})", marked, ours, c.stated, c.accepted))
         # what matters first: on a narrow screen the rest is reached by scrolling
-        columns = (
-            "claim",
-            "verdict",
-            "as expected",
-            "ours (interval)",
-            "source's number",
-            "source",
-            "accepted",
-        )
-        html = page.table("sgd-claims", "Claims and verdicts", (*columns, "n"), rows)
+        columns = ("claim", "verdict", "ours (interval)", "source's number", "accepted")
+        html = page.table("sgd-claims", "Claims and verdicts", columns, rows)
         pairs = zip(self.claims, rows, strict=True)
-        text = "\n".join(f"{c.id}: {row[1][0]}; {row[3]}, accepted {c.accepted}" for c, row in pairs)
+        text = "\n".join(f"{c.id}: {row[1][0]}; {row[2]}, accepted {c.accepted}" for c, row in pairs)
         return Shown(html, text, record)
+
+
+def against(verdict: str, expected: str) -> str:
+    """What to add to a verdict: that it was expected if it is not the usual one, or what was expected."""
+    if verdict in (expected, "out of range"):
+        return ", as expected" if verdict == "fails" else ""
+    return f", expected: {expected}"
 
 
 def _word(claim: Claim, outlook: str) -> tuple[str, str]:

@@ -210,11 +210,10 @@ class Scoreboard(_Board):
             ours = "{} ({}) {}, n\u00a0=\u00a0{}".format(
                 *claims.shown(claim["value"], claim["interval"]), claim["unit"], claim["n"]
             )
-        verdict, expected, note = claim["verdict"], claim["expected"], ""
+        verdict, expected = claim["verdict"], claim["expected"]
+        note = claims.against(verdict, expected)
         if verdict == "fails" == expected:
-            note = f", as expected: {claim['why']}"
-        elif verdict not in (expected, "out of range"):
-            note = f", expected: {expected}"
+            note += f": {claim['why']}"
         said = nodes.inline("", f"{claim['statement']} ({claim['source']})")
         mark = nodes.inline("", verdict, classes=[f"verdict-{verdict.replace(' ', '-')}"])
         return [said, claim["stated"], ours, nodes.inline("", "", mark, nodes.Text(note))]

@@ -210,8 +210,22 @@ def test_a_claim_that_does_not_apply_may_be_measured_or_not():
         entry = book.record()["claims"][0]
         assert entry["verdict"] == "out of range"
         claims.validate(json.loads(json.dumps(book.record())))
-        assert "does not apply" in book.verdicts().html and "verdict-out-of-range" in book.verdicts().html
+        assert "verdict-out-of-range" in book.verdicts().html and "expected" not in book.verdicts().html
         assert "out of range at these parameters" in book.expected().html
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected", "words"),
+    [
+        ("holds", "holds", ""),
+        ("fails", "fails", ", as expected"),
+        ("fails", "holds", ", expected: holds"),
+        ("undecided", "fails", ", expected: fails"),
+        ("out of range", "fails", ""),
+    ],
+)
+def test_a_verdict_is_held_against_what_was_expected(verdict, expected, words):
+    assert claims.against(verdict, expected) == words
 
 
 class Cells(HTMLParser):
@@ -238,14 +252,11 @@ class Cells(HTMLParser):
 def test_the_table_of_verdicts_says_all_in_words():
     shown = Cells(measured().verdicts().html)
     assert shown.rows[1] == [
-        FIELDS["statement"],
+        f"{FIELDS['statement']} ({FIELDS['source']})",
         "holds",
-        "yes",
-        "1.25 points (1.00 to 1.50)",
+        "1.25 (1.00 to 1.50) points, n\u00a0=\u00a0500 (BCa, 95 %)",
         "1.2 points",
-        FIELDS["source"],
         "0.5 to 2 points",
-        "500 (BCa, 95 %)",
     ]
     assert {"sgd-claims", "verdict-holds"} <= shown.classes
     assert not shown.tags & {"script", "style"}
@@ -254,16 +265,16 @@ def test_the_table_of_verdicts_says_all_in_words():
 
 
 @pytest.mark.parametrize(
-    ("interval", "changes", "word", "met"),
+    ("interval", "changes", "words"),
     [
-        ((0.0, 0.1), {}, "fails", "no"),
-        ((0.0, 1.0), {}, "undecided", "no"),
-        ((0.0, 0.1), {"why": "too few"}, "fails", "yes"),
-        ((1.0, 1.1), {"why": "too few"}, "holds", "no"),
+        ((0.0, 0.1), {}, "fails, expected: holds"),
+        ((0.0, 1.0), {}, "undecided, expected: holds"),
+        ((0.0, 0.1), {"why": "too few"}, "fails, as expected"),
+        ((1.0, 1.1), {"why": "too few"}, "holds, expected: fails"),
     ],
 )
-def test_a_failing_claim_is_shown_not_raised(interval, changes, word, met):
-    assert Cells(measured(interval, **changes).verdicts().html).rows[1][1:3] == [word, met]
+def test_a_failing_claim_is_shown_not_raised(interval, changes, words):
+    assert Cells(measured(interval, **changes).verdicts().html).rows[1][1] == words
 
 
 def test_the_table_before_says_what_is_expected_and_why():
