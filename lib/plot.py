@@ -139,8 +139,9 @@ def lines(
         value, low, high = np.array(estimates).T
         ax.errorbar(positions, value, yerr=[value - low, high - value], fmt="o-", color=color, capsize=3)
         if named:
-            place, side = ((0, high[0]), (-4, 12)) if name == top else ((0, low[0]), (-4, -15))
-            ax.annotate(name, place, side, textcoords="offset points", color=color)
+            # clear of the line's first piece, over which it stands
+            place, side = (max(high[:2]), (-4, 5)) if name == top else (min(low[:2]), (-4, -15))
+            ax.annotate(name, (0, place), side, textcoords="offset points", color=color)
     ax.set_xticks(positions, x)
     ax.set_xlim(-0.3, len(x) - 0.7)
     ax.margins(y=0.2)
