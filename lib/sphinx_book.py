@@ -205,7 +205,7 @@ def name_references(app: Sphinx, pagename: str, templatename: str, context: dict
 
 
 def write_files(app: Sphinx, error: Exception | None) -> None:
-    """Writes what the pages offer as files, the list of pages for search engines, and MathJax."""
+    """Writes what the pages offer as files, the index, the list of pages for search engines, and MathJax."""
     if error is not None or app.builder.format != "html":
         return
     out = Path(app.outdir)
@@ -225,6 +225,10 @@ def write_files(app: Sphinx, error: Exception | None) -> None:
         head = '<?xml version="1.0" encoding="utf-8"?>\n'
         space = "http://www.sitemaps.org/schemas/sitemap/0.9"
         (out / "sitemap.xml").write_text(f'{head}<urlset xmlns="{space}">\n{urls}</urlset>\n', "utf-8")
+    # who comes by the book's address sees its first page at once, with title and card, and is not sent on
+    first = out / app.builder.get_target_uri(app.config.root_doc)
+    if first.name != "index.html":
+        shutil.copyfile(first, out / "index.html")
     package = importlib.util.find_spec("sphinx-mathjax-offline")
     if package is None:
         raise ExtensionError("sphinx-mathjax-offline is not installed: pip install -r requirements.txt")
@@ -246,5 +250,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", read_executed)
     app.connect("html-page-context", mark_preview)
     app.connect("html-page-context", name_references)
-    app.connect("build-finished", write_files)
+    app.connect("build-finished", write_files, priority=900)  # after the index that only sends on
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -139,6 +139,12 @@ def test_pages_hold_numbered_figures_numbers_and_downloads(built):
     assert page.index("fig-toy.svg") < page.index("<td>claims</td>")
 
 
+def test_the_address_of_the_book_shows_its_first_page(built):
+    html = built / "_build" / "html"
+    first = (html / "intro.html").read_text()
+    assert "<title>" in first and (html / "index.html").read_text() == first
+
+
 def test_scoreboard_and_status_speak_of_all_chapters(built):
     html = built / "_build" / "html"
     page = (html / "scoreboard.html").read_text()
