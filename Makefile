@@ -15,42 +15,42 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 book: $(VENV)/.installed data  ## run the chapters at full scale, build and check the book
-	$(PY) -m lib.book build
+	$(PY) -m book.build build
 
 preview: $(VENV)/.installed data  ## the same at reduced scale, in _build/preview/html
-	$(PY) -m lib.book build --preview
+	$(PY) -m book.build build --preview
 
 pdf: $(VENV)/.installed data  ## the whole book as _build/book.pdf; needs Debian's TeX
-	$(PY) -m lib.book pdf
+	$(PY) -m book.build pdf
 
 run: $(VENV)/.installed data  ## run the chapters that are not current, build nothing
-	$(PY) -m lib.book run
+	$(PY) -m book.build run
 
 record: $(VENV)/.installed  ## accept the verdicts and timings of the last full-scale run
-	$(PY) -m lib.book record
+	$(PY) -m book.build record
 
 status: $(VENV)/.installed  ## which chapters are current
-	$(PY) -m lib.book status
+	$(PY) -m book.build status
 
 gate: $(VENV)/.installed  ## judge the built book again
-	$(PY) -m lib.book gate
+	$(PY) -m book.build gate
 
 data: $(VENV)/.installed  ## fetch the data and check it
 	$(PY) -m lib.data fetch
 
 chapter: $(VENV)/.installed  ## make a new chapter from the template: make chapter NAME=wide_nets
-	$(PY) -m lib.template $(NAME)
+	$(PY) -m book.template $(NAME)
 
 test: $(VENV)/.installed-test data  ## run the tests, on up to four cores
 	$(PY) -m pytest -n logical --maxprocesses 4
 
 look: $(VENV)/.installed-test  ## look at the built book with a browser that has no window
-	$(PY) -m pytest -n logical --maxprocesses 4 tests/test_pages.py --book $(BOOK)
+	$(PY) -m pytest -n logical --maxprocesses 4 tests/book/test_pages.py --book $(BOOK)
 
 lint: $(VENV)/.installed-test  ## check code, notebooks, prose, workflows and citation file
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m lib.prose
+	$(PY) -m book.prose
 	$(VENV)/bin/zizmor --offline --no-progress --persona=pedantic .github/workflows
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(VENV)/bin/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml

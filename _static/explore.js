@@ -1,4 +1,4 @@
-// Explorable figures: puts into the drawing what lib/explore.py computed for each state. Nothing is drawn here.
+// Explorable figures: puts into the drawing what lib/page/explore.py computed for each state. Nothing is drawn here.
 "use strict";
 (() => {
   const PACE = 1100; // milliseconds between the states that Play shows

@@ -330,7 +330,7 @@ def start_jax_processes() -> Measure:
 
 
 def start_ours(precision: str = "float64", chunk: int | None = None, workers: int | None = None) -> Measure:
-    from lib import phases
+    from lib.questions import phases
 
     phase = phases.Phase(epochs=1, looks=(1,), precision=precision).config()
 
@@ -344,7 +344,9 @@ def start_ours(precision: str = "float64", chunk: int | None = None, workers: in
 def ours(networks: int, warm_up: int = 0, **options) -> Contestant:
     """A contestant with the engine, which loads the images itself."""
     start = functools.partial(start_ours, **options)
-    return Contestant(start, ("lib.phases", "lib.ensemble"), networks, warm_up, loads=False)
+    return Contestant(
+        start, ("lib.questions.phases", "lib.ensembles.ensemble"), networks, warm_up, loads=False
+    )
 
 
 ONE: dict[str, int | None] = {"OPENBLAS_NUM_THREADS": 1}

@@ -97,7 +97,8 @@ def run_ours(networks: int) -> Sequence[float]:
     Returns:
         Test accuracy of each network, 0 to 1; at least as many as asked.
     """
-    from lib import ensemble, staged
+    from lib.ensembles import ensemble
+    from lib.questions import staged
 
     stage = staged.Stage(3, ((DROP, RATE), (STEPS - DROP, LATE_RATE)))
     recipe = staged.recipe([stage], images=(FIRST_IMAGE, IMAGES), sizes=SIZES, sd=SD, bias=BIAS, batch=BATCH)
@@ -319,7 +320,7 @@ CONTESTANTS = {
     "torch-compiled": Contestant(functools.partial(start_torch, True), ("torch",), 8, 1, OMP),
     "jax-vmap": Contestant(start_jax_vmap, ("jax",), 32),
     "jax-processes": Contestant(start_jax_processes, ("jax",), 32),
-    "ours": Contestant(start_ours, ("lib.staged", "lib.ensemble"), 64, 0),
+    "ours": Contestant(start_ours, ("lib.questions.staged", "lib.ensembles.ensemble"), 64, 0),
     "floor": floor(training_flops(), np.float32),
 }
 

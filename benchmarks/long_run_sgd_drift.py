@@ -88,7 +88,7 @@ def training_flops() -> int:
 
 def ours(networks: int, together: int, workers: int | None) -> Sequence[float]:
     """Validation accuracies of networks trained by the chapter's own job, snapshots on disk included."""
-    from lib import drift
+    from lib.questions import drift
 
     config = drift.Setting(
         updates=STEPS,
@@ -232,6 +232,7 @@ def start_jax_processes() -> Measure:
 
 
 ONE = {name: 1 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+ENGINE = ("lib.questions.drift", "lib.ensembles.ensemble")
 CONTESTANTS = {
     "keras-fit": Contestant(functools.partial(start_keras, 1), ("tensorflow", "keras"), 1),
     "keras-fit-100": Contestant(functools.partial(start_keras, 100), ("tensorflow", "keras"), 1),
@@ -239,8 +240,8 @@ CONTESTANTS = {
     "jax-single": Contestant(functools.partial(start_jax, 1), ("jax", "scipy.stats"), 4),
     "jax-vmap": Contestant(functools.partial(start_jax, TOGETHER), ("jax", "scipy.stats"), 12),
     "jax-processes": Contestant(start_jax_processes, ("jax", "scipy.stats"), 24, 12),
-    "ours-single": Contestant(start_ours_single, ("lib.drift", "lib.ensemble"), 4, 1, OMP),
-    "ours": Contestant(start_ours, ("lib.drift", "lib.ensemble"), 48, 0, OMP),
+    "ours-single": Contestant(start_ours_single, ENGINE, 4, 1, OMP),
+    "ours": Contestant(start_ours, ENGINE, 48, 0, OMP),
     "floor": floor(training_flops(), np.float32),
 }
 

@@ -473,7 +473,7 @@ def start_torch_vmap(compiled: bool) -> Measure:
     return timed(train)
 
 
-ENGINE = ("lib.convnets", "lib.ensemble")
+ENGINE = ("lib.convnets", "lib.ensembles.ensemble")
 
 CONTESTANTS = {
     "keras-fit": Contestant(start_keras_fit, ("tensorflow", "keras"), 4),

@@ -111,13 +111,13 @@ def engine(
     """Results of this project's engine, computed anew.
 
     Args:
-        job: For `lib.ensemble.run`, as the rest.
+        job: For `lib.ensembles.ensemble.run`, as the rest.
         config: Configuration of the job.
         networks: How many are wanted; they become whole chunks.
         chunk: Networks at once.
         workers: Processes; None for one per core.
     """
-    from lib import ensemble
+    from lib.ensembles import ensemble
 
     os.environ["SGD_BOOK_PROGRESS"] = os.devnull
     with tempfile.TemporaryDirectory() as place:  # empty: no finished chunk of an earlier call is used

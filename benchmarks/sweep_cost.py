@@ -22,7 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from lib import cluster, summary, sweep, worker
+from book import summary, sweep
+from lib.ensembles import cluster, worker
 
 ROOT = Path(__file__).resolve().parents[1]
 MANY = 4096  # runs of the simulated sweep

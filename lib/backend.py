@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Set in a process that has a core to itself: TensorFlow then gets one thread in all. The name stands here and
-# not in lib.worker, which sets it, since the keys of finished chunks cover what a job imports.
+# not in lib.ensembles.worker, which sets it, since the keys of finished chunks cover what a job imports.
 ONE_THREAD = "SGD_BOOK_ONE_THREAD"
 
 
@@ -38,7 +38,7 @@ with _quiet():
     import tensorflow as tf
 
     try:
-        # Parallel work goes across chunks of networks instead (lib.worker): for small networks that is
+        # Parallel work goes across chunks of networks instead (lib.ensembles): for small networks that is
         # faster, and no result depends on the number of cores. TensorFlow refuses once it has run anything;
         # then the user's own setting stands.
         tf.config.threading.set_intra_op_parallelism_threads(1)

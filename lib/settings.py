@@ -1,7 +1,7 @@
 """Settings of a training: plain values, checked one by one, and chains of settings.
 
 A setting is a frozen dataclass with a field ``after``: the setting whose networks it takes up, or None. As
-plain data it is a configuration for `lib.ensemble`, whose jobs make the setting of it again.
+plain data it is a configuration for `lib.ensembles`, whose jobs make the setting of it again.
 """
 
 from collections.abc import Collection, Mapping
@@ -76,7 +76,7 @@ class Chain:
         """Refuses, with a ValueError that names it, any field but ``after`` that does not fit."""
 
     def config(self) -> dict[str, Any]:
-        """The setting and all before it as plain data, for `lib.ensemble.run`."""
+        """The setting and all before it as plain data, for `ensemble.run`."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "after"}
         own = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
         return own | {"after": self.after.config() if self.after else None, "data": data.CONTENT_SHA256}

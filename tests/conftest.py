@@ -13,7 +13,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds ``--book FOLDER``: read these built pages in the browser instead of a toy book's."""
-    parser.addoption("--book", type=Path, help="folder of built pages for tests/test_pages.py")
+    parser.addoption("--book", type=Path, help="folder of built pages for tests/book/test_pages.py")
 
 
 def together(nodeid: str, built: bool = False) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lib import claims, gate, params, run
+from book import gate, run
+from lib.page import claims, params
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))

@@ -18,14 +18,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from sphinx.util.matching import compile_matchers
 
-from lib import book, params
+from book import build
+from lib.page import params
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 NOTEBOOKS = sorted((ROOT / "chapters").glob("*.ipynb"))
-MODULES = sorted(path for path in (ROOT / "lib").glob("*.py") if path.name != "__init__.py")
+PACKAGES = ("lib", "book")
+MODULES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py") if not p.stem.startswith("__"))
 # Their subject is what a private path looks like, so they hold made-up ones.
-ON_PATHS = {"lib/gate.py", "tests/test_gate.py", "tests/test_project.py"}
+ON_PATHS = {"book/gate.py", "tests/book/test_gate.py", "tests/test_project.py"}
 
 
 def text(name: str) -> str:
@@ -149,7 +151,7 @@ def test_what_the_library_and_the_chapters_import_is_a_direct_requirement():
         for node in ast.walk(ast.parse(source)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-            for top in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"lib"}:
+            for top in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {*PACKAGES}:
                 if not direct & {canonicalize_name(owner) for owner in owners.get(top, [top])}:
                     missing.append(f"{where}: {top}")
     assert not missing
@@ -177,7 +179,7 @@ def code(path: Path) -> str:
 
 
 def test_every_page_of_the_contents_is_there_and_every_chapter_is_a_page():
-    pages = dict(book.pages(ROOT))
+    pages = dict(build.pages(ROOT))
     assert len(pages) > 1
     assert set(NOTEBOOKS) == {path for path in pages.values() if path.suffix == ".ipynb"} != set()
 
@@ -237,7 +239,7 @@ def cited(path: Path) -> set[str]:
 def test_every_reference_is_cited_and_every_citation_is_a_reference():
     known = re.findall(r"^@\w+\{([^,]+),", text("references.bib"), re.MULTILINE)
     assert len(known) == len(set(known)) > 10
-    assert set().union(*(cited(path) for _, path in book.pages(ROOT))) == set(known)
+    assert set().union(*(cited(path) for _, path in build.pages(ROOT))) == set(known)
 
 
 def test_every_reference_says_where_it_is():
@@ -251,7 +253,7 @@ def test_every_reference_says_where_it_is():
 def test_the_contents_name_figures_by_chapter_and_the_landing_page_has_one_of_each():
     parts = yaml.safe_load(text("_toc.yml"))["parts"]
     numbered = [page["file"] for part in parts if part.get("numbered") for page in part["chapters"]]
-    assert numbered == [f"chapters/{c.name}" for c in book.chapters(ROOT)]
+    assert numbered == [f"chapters/{c.name}" for c in build.chapters(ROOT)]
     keys = re.findall(r"\{keyfigure\} (fig-[\w-]+)", text("intro.md"))
     homes = [next(p.stem for p in NOTEBOOKS if f'"{key}"' in code(p)) for key in keys]
     assert [f"chapters/{name}" for name in homes] == numbered
@@ -268,23 +270,30 @@ def test_binder_gets_a_python_that_the_project_supports():
 
 
 def imported(path: Path) -> set[str]:
-    """Modules of the library that a test file imports by name."""
+    """Modules of the project that a test file imports by name, dotted."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == "lib":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lib."):
-            found.add(node.module.split(".")[1])
+        if isinstance(node, ast.ImportFrom):
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("lib.")}
+            found |= {alias.name for alias in node.names}
     return found
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
-def test_every_module_of_the_library_has_tests(module):
-    own = ROOT / "tests" / f"test_{module.stem}.py"
-    others = {path.name for path in own.parent.glob("test_*.py") if module.stem in imported(path)}
-    assert own.is_file() or others
+@functools.cache
+def known_to_tests() -> set[str]:
+    """Modules of the project that tests import by name."""
+    return set().union(*(imported(path) for path in (ROOT / "tests").rglob("test_*.py")))
+
+
+@pytest.mark.parametrize(
+    "module", MODULES, ids=lambda path: ".".join(path.relative_to(ROOT).with_suffix("").parts)
+)
+def test_every_module_has_tests(module):
+    place = module.relative_to(ROOT).with_suffix("")
+    assert (ROOT / "tests" / place.parent / f"test_{place.name}.py").is_file() or ".".join(
+        place.parts
+    ) in known_to_tests()
 
 
 # ---- what may not be in a public repository --------------------------------------------------------------

@@ -25,8 +25,8 @@ RUN = {
     "python -m lib.data verify": (0, "content verified"),
     "make status": (0, "not run"),
     "make record": (2, "nothing was recorded"),  # there is nothing yet
-    "python -m lib.sweep --help": (0, "--grid"),
-    "python -m lib.sweep greedy_layerwise_training -p networks 50 --grid rate=0.002,0.005,0.01 --dry-run": (
+    "python -m book.sweep --help": (0, "--grid"),
+    "python -m book.sweep greedy_layerwise_training -p networks 50 --grid rate=0.002,0.005,0.01 --dry-run": (
         0,
         "3 to run of 3",
     ),
@@ -45,11 +45,11 @@ ELSEWHERE = {
     "pip install -r requirements.txt": ("Makefile", "-r requirements.txt"),
     "pip install -r requirements-test.txt": ("Makefile", "-r requirements-test.txt"),
     "python -m lib.data fetch": ("Makefile", "$(PY) -m lib.data fetch"),
-    "python -m lib.book build": ("Makefile", "$(PY) -m lib.book build\n"),
-    "python -m lib.book build --preview": ("Makefile", "$(PY) -m lib.book build --preview"),
+    "python -m book.build build": ("Makefile", "$(PY) -m book.build build\n"),
+    "python -m book.build build --preview": ("Makefile", "$(PY) -m book.build build --preview"),
     "python -m pytest": ("Makefile", "$(PY) -m pytest"),
-    "make pdf": ("tests/test_latex.py", 'book.main(["pdf"]'),
-    "jupyter-book build .": ("tests/test_book.py", "test_a_plain_build_without_a_network"),
+    "make pdf": ("tests/book/test_latex.py", 'build.main(["pdf"]'),
+    "jupyter-book build .": ("tests/book/test_book.py", "test_a_plain_build_without_a_network"),
 }
 STARTS = r"(?:make|python[\d.]*|pip|papermill|jupyter-book)"
 

@@ -89,7 +89,8 @@ def library(root: Path) -> None:
 def project(root: Path, **chapters: nbformat.NotebookNode) -> Path:
     """A toy project: the real library and settings, pages of its own."""
     root.mkdir(parents=True, exist_ok=True)
-    (root / "lib").symlink_to(PROJECT / "lib")
+    for name in ("lib", "book"):
+        (root / name).symlink_to(PROJECT / name)
     shutil.copytree(PROJECT / "_static", root / "_static")
     for name in ("_config.yml", "CITATION.cff"):
         shutil.copy(PROJECT / name, root)
@@ -128,7 +129,8 @@ def train(config, seeds, before=None):
     return {"weights": walk}
 '''
 WORK = """import toyjob
-from lib import data, ensemble
+from lib import data
+from lib.ensembles import ensemble
 images = data.load().x_train
 plan = {"long": {"rate": 3, "seconds": 0.1}}
 plan["after"] = {"rate": 5, "seconds": 0.1, "after": plan["long"]}

@@ -1,0 +1,393 @@
+"""The gate: what an executed notebook and a built page must be before anybody sees them.
+
+Every function takes what it judges and gives a list of faults in plain words; an empty list lets it pass.
+Nothing is executed or changed here. Both gates are needed because the book builder publishes anything: cells
+that failed, cells that never ran, figures without a description.
+"""
+
+import base64
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from lib.page import claims, explore
+from lib.page.figures import DATA_MIME
+from lib.page.provenance import STAMP_FIELDS, STAMP_MIME
+from lib.page.text import SAYS_MIME
+
+CLAIMS_MIME = claims.MIME
+IMAGE_MIMES = ("image/svg+xml", "image/png")
+RUN_METADATA = "sgd_book_run"
+PREVIEW_CLASS = "sgd-preview"
+
+_FOREIGN_MIMES = ("widget", "plotly", "vega", "bokeh")
+_TEXT_MIMES = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml")
+_START = r"(?<![\w.:/~-])"
+_HOMES = r"/(?:home|root|Users|tmp|private|var/folders|work|workspace|builds|mnt)/[\w.~-]+"
+_PATHS = rf"{_START}{_HOMES}|(?<!\w)[A-Za-z]:\\Users\\"
+_GLUE = re.compile(r"\{glue(?P<kind>:\w+)?\}(?:`(?P<role>[^`]+)`|[ \t]+(?P<directive>\S+))")
+_FILE_NAME = re.compile(r"\S+\.(png|svg|jpe?g|gif|webp)", re.IGNORECASE)
+_FETCHING_RELS = {
+    "stylesheet",
+    "preload",
+    "prefetch",
+    "modulepreload",
+    "preconnect",
+    "dns-prefetch",
+    "icon",
+    "manifest",
+    "shortcut",
+    "apple-touch-icon",
+}
+_LEFTOVERS = {
+    "papermill-error-cell": "an error banner of papermill",
+    "Traceback (most recent call last)": "a Python error",
+    'class="system-message': "an error message of the page builder",
+    'class="problematic': "text that the page builder could not resolve",
+    "np.float64(": "a raw NumPy number",
+    "No key found": "a number that no chapter gives",
+}
+
+
+# ---- executed notebooks ----------------------------------------------------------------------------------
+
+
+def outputs(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Every output of a notebook with the id of its cell.
+
+    Args:
+        notebook: notebook of format 4.5 as nested dicts.
+
+    Yields:
+        Pairs (cell id, output).
+    """
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", ()):
+            yield cell.get("id", "?"), output
+
+
+def records(notebook: Mapping[str, Any], mime: str) -> list[Any]:
+    """What the outputs of a notebook hold in one MIME type, in order."""
+    return [o["data"][mime] for _, o in outputs(notebook) if mime in o.get("data", {})]
+
+
+def picture(data: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Ending of the file name and content of a figure, from the data of its output."""
+    mime = next(mime for mime in IMAGE_MIMES if mime in data)
+    text = "".join(data[mime])
+    return ("svg", text.encode()) if "svg" in mime else ("png", base64.b64decode(text))
+
+
+def glued(notebook: Mapping[str, Any]) -> set[str]:
+    """Names of the values that a notebook makes available to prose."""
+    names = (o.get("metadata", {}).get("scrapbook", {}).get("name") for _, o in outputs(notebook))
+    return {name for name in names if name}
+
+
+def glue_uses(text: str) -> list[tuple[str | None, str]]:
+    """Glued values that a text asks for.
+
+    Args:
+        text: MyST Markdown.
+
+    Returns:
+        Pairs (page file name or None for the page itself, name of the value).
+    """
+    uses = []
+    for found in _GLUE.finditer(text):
+        target = (found["role"] or found["directive"]).strip()
+        page, _, key = target.rpartition("::")
+        if found["kind"] == ":text":
+            key = key.partition(":")[0]  # the rest is a number format
+        uses.append((Path(page).name if page else None, key))
+    return uses
+
+
+def notebook_faults(
+    notebook: Mapping[str, Any], roots: Iterable[Path] = (), key: str | None = None
+) -> list[str]:
+    """Judge one executed notebook.
+
+    Args:
+        notebook: executed notebook as nested dicts.
+        roots: folders of this machine whose paths may stand in no output.
+        key: content key the notebook must carry; None when it is not yet stamped with one.
+
+    Returns:
+        Faults, empty when the notebook may be published.
+    """
+    faults: list[str] = []
+    carried = notebook.get("metadata", {}).get(RUN_METADATA, {}).get("key")
+    if key is not None and carried != key:
+        faults.append("not current: text, library, parameters, data, requirements or Python changed")
+    private = _private(roots)
+    for cell in notebook["cells"]:
+        faults += [f"cell {cell.get('id', '?')}: {fault}" for fault in _cell_faults(cell, private)]
+    stated = records(notebook, CLAIMS_MIME)
+    if len(stated) != 1:
+        faults.append(f"{len(stated)} claims records, wanted one")
+    for record in stated:
+        faults += [f"claims record: {fault}" for fault in _invalid(record)]
+    tags = {tag for cell in notebook["cells"] for tag in cell.get("metadata", {}).get("tags", ())}
+    if "injected-parameters" not in tags:  # a reader's own parameters may leave one state
+        faults += [
+            f"cell {name}: explorable figure with nothing to move"
+            for name, output in outputs(notebook)
+            if _is_explorable(output) and explore.states("".join(output["data"]["text/html"])) < 2
+        ]
+    stamps = records(notebook, STAMP_MIME)
+    if len(stamps) != 1:
+        faults.append(f"{len(stamps)} stamps (versions, data and parameters of the run), wanted one")
+    for stamp in stamps:
+        if wrong := sorted(set(stamp) ^ set(STAMP_FIELDS)):
+            faults.append(f"stamp: missing or unknown: {', '.join(wrong)}")
+        elif not stamp["overridden"]:
+            faults += _unheld(notebook)
+    names = [o.get("metadata", {}).get("sgd_book", {}).get("name") for _, o in outputs(notebook)]
+    twice = {str(name) for name in names if name and names.count(name) > 1}
+    faults += [f"figure name {name} is used twice" for name in sorted(twice)]
+    return faults + glue_faults(prose(notebook), None, {None: glued(notebook)})
+
+
+def _unheld(notebook: Mapping[str, Any]) -> Iterable[str]:
+    """What the prose says in words and the run at the chapter's defaults does not bear out."""
+    for cell, output in outputs(notebook):
+        for entry in output.get("data", {}).get(SAYS_MIME, ()):
+            if entry["holds"] is not True:
+                state = "is not so" if entry["holds"] is False else "cannot be told"
+                yield f"cell {cell}: the text says {entry['words']!r}, and in this run it {state}"
+
+
+def glue_faults(text: str, page: str | None, keys: Mapping[str | None, set[str]]) -> list[str]:
+    """Glued values that a text asks for and nobody gives.
+
+    Args:
+        text: MyST Markdown of one page.
+        page: file name of that page; None when only its own keys (under ``None``) are to be judged.
+        keys: for each page that was run, by file name, the names of its values.
+
+    Returns:
+        Faults.
+    """
+    faults = []
+    for target, key in glue_uses(text):
+        if target is not None and page is None:
+            continue  # another page's number: judged when all pages are there
+        if key not in keys.get(target or page, set()):
+            faults.append(f"prose wants the value {key!r} of {target or 'this page'}, and it is not given")
+    return faults
+
+
+def _private(roots: Iterable[Path]) -> re.Pattern[str]:
+    """Paths of any machine that look private, and those of this one that are."""
+    folders = [*roots, Path.home(), Path(tempfile.gettempdir())]
+    known = {str(p) for folder in folders for p in (folder, folder.resolve()) if len(p.parts) > 1}
+    return re.compile("|".join([_PATHS, *(rf"{_START}{re.escape(p)}(?![\w-])" for p in sorted(known))]))
+
+
+def _cell_faults(cell: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[str]:
+    metadata = cell.get("metadata", {})
+    if any("papermill-error" in tag for tag in metadata.get("tags", ())):
+        yield "error banner of papermill"
+    if cell["cell_type"] != "code":
+        return
+    if not "".join(cell["source"]).strip():
+        yield "empty code cell"
+        return
+    status = metadata.get("papermill", {}).get("status")
+    if cell.get("execution_count") is None:
+        yield "was not run"
+    elif status != "completed":
+        yield f"did not complete (status {status})"
+    for output in cell.get("outputs", ()):
+        yield from _output_faults(output, private)
+
+
+def _output_faults(output: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[str]:
+    kind, data = output["output_type"], output.get("data", {})
+    if kind == "error":
+        yield f"raised {output.get('ename')}: {str(output.get('evalue'))[:200]}"
+        return
+    if kind == "stream" and output.get("name") == "stderr":
+        yield f"wrote to stderr: {''.join(output['text']).strip()[:200]}"
+        return
+    for mime in data:
+        if any(word in mime for word in _FOREIGN_MIMES):
+            yield f"output of type {mime} needs a script from elsewhere"
+    texts = ["".join(output.get("text", ""))]
+    texts += ["".join(data[mime]) for mime in _TEXT_MIMES if mime in data]
+    texts += [str(data[mime]) for mime in (CLAIMS_MIME, STAMP_MIME, DATA_MIME) if mime in data]
+    for text in texts:
+        if found := private.search(text):
+            yield f"output holds a path of this machine: {found[0]}"
+            break
+    if _is_figure(output):
+        yield from _figure_faults(output)
+
+
+def _is_explorable(output: Mapping[str, Any]) -> bool:
+    return explore.MARK in "".join(output.get("data", {}).get("text/html", ""))
+
+
+def _is_figure(output: Mapping[str, Any]) -> bool:
+    return _is_explorable(output) or any(mime.startswith("image/") for mime in output.get("data", {}))
+
+
+def _figure_faults(output: Mapping[str, Any]) -> Iterable[str]:
+    figure = output.get("metadata", {}).get("sgd_book")
+    if not isinstance(figure, Mapping):
+        yield "figure without name, caption and alt text (show it with lib.page)"
+        return
+    for field in ("name", "caption", "alt"):
+        if not str(figure.get(field) or "").strip():
+            yield f"figure without {field}"
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", str(figure.get("name") or "-")):
+        yield f"figure name {figure.get('name')!r}, wanted lower-case letters, digits and hyphens"
+    if _FILE_NAME.fullmatch(str(figure.get("alt") or "").strip()):
+        yield "figure whose alt text is a file name"
+    table = output["data"].get(DATA_MIME)
+    if not isinstance(table, Mapping) or not table.get("columns") or not table.get("rows"):
+        yield "figure without the data behind it"
+    elif any(len(row) != len(table["columns"]) for row in table["rows"]):
+        yield "figure whose data has rows of another length than its columns"
+    if _is_explorable(output):
+        yield from explore.html_faults("".join(output["data"]["text/html"]))
+        if not any(mime in output["data"] for mime in IMAGE_MIMES):
+            yield "explorable figure without a picture for places that show no HTML"
+
+
+def _invalid(record: Any) -> list[str]:
+    try:
+        claims.validate(record)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return [str(error) or type(error).__name__]
+    return []
+
+
+def prose(notebook: Mapping[str, Any]) -> str:
+    """Text of a notebook: its Markdown cells."""
+    return "\n".join("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "markdown")
+
+
+# ---- built pages -----------------------------------------------------------------------------------------
+
+
+class _Page(NamedTuple):
+    """What one HTML page refers to."""
+
+    text: str
+    ids: set[str]
+    links: list[str]
+    fetched: list[tuple[str, str]]
+    images: list[tuple[str, str | None]]
+    marked: bool
+    title: str
+    redirects: bool
+    explorable: bool
+
+
+class _Reader(HTMLParser):
+    """Collects what `_Page` holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids, self.links, self.fetched, self.images = set(), [], [], []
+        self.marked, self.title, self._in_title, self.redirects = False, "", False, False
+        self.explorable = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.ids |= {given[name] for name in ("id", "name") if given.get(name)}
+        self.marked |= PREVIEW_CLASS in (given.get("class") or "").split()
+        self.explorable |= explore.MARK in (given.get("class") or "").split()
+        self._in_title = self._in_title or (tag == "title" and not self.title)
+        if tag == "a" and given.get("href") is not None:
+            self.links.append(given["href"])
+        if tag == "meta" and (given.get("http-equiv") or "").lower() == "refresh":
+            self.redirects = True
+            self.links.append((given.get("content") or "").partition("url=")[2].strip())
+        if tag == "img":
+            self.images.append((given.get("src") or "", given.get("alt")))
+        rels = set((given.get("rel") or "").split())
+        if tag == "link" and rels & _FETCHING_RELS:
+            self.fetched.append((tag, given.get("href") or ""))
+        elif tag in {"script", "img", "iframe", "source", "video", "audio", "embed", "object"}:
+            self.fetched.append((tag, given.get("src") or given.get("data") or ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_title = self._in_title and tag != "title"
+
+    def handle_data(self, data: str) -> None:
+        if self._in_title:
+            self.title += data
+
+
+def _read(path: Path) -> _Page:
+    reader, text = _Reader(), path.read_text(encoding="utf-8")
+    reader.feed(text)
+    return _Page(text, **{name: getattr(reader, name) for name in _Page._fields if name != "text"})
+
+
+def html_faults(html: Path, preview: bool, prefix: str = "/") -> list[str]:
+    """Judge a built book.
+
+    Args:
+        html: folder with its pages.
+        preview: whether it is a preview, which every page must say; a full book must not say it anywhere.
+        prefix: path at which the book will stand on its host, where links that begin with ``/`` begin.
+
+    Returns:
+        Faults, each with the page it is on; empty when the book may be published.
+    """
+    html = html.resolve()
+    pages = {
+        path: _read(path)
+        for path in sorted(html.rglob("*.html"))
+        if path.relative_to(html).parts[0] not in {"_static", "_sources"}
+    }
+    if html / "index.html" not in pages:
+        return ["there is no index.html"]
+    faults = []
+    for path, page in pages.items():
+        found = [f"{reason} is on the page" for mark, reason in _LEFTOVERS.items() if mark in page.text]
+        if not page.redirects and not page.marked == ("PREVIEW" in page.title) == preview:
+            found.append("is not marked as a preview" if preview else "is marked as a preview")
+        for source, alt in page.images:
+            if not (alt or "").strip() or _FILE_NAME.fullmatch(alt.strip()):
+                found.append(f"image {source} has no alt text")
+        if page.explorable and not any(
+            urlsplit(url).path.endswith(explore.SCRIPT) for _, url in page.fetched
+        ):
+            found.append(f"explorable figure without its script {explore.SCRIPT}")
+        for tag, url in page.fetched:
+            if urlsplit(url).netloc:
+                found.append(f"<{tag}> is fetched from another host: {url}")
+            elif url:
+                found += _link_faults(path, url, html, pages, prefix)
+        for url in page.links:
+            found += _link_faults(path, url, html, pages, prefix)
+        faults += [f"{path.relative_to(html).as_posix()}: {fault}" for fault in dict.fromkeys(found)]
+    return faults
+
+
+def _link_faults(path: Path, url: str, html: Path, pages: Mapping[Path, _Page], prefix: str) -> list[str]:
+    parts = urlsplit(url)
+    if parts.scheme or parts.netloc:
+        return []
+    start, way = path.parent, unquote(parts.path)
+    if way.startswith("/"):
+        if not f"{way}/".startswith(prefix):
+            return [f"link to {url}, outside the book"]
+        start, way = html, f"{way}/".removeprefix(prefix).rstrip("/")
+    target = path if not parts.path else (start / way).resolve()
+    if target.is_dir():
+        target = target / "index.html"
+    if not target.is_relative_to(html) or not target.is_file():
+        return [f"link to {url}, which is not there"]
+    if parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].ids:
+        return [f"link to {url}: no such place on that page"]
+    return []

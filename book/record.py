@@ -1,0 +1,153 @@
+"""What was recorded: verdicts and timings of the last accepted run, kept in the repository.
+
+A change of any verdict shows in a diff of ``results/verdicts.json``, and fails the build until it is
+recorded. Each file says at its end what made it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from book import gate, run
+
+VERDICTS = "results/verdicts.json"
+TIMINGS = "results/timings.json"
+PROVENANCE = "provenance"
+_DIGITS = 6  # of recorded values: enough to compare, few enough that a diff shows what changed
+
+
+class Change(NamedTuple):
+    """One claim whose verdict is not the recorded one; None where there is none."""
+
+    chapter: str
+    claim: str
+    before: str | None
+    now: str | None
+
+
+def verdicts(notebooks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Verdicts of executed chapters, as they are recorded.
+
+    Args:
+        notebooks: executed chapters as nested dicts.
+
+    Returns:
+        By chapter, by claim: verdict, value, interval and n.
+    """
+    found = {}
+    for record in claims_records(notebooks):
+        found[record["chapter"]] = {
+            claim["id"]: {
+                "verdict": claim["verdict"],
+                "value": _rounded(claim["value"]),
+                "interval": _rounded(claim["interval"]),
+                "n": claim["n"],
+            }
+            for claim in record["claims"]
+        }
+    return dict(sorted(found.items()))
+
+
+def claims_records(notebooks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Claims records of executed chapters, one each, in their order."""
+    return [record for notebook in notebooks for record in gate.records(notebook, gate.CLAIMS_MIME)]
+
+
+def provenance(notebooks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What made each executed chapter: its stamp, by chapter."""
+    return {
+        claims["chapter"]: gate.records(notebook, gate.STAMP_MIME)[0]
+        for notebook in notebooks
+        for claims in gate.records(notebook, gate.CLAIMS_MIME)
+    }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(v) for v in value]
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+
+
+def timings(notebook: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds of each code cell of an executed chapter, by cell id."""
+    seconds = {run.timed(c): c["metadata"].get("papermill", {}).get("duration") for c in notebook["cells"]}
+    return {name: round(duration, 2) for name, duration in seconds.items() if name and duration is not None}
+
+
+def cover(notebook: Mapping[str, Any]) -> str | None:
+    """The figure of an executed chapter that its metadata ``sgd_book.cover`` names, as SVG.
+
+    Kept in the repository, so that a page outside the book can show it; a comment says what made it.
+
+    Raises:
+        ValueError: there is no such figure, or it is not SVG.
+    """
+    name = notebook["metadata"].get("sgd_book", {}).get("cover")
+    if name is None:
+        return None
+    for _, output in gate.outputs(notebook):
+        if output.get("metadata", {}).get("sgd_book", {}).get("name") == name:
+            picture = output["data"].get("image/svg+xml")
+            if picture is not None:
+                made = json.dumps(gate.records(notebook, gate.STAMP_MIME)[0], ensure_ascii=False)
+                return f"{''.join(picture).rstrip()}\n<!-- {made.replace('--', '- -')} -->\n"
+    raise ValueError(f"cover: got {name!r}, wanted the name of an SVG figure of the chapter")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A recorded file without its provenance, empty when there is none; ValueError when it is not JSON."""
+    return {name: value for name, value in _file(path).items() if name != PROVENANCE}
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """The provenance of a recorded file, empty when there is none."""
+    return _file(path).get(PROVENANCE, {})
+
+
+def _file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+
+
+def write(path: Path, content: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+    """Write a recorded file, whole or not at all.
+
+    Args:
+        path: of the file.
+        content: what was recorded.
+        made: what made it.
+    """
+    run.write(path, json.dumps({**content, PROVENANCE: made}, indent=1, ensure_ascii=False) + "\n")
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """Verdicts that are not the recorded ones: changed, new, or gone.
+
+    Args:
+        before: recorded, as ``verdicts`` returns them.
+        now: found, likewise.
+
+    Returns:
+        One entry for each, in the order of chapters and claims.
+    """
+    found = []
+    for chapter in sorted({*before, *now}):
+        old, new = before.get(chapter, {}), now.get(chapter, {})
+        for claim in dict.fromkeys([*new, *old]):
+            was, is_now = (side.get(claim, {}).get("verdict") for side in (old, new))
+            if was != is_now:
+                found.append(Change(chapter, claim, was, is_now))
+    return found
+
+
+def table(rows: Sequence[Sequence[object]], head: Sequence[str]) -> str:
+    """Rows as lines of text in columns."""
+    texts = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[k]) for row in texts) for k in range(len(head))]
+    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in texts)
+    return "\n".join(line.rstrip() for line in lines)

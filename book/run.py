@@ -1,0 +1,344 @@
+"""Runs chapters: strict parameters, one kernel a chapter, results kept by what they were made from.
+
+An executed copy is kept at ``_build/executed/<scale>/<chapter>.ipynb`` with a content key. While the key is
+the one that the chapter would get now, the copy is current and is not run again. A copy appears there only
+whole, and only after the gate has passed it; what failed is kept beside it as ``<chapter>.failed.ipynb``.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.font_manager  # noqa: F401  builds its cache here; in a chapter that would print to stderr
+import nbformat
+import papermill
+from ipykernel.kernelspec import get_kernel_dict
+from IPython.core.inputtransformer2 import TransformerManager
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_core.paths import jupyter_runtime_dir
+from papermill.engines import NBClientEngine, papermill_engines
+from traitlets import default
+
+from book import gate
+from book.progress import Progress
+from lib.data import CONTENT_SHA256
+from lib.ensembles import sources
+from lib.page import params
+
+SCALES = ("full", "preview", "smoke")
+REQUIREMENTS = ("requirements.txt", "constraints.txt")
+_KERNEL = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # TensorFlow's start-up notes would be stderr output
+_SOCKET_LENGTH = 100  # some systems allow 104 bytes for the path of a local socket
+
+
+class RunError(RuntimeError):
+    """A chapter did not run, or did not pass the gate; the message says why and what was kept."""
+
+
+class Copy(NamedTuple):
+    """Where a chapter's executed copy is and what it must be made from.
+
+    Attributes:
+        path: of the executed copy.
+        key: content key it has when it is current.
+        given: parameters that differ from the notebook's defaults, checked.
+    """
+
+    path: Path
+    key: str
+    given: dict[str, Any]
+
+
+# ---- content key -----------------------------------------------------------------------------------------
+
+
+def content_key(notebook: Mapping[str, Any], parameters: Mapping[str, Any], root: Path) -> str:
+    """Hash of all that an executed copy depends on.
+
+    It covers the cells (text, type, tags, ids, but no outputs), the modules of the library they reach, all
+    parameters, the data's content, the pinned requirements and the Python version (major and minor).
+
+    Args:
+        notebook: notebook as nested dicts.
+        parameters: values of all parameters of the run.
+        root: the project's folder.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    return content_keys(notebook, [parameters], root)[0]
+
+
+def content_keys(notebook: Mapping[str, Any], runs: Iterable[Mapping[str, Any]], root: Path) -> list[str]:
+    """The `content_key` of each of many runs of one notebook; the library is read once for all."""
+    cells = [
+        (c.get("id"), c["cell_type"], "".join(c["source"]), sorted(c["metadata"].get("tags", ())))
+        for c in notebook["cells"]
+    ]
+    plain = TransformerManager().transform_cell  # IPython's own syntax, such as magics, as Python
+    reached = sources.modules([plain(text) for _, kind, text, _ in cells if kind == "code"], root)
+    files = {name: _sha256(path.read_bytes()) for name, path in reached.items()}
+    for name in REQUIREMENTS:
+        if (root / name).is_file():
+            lines = (line.partition("#")[0].strip() for line in (root / name).read_text("utf-8").splitlines())
+            files[name] = _sha256("\n".join(line for line in lines if line).encode())
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    everything = ([cells, files, dict(values), CONTENT_SHA256, python] for values in runs)
+    return [_sha256(json.dumps(each, sort_keys=True).encode()) for each in everything]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def load(notebook: Path) -> nbformat.NotebookNode:
+    """A notebook from its file; ValueError when it is none."""
+    try:
+        return nbformat.reads(Path(notebook).read_text("utf-8"), as_version=4)
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, KeyError, AttributeError) as error:
+        raise ValueError(f"{Path(notebook).name} is not a notebook: {error}") from None
+
+
+def expected_copy(notebook: Path, root: Path, scale: str) -> Copy:
+    """Where a chapter's executed copy at a scale belongs, and its key now.
+
+    Args:
+        notebook: the chapter.
+        root: the project's folder.
+        scale: ``full`` for the notebook's defaults; ``preview`` or ``smoke`` for the reduced parameters that
+            the notebook's metadata names for it.
+
+    Raises:
+        ValueError: for another scale, a notebook that names no parameters for it, or refused parameters.
+    """
+    if scale not in SCALES:
+        raise ValueError(f"scale: got {scale!r}, wanted one of {', '.join(SCALES)}")
+    content, given = load(notebook), {}
+    if scale != "full":
+        given = content.metadata.get("sgd_book", {}).get(scale)
+        if given is None:
+            raise ValueError(f"{notebook.name}: its metadata sgd_book names no parameters for {scale!r}")
+    values = params.check(params.schema(notebook), given)
+    path = root / "_build" / "executed" / scale / notebook.name
+    return Copy(path, content_key(content, values, root), {name: values[name] for name in given})
+
+
+def is_current(copy: Copy, root: Path) -> bool:
+    """Whether the executed copy is there with its key and passes the gate.
+
+    One that was damaged, or that a stricter gate refuses, is as good as none.
+    """
+    try:
+        return not gate.notebook_faults(load(copy.path), [root], copy.key)
+    except (OSError, ValueError):
+        return False
+
+
+# ---- running ---------------------------------------------------------------------------------------------
+
+
+class _LocalKernel(AsyncKernelManager):
+    """A kernel reached by local sockets: no port to race for, nobody else on the machine can connect."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """This Python, whatever kernel the user has registered under the same name."""
+        return KernelSpec(**get_kernel_dict())
+
+    @default("connection_file")
+    def _connection_file(self) -> str:
+        # its name is also that of the sockets: kernels without one, in one folder, take each other's
+        folder = Path(jupyter_runtime_dir())
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return str(folder / f"kernel-{uuid.uuid4()}.json")
+
+    @default("transport")
+    def _transport(self) -> str:
+        longest = Path(jupyter_runtime_dir(), f"kernel-{'0' * 36}-ipc-5")
+        return "ipc" if os.name == "posix" and len(os.fsencode(longest)) < _SOCKET_LENGTH else "tcp"
+
+
+class _Watched(NBClientEngine):
+    """Papermill's engine, which also tells which cell starts."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man: Any, kernel_name: str, progress: Progress, **options: Any
+    ) -> Any:
+        start = nb_man.cell_start
+
+        def started(cell: Any, cell_index: int | None = None, **more: Any) -> Any:
+            progress.cell(cell_index)
+            return start(cell, cell_index, **more)
+
+        nb_man.cell_start = started
+        progress.cells([timed(cell) for cell in nb_man.nb.cells])
+        return super().execute_managed_notebook(nb_man, kernel_name, **options)
+
+
+papermill_engines.register("sgd-book", _Watched)
+
+
+def timed(cell: Mapping[str, Any]) -> str:
+    """Id under which a cell's duration is recorded; empty for cells that take no time (text, injected)."""
+    own = cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", ())
+    return cell.get("id", "") if own else ""
+
+
+def run(
+    notebook: Path,
+    out: Path,
+    parameters: Mapping[str, Any],
+    progress: Progress | None = None,
+    root: Path | None = None,
+) -> nbformat.NotebookNode:
+    """Run one chapter in a fresh kernel and keep the executed copy if it passes the gate.
+
+    Args:
+        notebook: the chapter; it is not changed.
+        out: where the executed copy goes. It appears, and replaces an older one, whole or not at all.
+        parameters: values by name for some of the chapter's parameters; the others have their defaults.
+        progress: shows the run.
+        root: the project's folder, where the kernel starts; this project's if None.
+
+    Returns:
+        The executed notebook.
+
+    Raises:
+        ValueError: for refused parameters, before any kernel starts.
+        RunError: when the chapter fails or does not pass the gate, or the copy cannot be written; what was
+            executed is then kept at ``<name>.failed.ipynb`` beside ``out``.
+    """
+    notebook, out = Path(notebook).resolve(), Path(out).resolve()
+    root = Path(root or Path(__file__).parents[1]).resolve()
+    values = params.check(params.schema(notebook), parameters)
+    key = content_key(load(notebook), values, root)
+    temporary = out.with_name(f".{out.stem}.running.ipynb")
+    failed = out.with_name(f"{out.stem}.failed.ipynb")
+    chunks = temporary.with_suffix(".progress")
+    shown = progress or Progress(out.stem)
+    shown.engine(chunks)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        chunks.unlink(missing_ok=True)
+        with shown, _environment({**_KERNEL, "SGD_BOOK_PROGRESS": str(chunks)}):
+            executed = papermill.execute_notebook(
+                str(notebook),
+                str(temporary),
+                {name: values[name] for name in parameters},
+                engine_name="sgd-book",
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=str(root),
+                kernel_manager_class=_LocalKernel,
+                extra_arguments=["--log-level=CRITICAL"],  # when it is interrupted it complains at length
+                progress=shown,
+            )
+            faults = gate.notebook_faults(executed, [root])
+            if faults:
+                raise RunError("\n".join(faults))
+            if content_key(load(notebook), values, root) != key:
+                raise RunError("its text, the library or the requirements changed while it ran; run it again")
+        executed.metadata[gate.RUN_METADATA] = {"key": key}
+        for private in ("input_path", "output_path"):
+            executed.metadata.papermill.pop(private, None)
+        write(out, nbformat.writes(executed))
+        failed.unlink(missing_ok=True)
+        return executed
+    except Exception as error:
+        if isinstance(error, OSError):  # nothing can be written, or what was is cut short
+            temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            os.replace(temporary, failed)
+        kept = f"\nwhat was executed is kept at {_relative(failed, root)}" if failed.exists() else ""
+        raise RunError(f"{notebook.stem}: {reason(error, _relative(out.parent, root))}{kept}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+        chunks.unlink(missing_ok=True)
+
+
+def reason(error: BaseException, folder: str = "its folder") -> str:
+    """Why a chapter did not run, in words: which cell raised what, or that the folder cannot be written."""
+    if isinstance(error, RunError) and error.__cause__ is not None:
+        return reason(error.__cause__, folder)
+    if isinstance(error, papermill.PapermillExecutionError):
+        return f"cell {error.cell_index} raised {error.ename}: {error.evalue}"
+    if isinstance(error, RunError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"cannot write to {folder}: {error.strerror}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _relative(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: when it cannot be written; what was there before is then still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the project's build tree; while another process holds it, say so and wait.
+
+    The lock ends with the process that holds it, however that ends.
+
+    Args:
+        root: the project's folder.
+        say: takes the message that names who is being waited for.
+    """
+    path = root / "_build" / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown process"
+            say(f"waiting for another build in this checkout to end: {holder}")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        stream.truncate(0)
+        note = f"process {os.getpid()}, {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}\n"
+        with contextlib.suppress(OSError):  # on a full disk the lock holds without the note
+            os.write(stream.fileno(), note.encode())
+        try:
+            yield
+        finally:
+            stream.truncate(0)

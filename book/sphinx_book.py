@@ -1,0 +1,255 @@
+"""Sphinx extension: the pages show the executed copies of the chapters, never the notebooks as committed.
+
+Loaded by ``_config.yml``, so a plain ``jupyter-book build .`` gives a correct book as well: chapters that
+are not current are run first, at the scale in the environment variable ``SGD_BOOK_SCALE`` (``full`` or
+``preview``). What pages show of the chapters is made by the directives in ``book/directives.py``.
+"""
+
+import csv
+import importlib.util
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import nbformat
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.errors import ExtensionError
+
+from book import build, directives, gate, history, latex, record, run
+from book.directives import copies, scale_now
+from lib.page.text import SAYS_MIME
+
+MATHJAX = "tex-svg-full.js"  # one file that fetches nothing more: glyphs are drawn, all of TeX is in it
+_REMOVED = {"remove-cell", "remove_cell", "remove-output", "remove_output"}
+_PREVIEW = "PREVIEW at reduced scale: the numbers in this book are not results."
+_NOT_FOUND = {
+    "title": "Page not found",
+    "body": "<h1>There is no such page</h1><p>All pages are listed at the side; the search finds words.</p>",
+}
+_BINDER, _COLAB = "https://mybinder.org", "https://colab.research.google.com"
+_DIRECTIVES = {
+    "keyfigure": directives.KeyFigure,
+    "scoreboard": directives.Scoreboard,
+    "status": directives.Status,
+    "history": directives.History,
+    "citation": directives.Citation,
+    "launch": directives.Launch,
+}
+
+
+# ---- notebooks -------------------------------------------------------------------------------------------
+
+
+def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[str, bytes]]:
+    """Text of an executed notebook as the page builder takes it, and the files that its figures offer.
+
+    A figure becomes a cell of its own, whose metadata give it number, caption, label and alt text; under the
+    caption stand links to its data and to its picture.
+
+    Args:
+        notebook: executed copy of a chapter.
+        docname: its page.
+
+    Returns:
+        The notebook as JSON, and the content of each file by its path in the output.
+    """
+    cells, files = [], {}
+    stamp = next(iter(gate.records(notebook, gate.STAMP_MIME)), None)
+    chapter, up = docname.rsplit("/", 1)[-1], "../" * docname.count("/")
+    for cell in notebook.cells:
+        cells.append(cell)
+        if cell.cell_type != "code" or _REMOVED & set(cell.metadata.get("tags", ())):
+            continue
+        target, rest, cell.outputs = cell, cell.outputs, []
+        for output in rest:
+            figure = output.get("metadata", {}).get("sgd_book")
+            if figure:
+                stem, (ending, content) = f"figures/{chapter}/{figure['name']}", gate.picture(output.data)
+                picture, data = f"{stem}.{ending}", output.data[gate.DATA_MIME]
+                files |= {picture: content, f"{stem}.csv": _csv(data)}
+                files[f"{stem}.json"] = _json({**figure, "chapter": chapter, **data, "made": stamp})
+                cells.append(_figure_cell(figure, output.data, up + stem, up + picture))
+                target = None
+                continue
+            if set(output.get("data", ())) == {SAYS_MIME}:
+                continue  # all that the text says holds: there is nothing to show
+            if target is None:  # an output after a figure stays after it
+                target = _bare_cell(f"{cell.id}-{len(cells)}")
+                cells.append(target)
+            for mime in (gate.CLAIMS_MIME, SAYS_MIME, gate.STAMP_MIME):
+                output.get("data", {}).pop(mime, None)
+            target.outputs.append(output)
+    notebook.cells = cells
+    for private in ("papermill", "sgd_book", gate.RUN_METADATA):
+        notebook.metadata.pop(private, None)
+    return nbformat.writes(notebook), files
+
+
+def _bare_cell(name: str) -> nbformat.NotebookNode:
+    # MyST-NB leaves out cells without code, even those with outputs
+    return nbformat.v4.new_code_cell("...", id=name[:64], metadata={"tags": ["remove-input"]})
+
+
+def _figure_cell(
+    figure: Mapping[str, str], data: Mapping[str, Any], stem: str, picture: str
+) -> nbformat.NotebookNode:
+    kind = Path(picture).suffix[1:].upper()
+    mime = next(mime for mime in gate.IMAGE_MIMES if mime in data)
+    links = (
+        '<span class="sgd-figure-files">Download: '
+        f'data (<a href="{escape(stem)}.csv" download>CSV</a>, '
+        f'<a href="{escape(stem)}.json" download>JSON</a>), '
+        f'<a href="{escape(picture)}" download>figure ({kind})</a></span>'
+    )
+    cell = _bare_cell(figure["name"])
+    cell.metadata["mystnb"] = {
+        "figure": {"name": figure["name"], "caption": f"{figure['caption']}\n\n{links}"},
+        "image": {"alt": figure["alt"]},
+    }
+    # an explorable one stands in a page as HTML, elsewhere as a picture
+    shown = {m: data[m] for m in ("text/html", mime) if m in data}
+    cell.outputs = [nbformat.v4.new_output("display_data", shown)]
+    return cell
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _csv(table: Mapping[str, Any]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table["columns"])
+    writer.writerows(table["rows"])
+    return text.getvalue().encode()
+
+
+# ---- events ----------------------------------------------------------------------------------------------
+
+
+def configure(app: Sphinx, config: Config) -> None:
+    """Marks a preview, takes MathJax from this project, and names addresses if the environment does."""
+    config.mathjax_path = f"mathjax/{MATHJAX}"
+    options = config.html_theme_options
+    if scale_now() == "preview":
+        config.html_title = f"PREVIEW: {config.html_title}"
+        options["announcement"] = f'<span class="{gate.PREVIEW_CLASS}">{_PREVIEW}</span>'
+    repository = os.environ.get(directives.REPOSITORY)
+    options.pop("repository_url", None)  # the default is the page builder's own
+    if repository:
+        options |= {"repository_url": repository, "repository_branch": "main", "use_repository_button": True}
+        launch = {"binderhub_url": _BINDER, "colab_url": _COLAB, "notebook_interface": "jupyterlab"}
+        options["launch_buttons"] = launch
+    try:
+        url = build.address()
+    except ValueError as error:
+        raise ExtensionError(str(error)) from error
+    config.notfound_context, config.notfound_urls_prefix = _NOT_FOUND, urlsplit(url).path or "/"
+    if url:
+        config.html_baseurl = config.ogp_site_url = url
+        config.ogp_site_name = config.html_title
+        config.ogp_social_cards = {"line_color": "#0072b2", "image_mini": "_static/card.png"}
+
+
+def prepare(app: Sphinx) -> None:
+    """Makes sure that every chapter has a current executed copy that passed the gate."""
+    root, scale = Path(app.srcdir), scale_now()
+    app.sgd_files = {}
+    if not os.environ.get(build.INSIDE):
+        with run.lock(root, build.say):
+            faults = build.run_chapters(root, scale)
+        if faults:
+            raise ExtensionError("\n".join(faults))
+    try:
+        copies(app)
+    except run.RunError as error:
+        raise ExtensionError(str(error)) from error
+
+
+def outdated(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """Marks every page for reading: what it shows may have changed while its file has not."""
+    return sorted(env.found_docs)
+
+
+def read_executed(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Puts the executed copy in the place of the notebook as committed."""
+    root = Path(app.srcdir)
+    for chapter in build.chapters(root):
+        if chapter.docname == docname:
+            copy = run.expected_copy(chapter.path, root, scale_now())
+            source[0], files = page_text(run.load(copy.path), docname)
+            app.sgd_files.update(files)
+            if app.builder.format == "latex":
+                source[0] = latex.printed(source[0])
+
+
+def mark_preview(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
+    """Says at the top of every page of a preview, and in its title, that it is one."""
+    if scale_now() == "preview":
+        context["title"] = f"PREVIEW: {context.get('title', '')}"
+        if context.get("body"):
+            line = f'<p class="{gate.PREVIEW_CLASS}"><strong>{_PREVIEW}</strong></p>'
+            context["body"] = f"{line}\n{context['body']}"
+
+
+def name_references(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
+    """Makes each entry of a bibliography an item of its list; docutils gives it a role no longer in use."""
+    if context.get("body"):
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
+def write_files(app: Sphinx, error: Exception | None) -> None:
+    """Writes what the pages offer as files, the index, the list of pages for search engines, and MathJax."""
+    if error is not None or app.builder.format != "html":
+        return
+    out = Path(app.outdir)
+    shutil.rmtree(out / "figures", ignore_errors=True)
+    for name, content in app.sgd_files.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(content)
+    notebooks, (every, past) = [notebook for _, notebook in copies(app)], directives.builds(app)
+    board = {"scale": scale_now(), "chapters": record.claims_records(notebooks)}
+    board["provenance"] = record.provenance(notebooks)
+    (out / "scoreboard.json").write_bytes(_json(board))
+    (out / "scoreboard.csv").write_text(directives.scoreboard_csv(app), "utf-8")
+    (out / "history.jsonl").write_text(history.text(every, past.damaged), "utf-8")
+    if url := build.address():
+        names = [escape(url + app.builder.get_target_uri(name)) for name in sorted(app.env.found_docs)]
+        urls = "".join(f"<url><loc>{name}</loc></url>\n" for name in names)
+        head = '<?xml version="1.0" encoding="utf-8"?>\n'
+        space = "http://www.sitemaps.org/schemas/sitemap/0.9"
+        (out / "sitemap.xml").write_text(f'{head}<urlset xmlns="{space}">\n{urls}</urlset>\n', "utf-8")
+    # who comes by the book's address sees its first page at once, with title and card, and is not sent on
+    first = out / app.builder.get_target_uri(app.config.root_doc)
+    if first.name != "index.html":
+        shutil.copyfile(first, out / "index.html")
+    package = importlib.util.find_spec("sphinx-mathjax-offline")
+    if package is None:
+        raise ExtensionError("sphinx-mathjax-offline is not installed: pip install -r requirements.txt")
+    folder = out / "_static" / "mathjax"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(Path(package.origin).parent / "static" / "mathjax" / MATHJAX, folder / MATHJAX)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Registers all of it with Sphinx."""
+    for name, directive in _DIRECTIVES.items():
+        app.add_directive(name, directive)
+    app.setup_extension("notfound.extension")
+    if os.environ.get(build.URL):  # cards and their addresses mean nothing where the book has none
+        app.setup_extension("sphinxext.opengraph")
+    app.connect("config-inited", configure, priority=10)
+    app.connect("builder-inited", prepare)
+    app.connect("env-get-outdated", outdated)
+    app.connect("source-read", read_executed)
+    app.connect("html-page-context", mark_preview)
+    app.connect("html-page-context", name_references)
+    app.connect("build-finished", write_files, priority=900)  # after the index that only sends on
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

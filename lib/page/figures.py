@@ -1,0 +1,128 @@
+"""Figures with their caption, their description and the data behind them.
+
+The data goes out beside the picture, as ``application/vnd.sgd-book.data+json``.
+"""
+
+import base64
+import io
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from lib.page.text import plain
+
+DATA_MIME = "application/vnd.sgd-book.data+json"
+_SVG_LIMIT = 500_000  # bytes; beyond, what a drawing weighs is mostly points, and pixels weigh less
+_DPI = 200  # two pixels for each of the book's text column of some 700, as sharp screens have
+
+
+def _entry(column: str, value: Any) -> Any:
+    """One value of a figure's data, as JSON knows it."""
+    if value is None or value is pd.NA:
+        return None
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, np.floating) and np.isfinite(value):
+        return float(str(value))  # 0.1, where float(np.float32(0.1)) has seventeen digits
+    return plain(f"data, column {column!r}", value)
+
+
+def columns(data: pd.DataFrame | Mapping[str, Iterable]) -> dict[str, Any]:
+    """The data behind a figure as ``{"columns": [...], "rows": [[...]]}``.
+
+    Args:
+        data: one column a quantity: finite numbers, text, or None where there is no value.
+
+    Raises:
+        ValueError: for data that is not so.
+    """
+    if isinstance(data, pd.DataFrame):
+        index = list(data.index.names)
+        if index != [None]:
+            raise ValueError(f"data: index {index} would be lost, wanted reset_index() before")
+        names = list(data.columns)
+        series = [column for _, column in data.items()]
+        # NaN is how a table of pandas writes a missing value; elsewhere it is a fault
+        pairs = [zip(column.array, column.isna(), strict=True) for column in series]
+        lists = [[None if missing else value for value, missing in pair] for pair in pairs]
+    elif isinstance(data, Mapping):
+        names, lists = list(data), [list(column) for column in data.values()]
+    else:
+        raise ValueError(f"data: got {type(data).__name__}, wanted a DataFrame or a mapping of columns")
+    lengths = {len(column) for column in lists}
+    if not all(isinstance(n, str) and n.strip() for n in names) or len(set(names)) < len(names):
+        raise ValueError(f"data: got columns {names}, wanted names, each once")
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"data: got columns of {sorted(lengths)} values, wanted the same number, above 0")
+    entries = [[_entry(n, v) for v in column] for n, column in zip(names, lists, strict=True)]
+    return {"columns": names, "rows": [list(row) for row in zip(*entries, strict=True)]}
+
+
+def _picture(fig: Figure, name: str) -> tuple[str, str]:
+    """Mime type and content of a figure: the same bytes for the same figure, no date, no version."""
+    look = {"facecolor": "white", "bbox_inches": "tight"}
+    drawing, pixels = io.BytesIO(), io.BytesIO()
+    # the name as salt, so that two drawings in one page share no element id
+    with plt.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
+        fig.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None}, **look)
+    if len(drawing.getvalue()) <= _SVG_LIMIT:
+        return "image/svg+xml", drawing.getvalue().decode()
+    fig.savefig(pixels, format="png", dpi=_DPI, metadata={"Software": None}, **look)
+    return "image/png", base64.b64encode(pixels.getvalue()).decode()
+
+
+def about(name: str, caption: str, alt: str) -> dict[str, str]:
+    """Name, caption and description of a figure, their spaces made single.
+
+    Args:
+        name: ``fig-`` and lower-case letters, digits and ``-``; its label in the book.
+        caption: what to see in it, MyST inline markup.
+        alt: what it shows, for who cannot see it; 20 characters at least.
+
+    Raises:
+        ValueError: naming the argument that is not so.
+    """
+    if not (isinstance(name, str) and re.fullmatch(r"fig-[a-z0-9]+(-[a-z0-9]+)*", name)):
+        raise ValueError(f"name: got {name!r}, wanted fig- and lower-case letters, digits and '-'")
+    caption, alt = (" ".join(t.split()) if isinstance(t, str) else "" for t in (caption, alt))
+    if not caption:
+        raise ValueError(f"caption of {name}: got nothing, wanted a text")
+    if len(alt) < 20 or alt == name:
+        raise ValueError(f"alt of {name}: got {alt!r}, wanted what it shows in 20 characters or more")
+    return {"name": name, "caption": caption, "alt": alt}
+
+
+def figure(
+    fig: Figure, name: str, caption: str, alt: str, data: pd.DataFrame | Mapping[str, Iterable]
+) -> None:
+    """Shows a figure with its caption, its description and the data behind it, and closes it.
+
+    It is shown as SVG, sharp at any size; as PNG when it holds so many points that the SVG would be large.
+
+    Args:
+        fig: the figure.
+        name: ``fig-`` and lower-case letters, digits and ``-``; its label in the book.
+        caption: what to see in it, MyST inline markup.
+        alt: what it shows, for who cannot see it; 20 characters at least.
+        data: what was drawn, one column a quantity: finite numbers, text, or None where there is no value.
+
+    Raises:
+        ValueError: naming the argument that is not so.
+    """
+    from IPython.display import display
+
+    about_it = about(name, caption, alt)
+    if not isinstance(fig, Figure):
+        raise ValueError(f"fig: got {type(fig).__name__}, wanted a matplotlib figure")
+    record = columns(data)
+    mime, picture = _picture(fig, name)
+    plt.close(fig)
+    bundle = {mime: picture, "text/plain": f"{name}: {about_it['alt']}", DATA_MIME: record}
+    display(bundle, raw=True, metadata={"sgd_book": about_it})

@@ -1,0 +1,368 @@
+"""Typed parameters: read from a notebook's parameters cell, and strict about what is given for them.
+
+A parameters cell holds one parameter a line:
+
+    networks: int = 500  # networks trained in each arm [networks; 2 to 100000]
+    rate: float = 0.01  # learning rate [1; above 0 to 10]
+    loss: str = "sum"  # how a batch is reduced [name; one of sum, mean]
+    wide: bool = False  # whether the first layer is shared [yes or no]
+
+so the line that sets a default is the line that documents it and the line that bounds it. Types are
+``int, float, str, bool, list[int], list[float], list[str]``; for a list, the range holds for each element.
+"""
+
+import ast
+import builtins
+import difflib
+import io
+import json
+import math
+import numbers
+import re
+import tokenize
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lib.page.text import table
+
+TYPES = ("int", "float", "str", "bool", "list[int]", "list[float]", "list[str]")
+_COMMENT = re.compile(r"#\s*(?P<meaning>[^\[\]]*[^\[\]\s])\s+\[(?P<unit>[^\[\];]+)(;(?P<range>[^\[\];]+))?\]")
+_RANGE = re.compile(r"(?P<above>above )?(?P<low>\S+) to (?P<high>\S+)")
+_BOOLS = {"true": True, "yes": True, "false": False, "no": False}
+_PAPERMILL = {"PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"}  # set by papermill --inject-paths
+
+
+class ParameterError(ValueError):
+    """A parameter, or a line of the parameters cell, that is refused; shown without a stack in notebooks."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class Param(NamedTuple):
+    """One parameter.
+
+    Attributes:
+        name: its name in the notebook.
+        type: one of ``TYPES``.
+        default: value when nothing is given; a tuple for a list.
+        meaning: what it is, in words.
+        unit: of the value, or of each element.
+        low: smallest value allowed, None when unbounded.
+        high: largest value allowed, None when unbounded.
+        open_low: whether ``low`` itself is excluded.
+        choices: the only values allowed, empty when any is.
+    """
+
+    name: str
+    type: str
+    default: Any
+    meaning: str
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    choices: tuple = ()
+
+    @property
+    def element(self) -> str:
+        """Type of the value, or of each element of a list."""
+        return self.type.removeprefix("list[").removesuffix("]")
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, in words, with the unit."""
+        if self.choices:
+            words = f"one of {', '.join(map(str, self.choices))}"
+        elif self.low is not None:
+            words = f"{self.element}, {'above ' * self.open_low}{self.low:.15g} to {self.high:.15g}"
+        else:
+            words = {"bool": "true or false", "str": "any text"}[self.element]
+        words += "" if self.type == "bool" else f" [{self.unit}]"
+        return words if self.type == self.element else f"list of at least one element, each {words}"
+
+
+def _scalar(kind: str, value: object) -> Any:
+    """Value as ``kind``; ValueError, OverflowError or KeyError when it cannot be that."""
+    text, flag = isinstance(value, str), isinstance(value, bool)
+    if kind == "str" and text:
+        return str(value)
+    if kind == "bool" and (text or flag):
+        return value if flag else _BOOLS[value.strip().lower()]
+    if kind in ("str", "bool") or flag or not (text or isinstance(value, numbers.Real)):
+        raise ValueError
+    if kind == "int" and (
+        isinstance(value, numbers.Integral) or text and re.fullmatch(r"\s*[+-]?\d+\s*", value)
+    ):
+        return int(value)
+    number = float(value)
+    if kind == "int" and number.is_integer():  # 1e3 is how people write a thousand steps
+        return int(number)
+    if kind == "float" and math.isfinite(number):
+        return number
+    raise ValueError
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _coerce(param: Param, value: object) -> Any:
+    """Value as the parameter's type and within its range; ValueError with the reason otherwise."""
+    kind, elements = param.element, [value]
+    if param.type != kind:
+        elements = list(value) if isinstance(value, tuple) else value
+        if isinstance(value, str):
+            with suppress(SyntaxError, ValueError, MemoryError, RecursionError):
+                elements = ast.literal_eval(value)
+        if not isinstance(elements, list) or not elements:
+            raise ValueError(f"{param.name}: got {_short(value)}, allowed: {param.allowed}")
+    done = []
+    for position, element in enumerate(elements, 1):
+        where = f" (element {position} of {_short(value)})" if param.type != kind else ""
+        try:
+            number = _scalar(kind, element)
+        except (ValueError, OverflowError, KeyError):
+            hint = f"; with papermill, -r {param.name} {element} passes text" if kind == "str" else ""
+            got = f"{_short(element)} of type {type(element).__name__}{where}"
+            raise ValueError(f"{param.name}: got {got}, allowed: {param.allowed}{hint}") from None
+        above = param.low is None or number > param.low or (number == param.low and not param.open_low)
+        below = param.high is None or number <= param.high
+        if not (above and below and (not param.choices or number in param.choices)):
+            raise ValueError(f"{param.name}: got {_short(element)}{where}, allowed: {param.allowed}")
+        done.append(number)
+    return done if param.type != kind else done[0]
+
+
+def _line(node: ast.stmt, text: str, comment: str) -> Param:
+    """The parameter that one statement sets; ValueError with the reason when it does not set one."""
+    if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
+        raise ValueError("wanted  name: type = value  # meaning [unit; range]")
+    if node.lineno != node.end_lineno or text.count("=") != 1 or text.count("#") > 1:
+        raise ValueError("wanted all on one line, with no second '=' or '#' (papermill reads no other)")
+    name, kind = node.target.id, ast.unparse(node.annotation)
+    if name.startswith("_") or hasattr(builtins, name) or hasattr(Parameters, name):
+        raise ValueError(f"{name} is not free to be a parameter's name")
+    if kind not in TYPES:
+        raise ValueError(f"type {kind}, wanted one of {', '.join(TYPES)}")
+    found = _COMMENT.fullmatch(comment.strip())
+    if not found:
+        raise ValueError("wanted a comment  # meaning [unit; range]  at its end")
+    param = Param(name, kind, None, found["meaning"], found["unit"].strip())
+    element, bounds = param.element, (found["range"] or "").strip()
+    if element == "bool" and (param.unit, bounds) != ("yes or no", ""):
+        raise ValueError("a bool wants [yes or no]")
+    try:
+        if bounds.startswith("one of "):
+            words = bounds.removeprefix("one of ").split(",")
+            param = param._replace(choices=tuple(_scalar(element, word.strip()) for word in words))
+            if "" in param.choices:
+                raise ValueError
+        elif bounds or element in ("int", "float"):
+            found = _RANGE.fullmatch(bounds)
+            low, high = (_scalar(element, found[end]) for end in ("low", "high"))
+            param = param._replace(low=low, high=high, open_low=bool(found["above"]))
+            if element == "str" or low > high:
+                raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        wanted = "'one of a, b'" if element == "str" else "'A to B', 'above A to B' or 'one of A, B'"
+        raise ValueError(f"range {bounds!r}, wanted {wanted} with values of type {element}") from None
+    try:
+        default = ast.literal_eval(node.value)
+    except ValueError:
+        raise ValueError(f"default {ast.unparse(node.value)}, wanted a literal value") from None
+    if element != "str" and any(isinstance(getattr(part, "value", 0), str) for part in ast.walk(node.value)):
+        raise ValueError(f"default {default!r} is text, wanted {kind}")
+    default = _coerce(param, default)
+    return param._replace(default=tuple(default) if isinstance(default, list) else default)
+
+
+def read(source: str) -> tuple[Param, ...]:
+    """Parameters of a parameters cell.
+
+    Args:
+        source: text of the cell.
+
+    Returns:
+        The parameters in the order of the cell.
+
+    Raises:
+        ParameterError: naming the first line that is not ``name: type = literal  # meaning [unit; range]``,
+            or whose default is not allowed by its own range.
+    """
+    try:
+        body = ast.parse(source).body
+        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    except (SyntaxError, tokenize.TokenError) as error:
+        raise ParameterError(f"parameters cell: {error}") from None
+    comments = {t.start[0]: t.string for t in tokens if t.type == tokenize.COMMENT}
+    lines, params = source.split("\n"), {}
+    for node in body:
+        text = lines[node.lineno - 1]
+        try:
+            param = _line(node, text, comments.get(node.end_lineno, ""))
+            if param.name in params:
+                raise ValueError(f"{param.name} is set twice")
+        except ValueError as error:
+            where = f"parameters cell, line {node.lineno}"
+            raise ParameterError(f"{where}: {error}; got: {text.strip()}") from None
+        params[param.name] = param
+    if not params:
+        raise ParameterError("parameters cell: no parameter in it, wanted at least one")
+    return tuple(params.values())
+
+
+def schema(notebook: Path) -> tuple[Param, ...]:
+    """Parameters of a notebook, from its one code cell tagged ``parameters``; nothing is executed.
+
+    Args:
+        notebook: path of the ``.ipynb`` file.
+
+    Returns:
+        The parameters in the order of the cell.
+
+    Raises:
+        ParameterError: when the file is no notebook, has no such cell or several, or the cell is malformed.
+    """
+    notebook = Path(notebook)
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", ())]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ParameterError(f"{notebook.name}: not a notebook of format 4") from None
+    if len(tagged) != 1 or tagged[0].get("cell_type") != "code":
+        found = f"{len(tagged)} cells tagged 'parameters'"
+        raise ParameterError(f"{notebook.name}: {found}, wanted one code cell")
+    try:
+        return read("".join(tagged[0]["source"]))
+    except ParameterError as error:
+        raise ParameterError(f"{notebook.name}: {error}") from None
+
+
+def check(schema: Sequence[Param], given: Mapping[str, object]) -> dict[str, Any]:
+    """All parameters of a run: those given, as their types, and the defaults of the rest.
+
+    Text is taken for what it says, since papermill passes text: ``"false"``, ``"1e-3"``, ``"[1, 2]"``.
+
+    Args:
+        schema: the parameters there are.
+        given: values by name.
+
+    Returns:
+        Values by name, in the order of the schema.
+
+    Raises:
+        ParameterError: listing every unknown name (with the names that come closest) and every value that
+            has the wrong type, is not finite, or is out of range.
+    """
+    values = {p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in schema}
+    faults, params = [], {p.name: p for p in schema}
+    for name, value in given.items():
+        try:
+            if name in params:
+                values[name] = _coerce(params[name], value)
+                continue
+        except ValueError as error:
+            faults.append(str(error))
+            continue
+        close = difflib.get_close_matches(str(name), values)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        faults.append(f"{name}: no such parameter{hint} (there are {', '.join(values)})")
+    if len(faults) > 1:
+        raise ParameterError(f"{len(faults)} parameters refused\n" + "\n".join(f"  {f}" for f in faults))
+    if faults:
+        raise ParameterError(faults[0])
+    return values
+
+
+class Parameters:
+    """Read-only record of a run's parameters: one attribute for each; lists come as tuples."""
+
+    def __init__(self, schema: Sequence[Param], values: Mapping[str, Any]) -> None:
+        """Takes what ``check`` returned for ``schema``."""
+        self.__dict__["_schema"] = tuple(schema)
+        for name, value in values.items():
+            self.__dict__[name] = tuple(value) if isinstance(value, list) else value
+
+    def __setattr__(self, name: str, value: object = None) -> None:
+        """Refuses: a record of what ran does not change."""
+        raise AttributeError(f"{name}: parameters are read-only; change the parameters cell")
+
+    __delattr__ = __setattr__
+
+    @property
+    def overridden(self) -> tuple[str, ...]:
+        """Names whose value differs from the default."""
+        return tuple(p.name for p in self._schema if self.__dict__[p.name] != p.default)
+
+    def asdict(self) -> dict[str, Any]:
+        """Values by name, ready for JSON."""
+        values = {p.name: self.__dict__[p.name] for p in self._schema}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+    def __repr__(self) -> str:
+        """Names and values, on one line."""
+        return "Parameters(" + ", ".join(f"{name}={value!r}" for name, value in self.asdict().items()) + ")"
+
+    def _repr_html_(self) -> str:
+        rows, changed = [], self.overridden
+        for p in self._schema:
+            note = f"changed, default {_shown(p.default)}" if p.name in changed else "default"
+            css = "sgd-changed" if p.name in changed else ""
+            rows.append((p.name, (_shown(self.__dict__[p.name]), css), p.unit, p.meaning, (note, css)))
+        caption = f"changed: {', '.join(changed)}" if changed else "all at their defaults"
+        columns = ("parameter", "value", "unit", "meaning", "set by")
+        return table("sgd-params", f"Parameters of this run, {caption}", columns, rows)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _statements(cell: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(cell).body
+    except SyntaxError:
+        return []
+
+
+def take(namespace: Mapping[str, Any] | None = None, source: str | None = None) -> Parameters:
+    """Checked parameters of the notebook that calls this, after its parameters cell has run.
+
+    The parameters cell is the latest cell run in which every statement is an annotated assignment. Values
+    are what its names hold now. A cell injected by papermill after it may set no other names.
+
+    Args:
+        namespace: the notebook's variables, with its history ``In``; those of the running kernel if None.
+        source: text of the parameters cell, if it is not to be looked for in the history.
+
+    Returns:
+        The record of all parameters.
+
+    Raises:
+        ParameterError: as ``read`` and ``check`` do, or when no parameters cell has run.
+    """
+    if namespace is None:
+        from IPython import get_ipython
+
+        shell = get_ipython()
+        namespace = shell.user_ns if shell else {}
+    history = [source] if source is not None else list(namespace.get("In", ()))
+    injected: list[str] = []
+    for cell in reversed(history):
+        body = _statements(cell)
+        if cell is source or (body and all(isinstance(node, ast.AnnAssign) for node in body)):
+            params = read(cell)
+            break
+        if cell.startswith("# Parameters"):
+            targets = [t for node in body if isinstance(node, ast.Assign) for t in node.targets]
+            injected += [t.id for t in targets if isinstance(t, ast.Name)]
+    else:
+        raise ParameterError("no parameters cell has run: run the cell tagged 'parameters' before this one")
+    names = [p.name for p in params] + [name for name in injected if name not in _PAPERMILL]
+    return Parameters(params, check(params, {n: namespace[n] for n in names if n in namespace}))

@@ -1,0 +1,312 @@
+"""Networks trained on and on at constant learning rates: the legs of a walk, the networks at their ends.
+
+`job` for `lib.ensembles` trains the arms of a seed under a `Setting`, a leg that begins where another ended.
+Every leg is stored when it ends, so the ends are the snapshots: they stream to disk, a worker holds one leg
+however long the walk is, and a walk that was killed goes on from its last snapshot.
+
+The arms of a seed start from the same weights and see the same batches, so they differ by their learning rate
+and decay alone; two seeds share nothing. The arms then also share products (see `lib.train`).
+"""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from lib import curvature, data, nets, settings, train
+from lib.backend import tf
+
+CHUNK = 1  # seeds at once: each has batches of its own
+PIECES = (5000, 500, 100)  # updates at a time, three shapes to compile; legs are multiples of the last one
+LONGEST = 100_000  # updates of a leg: what an interruption can cost; more in walks of more than MOST legs
+MOST = 200  # legs hold one another, and Python's stack is finite
+LOSSES = ("cross-entropy", "squared error")
+SAMPLING = ("shuffled", "drawn")
+LOOK = 5000  # training images on which a snapshot's loss is taken, at most
+CURVED = 2000  # training images whose loss gives the stiffest directions, at most
+TOLERANCE = 1e-3  # of their eigenvalues
+
+
+@dataclass(frozen=True)
+class Setting(settings.Chain):
+    """A leg of a walk. The learning rate multiplies the gradient of the mean loss of a batch.
+
+    Attributes:
+        after: The leg before; None starts with fresh networks.
+        updates: Length of the leg, a multiple of 100; 0 only looks.
+        hidden: Units of each hidden layer of rectifiers, one or two layers.
+        rates: Learning rate of each arm.
+        decays: L2 coefficient of each arm: this times the weights, not the biases, joins the gradient of the
+            mean loss.
+        loss: 'cross-entropy', or 'squared error' for half the squared error of linear outputs.
+        batch: Images in a batch; what is left at the end of an epoch is left out.
+        sampling: 'shuffled' takes every image once in an epoch, 'drawn' draws each with replacement.
+        images: Training images, the first ones of MNIST.
+        validation: Validation images, from the 50,000th on.
+        order: Number of the stream that orders of the images are drawn from; a clone takes another one.
+        stiff: How many of the stiffest directions are found at the end.
+    """
+
+    same: ClassVar[tuple[str, ...]] = ("hidden", "arms")
+
+    after: "Setting | None" = None
+    updates: int = 0
+    hidden: tuple[int, ...] = (20,)
+    rates: tuple[float, ...] = (0.1,)
+    decays: tuple[float, ...] = (0.0,)
+    loss: str = "cross-entropy"
+    batch: int = 10
+    sampling: str = "shuffled"
+    images: int = 50_000
+    validation: int = 10_000
+    order: int = 0
+    stiff: int = 0
+
+    def check(self) -> None:
+        """Checks all but ``after``."""
+        hidden = self.hidden
+        if not isinstance(hidden, tuple) or not 1 <= len(hidden) <= 2:
+            raise ValueError(f"hidden must be one or two whole numbers from 1 to 1000, got {hidden!r}")
+        for name, low, high in (
+            ("updates", 0, 10**9),
+            ("batch", 1, 1000),
+            ("images", 1, 50_000),
+            ("validation", 1, 10_000),
+            ("order", 0, 2**31 - 1),
+            ("stiff", 0, 1000),
+        ):
+            settings.whole(name, getattr(self, name), low, high)
+        for n in hidden:
+            settings.whole("units in hidden", n, 1, 1000)
+        if self.updates % PIECES[-1]:
+            raise ValueError(f"updates must be a multiple of {PIECES[-1]}, got {self.updates}")
+        if self.batch > self.images:
+            raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
+        for name, low, high in (("rates", 1e-12, 1e12), ("decays", 0, 1e3)):
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or not value:
+                raise ValueError(f"{name} must be one number at least, got {value!r}")
+            for v in value:
+                settings.number(f"each of {name}", v, low, high)
+        if len(self.rates) != len(self.decays):
+            raise ValueError(
+                f"decays must be as many as rates, got {len(self.decays)} for {len(self.rates)} rates"
+            )
+        settings.choice("loss", self.loss, LOSSES)
+        settings.choice("sampling", self.sampling, SAMPLING)
+
+    @property
+    def arms(self) -> int:
+        """How many arms there are."""
+        return len(self.rates)
+
+    @property
+    def end(self) -> int:
+        """Updates from the fresh networks to the end of this leg."""
+        return self.updates + self.before("updates")
+
+
+def walk(first: Setting, times: Sequence[int]) -> dict[int, Setting]:
+    """Legs that end at these times, one after the other; long ones go in several.
+
+    Args:
+        first: Where the walk begins; its arms and everything but ``updates`` hold for all legs.
+        times: Rising numbers of updates from the fresh networks on, none before the end of ``first``.
+
+    Returns:
+        The leg that ends there, by time. A time at which ``first`` itself ends gives ``first``.
+
+    Raises:
+        ValueError: The times do not rise, or begin before ``first`` ends.
+    """
+    if not len(times) or any(b <= a for a, b in zip(times[:-1], times[1:], strict=True)):
+        raise ValueError(f"times must be rising, at least one, got {list(times)}")
+    if times[0] < first.end:
+        raise ValueError(f"times must be from {first.end} on, where the first leg ends, got {times[0]}")
+    legs, at = {}, first
+    longest = max(LONGEST, int(times[-1]) // MOST // PIECES[-1] * PIECES[-1])
+    for time in times:
+        while (left := int(time) - at.end) > 0:
+            at = replace(first, after=at, updates=min(left, longest))
+        legs[int(time)] = at
+    return legs
+
+
+def times(waiting: Sequence[int], last: int, per_decade: int) -> list[int]:
+    """Times of snapshots: each waiting time, log-spaced lags of 100 updates and more after it, and the last.
+
+    Args:
+        waiting: Waiting times in updates, multiples of 100; 0 is the fresh network.
+        last: Last time, a multiple of 100, after every waiting time.
+        per_decade: Lags in each decade, at least 1.
+
+    Returns:
+        Rising, all multiples of 100.
+
+    Raises:
+        ValueError: Something above does not hold.
+    """
+    step = PIECES[-1]
+    if type(per_decade) is not int or per_decade < 1:
+        raise ValueError(f"per_decade must be a whole number from 1, got {per_decade!r}")
+    if not len(waiting) or any(w % step or w < 0 for w in waiting) or last % step or last <= max(waiting):
+        raise ValueError(
+            f"waiting times and the last must be multiples of {step}, the last after all others, "
+            f"got {list(waiting)} and {last}"
+        )
+    found = {last}
+    for w in waiting:
+        found.add(w)
+        k = 0
+        while (lag := round(10 ** (k / per_decade)) * step) <= last - w:
+            found.add(w + lag)
+            k += 1
+    return sorted(found)
+
+
+def batches(setting: Setting, seed: int, first: int, count: int) -> np.ndarray:
+    """Image numbers of the updates from the first on: (count, B).
+
+    They depend on the seed, the order and the images alone, not on where a leg begins.
+    """
+    per_epoch, rows = setting.images // setting.batch, []
+    while count:
+        epoch, at = divmod(first, per_epoch)
+        take = min(count, per_epoch - at)
+        whole = _epoch(seed, setting.order, epoch, setting.images, setting.sampling)
+        rows.append(whole[: per_epoch * setting.batch].reshape(-1, setting.batch)[at : at + take])
+        first, count = first + take, count - take
+    return np.concatenate(rows)
+
+
+@functools.lru_cache(maxsize=2)  # the next piece is often of the same epoch
+def _epoch(seed, order, epoch, images, sampling):
+    rng = np.random.default_rng([seed, order, epoch])
+    return rng.permutation(images) if sampling == "shuffled" else rng.integers(images, size=images)
+
+
+@functools.lru_cache(maxsize=1)
+def _images(images, validation):
+    """What is trained on, with its labels; and by name the images and labels that a snapshot is seen on."""
+    split = data.split_nielsen(data.load())
+    (x, y), (unseen, labels) = (
+        (data.scale(p[0][:n], 255), p[1][:n].astype(np.int32))
+        for p, n in ((split.train, images), (split.validation, validation))
+    )
+    inputs = train.Inputs(x)
+    looks = {"train": (inputs.x[:LOOK], y[:LOOK]), "validation": (tf.constant(unseen), labels)}
+    return inputs, tf.one_hot(y, data.CLASSES), looks
+
+
+def fresh(seed: int, hidden: Sequence[int], arms: int) -> tuple[tf.Tensor, ...]:
+    """The fresh network of a seed, once for each arm: L layers (A, n_in + 1, n_out), biases 0.
+
+    Weights are normal with standard deviation sqrt(2 / n_in), cut at two standard deviations.
+
+    Source: He et al. 2015, Delving deep into rectifiers, equation 10.
+    """
+    layers = []
+    for k, shape in enumerate(nets.shapes([784, *hidden, data.CLASSES])):
+        sd = math.sqrt(2 / (shape[0] - 1))
+        layers += nets.truncated_normal([seed], [shape], sd, 0.0, stream=k)
+    return tuple(tf.repeat(w, arms, axis=0) for w in layers)
+
+
+def losses(z: tf.Tensor, y: np.ndarray, loss: str) -> np.ndarray:
+    """Mean loss (nats for cross-entropy) and error in % of M members' outputs (M, N, K): (2, M)."""
+    value = train.LOSSES[loss].value(z, tf.one_hot(y, data.CLASSES, dtype=z.dtype))
+    wrong = tf.argmax(z, axis=2, output_type=tf.int32) != y
+    error = 100 * tf.reduce_mean(tf.cast(wrong, z.dtype), axis=1)
+    return tf.stack([tf.reduce_mean(value, axis=1), error]).numpy()
+
+
+def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) -> dict[str, np.ndarray]:
+    """Train the arms of a seed through a leg, and look at them at its end.
+
+    Args:
+        config: `Setting.config` of the leg.
+        seeds: One seed, as `ensemble.run` gives with chunks of `CHUNK`.
+        before: What this job returned for the leg before; none for a leg that starts fresh.
+
+    Returns:
+        With one row for the seed and A arms in each: layers ``w0``, ``w1``, ... (1, A, n_in + 1, n_out);
+        ``train_loss`` on the first `LOOK` images at most and ``validation_loss``; ``train_error`` and
+        ``validation_error`` in %, all (1, A); ``live0``, ... (1, A, n), which hidden units are on for any of
+        those training images. With ``stiff`` k: ``values`` (1, A, k), the largest eigenvalues of the Hessian
+        of the mean loss of the first `CURVED` training images at most, from the largest down, and
+        ``vectors`` (1, A, k, P); NaN for a network that is not finite. The decay is left out there: it adds
+        the same to every direction of the weights.
+
+    Raises:
+        ValueError: The configuration does not fit, or there is not one seed.
+    """
+    if len(seeds) != CHUNK:
+        raise ValueError(f"seeds must be {CHUNK} at once, got {len(seeds)}")
+    setting = Setting.of(config)
+    inputs, targets, looks = _images(setting.images, setting.validation)
+    arms, [seed] = setting.arms, seeds
+    if before is None:
+        layers = fresh(seed, setting.hidden, arms)
+    else:
+        layers = tuple(tf.constant(before[f"w{k}"][0]) for k in range(len(setting.hidden) + 1))
+    done, first = 0, setting.end - setting.updates
+    while done < setting.updates:
+        count = next(p for p in PIECES if p <= setting.updates - done)
+        layers = train.fit(
+            layers,
+            inputs,
+            targets,
+            batches(setting, seed, first + done, count),
+            # the engine sums over the batch; the setting's rate and decay belong to its mean
+            np.tile(np.array(setting.rates) / setting.batch, (count, 1)),
+            hidden="relu",
+            loss=setting.loss,
+            decay=np.array(setting.decays) * setting.batch,
+            compiled=True,
+        )
+        done += count
+    result = {f"w{k}": w.numpy()[None] for k, w in enumerate(layers)}
+    for name, (x, y) in looks.items():
+        *hidden, z = nets.forward(layers, x, "relu")
+        loss, error = losses(z, y, setting.loss)
+        result |= {f"{name}_loss": loss[None], f"{name}_error": error[None]}
+        if name == "train":
+            for k, h in enumerate(hidden):
+                result[f"live{k}"] = tf.reduce_any(h > 0, axis=1).numpy()[None]
+    if setting.stiff:
+        x, y = inputs.whole[:CURVED], targets[:CURVED]
+        found = [
+            _stiffest([w[arm : arm + 1] for w in layers], x, y, setting, seed, arm) for arm in range(arms)
+        ]
+        for name, values in zip(("values", "vectors"), zip(*found, strict=True), strict=True):
+            result[name] = np.stack(values)[None]
+    return result
+
+
+def _stiffest(layers, x, y, setting, seed, arm):
+    """Eigenvalues and eigenvectors of one network (k,) and (k, P); x with its column of ones."""
+    size = sum(w.shape[1] * w.shape[2] for w in layers)
+    if not all(np.isfinite(w).all() for w in layers):
+        return np.full(setting.stiff, np.nan), np.full((setting.stiff, size), np.nan, np.float32)
+
+    def product(v):
+        _, result = _products(setting.loss)(layers, curvature.unflat(v[None], layers), x, y)
+        return curvature.flat(result)[0]
+
+    start = np.random.default_rng([seed, arm]).normal(size=size)
+    values, vectors = curvature.stiffest(product, start, setting.stiff, TOLERANCE)
+    return values, vectors.astype(np.float32)
+
+
+@functools.cache
+def _products(loss):
+    def mean_loss(layers, x, y):  # x with its column of ones; one member
+        z = tf.matmul(x[None], layers[0])
+        for w in layers[1:]:
+            z = tf.matmul(nets.with_ones(tf.nn.relu(z)), w)
+        return tf.reduce_mean(train.LOSSES[loss].value(z, y[None]), axis=1)
+
+    return curvature.products(mean_loss)

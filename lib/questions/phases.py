@@ -1,0 +1,306 @@
+"""Networks trained in phases, each taking up the networks that the last one left: Nielsen's network.
+
+The job for `lib.ensembles` behind the chapter on broken networks. A network has sigmoid units throughout and
+starts with weights and biases from N(0, 1). A phase may first change the networks it takes up (`CHANGES`),
+then trains them epoch by epoch on batches shuffled anew, and looks at them after the epochs it is told to.
+
+Source: M. Nielsen, Neural Networks and Deep Learning, chapter 1, ``network.py``.
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from lib import data, diagnose, nets, settings, train
+from lib.backend import tf
+
+CHUNK = 20  # networks at once; measured: with fewer the cores do less, with more nothing is gained
+TRAINING = 50_000
+PROBED = 5_000  # training images that the recorded gradients are taken over
+PRECISIONS = ("float64", "float32")
+LARGEST = sys.float_info.max
+
+
+@dataclass(frozen=True)
+class Phase(settings.Chain):
+    """One phase. The learning rate multiplies the gradient of the mean cost over a batch.
+
+    Attributes:
+        after: The phase that leaves the networks to take up; None starts with fresh ones.
+        epochs: Passes over the training images; 0 only looks.
+        batch: Images in a batch; what is left at the end of an epoch makes a smaller one, as in the source.
+        rate: Learning rate, eta in the source.
+        loss: 'quadratic' as in the source, or 'binary cross-entropy', on the same sigmoid outputs.
+        optimiser: Name in `lib.train.OPTIMISERS`.
+        decay: L2 regularisation, lambda in the source's chapter 3: lambda / 2n |w|^2 is added to the cost.
+        decay_biases: Whether to the biases as well, which the source leaves out.
+        change: Name in `CHANGES` and its arguments: what is done to the networks first.
+        updates: Stop after this many updates of each epoch; None for all.
+        looks: Epochs after which the networks are looked at, from 0 (before training, after any change);
+            they always are after the last one, and epochs beyond it do not count.
+        stop: Stop when every network of a chunk has reached this accuracy in %, at a look.
+        keep: Whether the result holds the networks, for phases that follow or to look into them.
+        images: Training images, the first ones of Nielsen's 50,000.
+        hidden: Hidden units.
+        precision: 'float64' as in the source, or 'float32'.
+    """
+
+    same: ClassVar[tuple[str, ...]] = ("hidden", "images")
+
+    after: "Phase | None" = None
+    epochs: int = 30
+    batch: int = 10
+    rate: float = 3.0
+    loss: str = "quadratic"
+    optimiser: str = "sgd"
+    decay: float = 0.0
+    decay_biases: bool = False
+    change: tuple = ()
+    updates: int | None = None
+    looks: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 10, 15, 20, 25, 30)
+    stop: float | None = None
+    keep: bool = False
+    images: int = TRAINING
+    hidden: int = 20
+    precision: str = "float64"
+
+    def check(self) -> None:
+        """Checks all but ``after``."""
+        for name, low, high in (
+            ("epochs", 0, 10**6),
+            ("batch", 1, TRAINING),
+            ("images", 1, TRAINING),
+            ("hidden", 1, 10_000),
+        ):
+            settings.whole(name, getattr(self, name), low, high)
+        if self.updates is not None:
+            settings.whole("updates", self.updates, 1, 10**9)
+        for name in ("rate", "decay", "stop"):
+            if name != "stop" or self.stop is not None:
+                settings.number(name, getattr(self, name), 0, LARGEST)
+        settings.choice("loss", self.loss, ("quadratic", "binary cross-entropy"))
+        settings.choice("optimiser", self.optimiser, train.OPTIMISERS)
+        settings.choice("precision", self.precision, PRECISIONS)
+        for name in ("keep", "decay_biases"):
+            settings.flag(name, getattr(self, name))
+        settings.ascending("looks", self.looks, 0, 10**6)
+        change = self.change
+        if not isinstance(change, tuple) or (change and not isinstance(change[0], str)):
+            raise ValueError(f"change must be a name and its arguments, got {change!r}")
+        if change:
+            name, *arguments = change
+            settings.choice("change", name, CHANGES)
+            if self.after is None:
+                raise ValueError(f"change {name!r} needs networks to change: after is None")
+            if len(arguments) != CHANGES[name].arguments:
+                raise ValueError(f"change {name!r} takes {CHANGES[name].arguments} numbers, got {arguments}")
+            for argument in arguments:
+                settings.number(f"argument of change {name!r}", argument, -LARGEST, LARGEST)
+            if name == "redraw" and arguments[0] not in (0, 1):
+                raise ValueError(f"change 'redraw' takes the number of a layer, 0 or 1, got {arguments[0]!r}")
+
+    def config(self) -> dict:
+        """As plain data; looks that never come are left out."""
+        return super().config() | {"looks": [e for e in self.looks if e < self.epochs] + [self.epochs]}
+
+
+# --- changes ---
+
+
+class Change(NamedTuple):
+    """What can be done to networks before a phase.
+
+    Attributes:
+        arguments: How many numbers it takes.
+        apply: ``apply(layers, fresh, hidden, z, *numbers)`` gives the new layers, float64 arrays. ``fresh``
+            are new N(0, 1) layers of the same networks; ``hidden`` and ``z`` are the hidden units'
+            activations and the outputs' pre-activations (M, N, n) on the test images.
+    """
+
+    arguments: int
+    apply: Callable
+
+
+def _redraw(layers, fresh, hidden, z, number):
+    return [f if k == number else w for k, (w, f) in enumerate(zip(layers, fresh, strict=True))]
+
+
+def _shrink(layers, fresh, hidden, z, factor, sd=0.0):
+    return [factor * w + sd * f for w, f in zip(layers, fresh, strict=True)]
+
+
+def _parts(layer):
+    """Weights and biases of a layer: they are shuffled and matched apart."""
+    return layer[:, :-1], layer[:, -1:]
+
+
+def _match(layers, fresh, hidden, z):
+    def scaled(part, like):
+        size = [np.sqrt((a * a).sum(axis=(1, 2), keepdims=True)) for a in (like, part)]
+        return part * size[0] / size[1]
+
+    return [
+        np.concatenate(
+            [scaled(f, w) for f, w in zip(_parts(fresh[k]), _parts(layers[k]), strict=True)], axis=1
+        )
+        for k in range(len(layers))
+    ]
+
+
+def _shuffle(layers, fresh, hidden, z):
+    def shuffled(part, by):
+        order = by.reshape(len(part), -1).argsort(axis=1, kind="stable")
+        return np.take_along_axis(part.reshape(len(part), -1), order, axis=1).reshape(part.shape)
+
+    return [
+        np.concatenate(
+            [shuffled(w, f) for w, f in zip(_parts(layers[k]), _parts(fresh[k]), strict=True)], axis=1
+        )
+        for k in range(len(layers))
+    ]
+
+
+def _recycle(layers, fresh, hidden, z, least):
+    """As ReDo does: a dead unit gets new incoming weights, and its outgoing ones become zero."""
+    dead_hidden, dead_output = (diagnose.deviation(a) < least for a in (hidden, tf.sigmoid(z)))
+    first = np.where(dead_hidden[:, None, :], fresh[0], layers[0])
+    last = np.array(layers[1])
+    last[:, :-1] = np.where(dead_hidden[:, :, None], 0, last[:, :-1])
+    return [first, np.where(dead_output[:, None, :], fresh[1], last)]
+
+
+CHANGES = {
+    "redraw": Change(1, _redraw),  # layer 0 or 1 from N(0, 1)
+    "shrink": Change(1, _shrink),  # all parameters times a factor
+    "shrink and perturb": Change(2, _shrink),  # the same, and noise of a standard deviation (Ash, Adams 2020)
+    "match norms": Change(0, _match),  # fresh networks with the norms of each layer's weights and biases
+    "shuffle": Change(0, _shuffle),  # weights, and biases, change places within their layer
+    "recycle": Change(1, _recycle),  # units whose activation deviates less than this (Sokar et al. 2023)
+}
+
+
+# --- the job ---
+
+
+@functools.lru_cache(maxsize=2)
+def _training(images: int, precision: str) -> tuple[train.Inputs, np.ndarray]:
+    x, y = data.split_nielsen(data.load()).train
+    return (
+        train.Inputs(data.scale(x[:images], 256, precision)),
+        np.eye(data.CLASSES, dtype=precision)[y[:images]],
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def _test(precision: str) -> tuple[tf.Tensor, np.ndarray]:
+    x, y = data.split_nielsen(data.load()).test
+    return tf.constant(data.scale(x, 256, precision)), y
+
+
+def order(block: int, phase: int, epoch: int, images: int) -> np.ndarray:
+    """The order of the training images in an epoch: shared by the networks of a chunk.
+
+    Args:
+        block: Number of the chunk: first seed by size.
+        phase: Number of the phase in its chain, from 0: phases that follow the same one see the same orders.
+        epoch: Number of the epoch, from 0.
+        images: How many.
+    """
+    return np.random.default_rng([block, phase, epoch]).permutation(images)
+
+
+def job(
+    config: Mapping, seeds: Sequence[int], before: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
+    """Take networks through one phase, and look at them.
+
+    Args:
+        config: From `Phase.config`.
+        seeds: M seeds, a whole chunk.
+        before: What the phase before returned for the same seeds.
+
+    Returns:
+        Arrays with M rows, E looks, H hidden units and 10 outputs, on the 10,000 test images if nothing else
+        is said. ``accuracy`` (M, E) in %; an output that is not finite is wrong. ``output_sd`` (M, E, 10),
+        ``hidden_sd`` (M, E, H): standard deviation of each unit's activation over the images.
+        ``output_slope``, ``hidden_slope``: mean 4a(1 - a), 1 for a unit at rest and 0 for a saturated one.
+        ``gradient`` (M, E, 2): norm of each layer's gradient of the mean cost over the first training images.
+        ``finite`` (M, E): whether all weights are. ``norm`` (M, E, 2): of each layer's parameters.
+        ``recall`` (M, 10): fraction of each class classified rightly, at the end. ``epochs`` (M,): how many
+        were run; looks after a stop repeat the last one. With ``keep``, ``layer0`` and ``layer1``.
+    """
+    phase = Phase.of(config)
+    dtype = tf.as_dtype(phase.precision)
+    shapes = nets.shapes((784, phase.hidden, data.CLASSES))
+    if before is None:
+        layers = nets.normal(seeds, shapes, 0, dtype)
+    else:
+        layers = tuple(tf.cast(before[f"layer{k}"], dtype) for k in range(2))
+    if phase.change:
+        name, *arguments = phase.change
+        fresh = [f.numpy() for f in nets.normal(seeds, shapes, 1 + phase.depth, tf.float64)]
+        held = [w.numpy().astype(np.float64) for w in layers]
+        seen = nets.forward([tf.constant(w) for w in held], _test("float64")[0], "sigmoid")
+        with np.errstate(all="ignore"):  # overflow is an outcome
+            changed = CHANGES[name].apply(held, fresh, *seen, *arguments)
+        layers = tuple(tf.cast(w, dtype) for w in changed)
+    inputs, targets = _training(phase.images, phase.precision)
+    batch = min(phase.batch, len(inputs))
+    state, epoch, looks = train.State(), 0, []
+    while True:
+        if epoch in phase.looks:
+            looks.append(_look(layers, phase))
+            if phase.stop is not None and (looks[-1]["accuracy"] >= phase.stop).all():
+                break
+        if epoch == phase.epochs:
+            break
+        images = order(seeds[0] // len(seeds), phase.depth, epoch, len(inputs))
+        images = images[: (phase.updates or len(inputs)) * batch]
+        whole = len(images) - len(images) % batch
+        for chosen in (images[:whole].reshape(-1, batch), images[None, whole:]):
+            if chosen.size:
+                layers = train.fit(
+                    layers,
+                    inputs,
+                    targets,
+                    chosen,
+                    np.full(len(chosen), phase.rate / chosen.shape[1]),
+                    hidden="sigmoid",
+                    loss=phase.loss,
+                    optimiser=phase.optimiser,
+                    decay=phase.decay * chosen.shape[1] / len(inputs),
+                    decay_biases=phase.decay_biases,
+                    state=state,
+                )
+        epoch += 1
+    looks += looks[-1:] * (len(phase.looks) - len(looks))
+    result = {name: np.stack([look[name] for look in looks], axis=1) for name in looks[0] if name != "recall"}
+    result |= {"recall": looks[-1]["recall"], "epochs": np.full(len(seeds), epoch)}
+    if phase.keep:
+        result |= {f"layer{k}": layer.numpy() for k, layer in enumerate(layers)}
+    return result
+
+
+def _look(layers: Sequence[tf.Tensor], phase: Phase) -> dict[str, np.ndarray]:
+    x, y = _test(phase.precision)
+    hidden, z = nets.forward(layers, x, "sigmoid")
+    output = tf.sigmoid(z)
+    # As in the source, the first of outputs that are equal. It would be that of NaNs too: counted as a guess.
+    right = (output.numpy().argmax(axis=2) == y) & np.isfinite(z).all(axis=2)
+    inputs, targets = _training(phase.images, phase.precision)
+    gradient = train.gradient(layers, inputs, targets, slice(PROBED), hidden="sigmoid", loss=phase.loss)
+    return {
+        "accuracy": 100 * right.mean(axis=1),
+        "recall": np.stack([right[:, y == c].mean(axis=1) for c in range(data.CLASSES)], axis=1),
+        "output_sd": diagnose.deviation(output),
+        "hidden_sd": diagnose.deviation(hidden),
+        "output_slope": diagnose.sigmoid_slope(output),
+        "hidden_slope": diagnose.sigmoid_slope(hidden),
+        "gradient": diagnose.norms(gradient),
+        "norm": diagnose.norms(layers),
+        "finite": np.stack([np.isfinite(w).all(axis=(1, 2)) for w in layers]).all(axis=0),
+    }

@@ -1,0 +1,270 @@
+"""Networks trained in stages: which layers, under which head, towards what, with which learning rate.
+
+The job for `lib.ensembles` behind every recipe of greedy and end-to-end training. A recipe is plain data, so
+it can be shown, stored and sent elsewhere.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from lib import data, diagnose, nets, train
+from lib.backend import tf
+
+BLOCK = 500  # test images at a time: their activations then stay in the cache
+LABELS = "cross-entropy"  # the loss that looks at the labels
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Attributes:
+        depth: Hidden layers in use, counted from the input. At full depth the output layer sits on top;
+            below it a new head, drawn for this stage and thrown away after it.
+        rates: Pieces (steps, learning rate) of the schedule, in order. The rate multiplies the gradient of
+            the loss summed over the batch.
+        learns: Numbers of the layers that learn, from 0; the head counts as number ``depth``. None for all.
+        fresh: Numbers of the layers drawn anew before the stage.
+        loss: 'cross-entropy' to the class; 'squared error' or, for depth 1, 'binary cross-entropy' to what
+            the topmost layer in use receives, with a head that reproduces it: an autoencoder, which needs no
+            labels.
+        optimiser: Name in `lib.train.OPTIMISERS`.
+        images: First image and number of images of this stage, where they are not the recipe's own.
+    """
+
+    depth: int
+    rates: tuple[tuple[int, float], ...]
+    learns: tuple[int, ...] | None = None
+    fresh: tuple[int, ...] = ()
+    loss: str = "cross-entropy"
+    optimiser: str = "sgd"
+    images: tuple[int, int] | None = None
+
+
+def recipe(
+    stages: Sequence[Stage],
+    *,
+    images: tuple[int, int],
+    sizes: Sequence[int],
+    sd: float,
+    bias: float,
+    batch: int,
+    divisor: int = 255,
+    ridge: float | None = None,
+    judged_on: tuple[int, int] | None = None,
+) -> dict:
+    """A recipe as plain data, checked whole.
+
+    Args:
+        stages: The stages in order.
+        images: First image and number of images, in the training file.
+        sizes: Units of input (784), hidden layers and output (10).
+        sd: Standard deviation of the truncated normal weights.
+        bias: Initial value of the biases.
+        batch: Images in a batch; divides the number of images.
+        divisor: Pixels are divided by this, 255 or 256.
+        judged_on: First image and number of images, in the training file, to judge the networks on;
+            default the test file. For choices that must not be made on the test images.
+        ridge: If given, also measure linear probes of each hidden layer with this penalty
+            (`lib.diagnose.probe`).
+
+    Raises:
+        ValueError: Anything in it does not fit.
+    """
+    shapes = nets.shapes(sizes)
+    if sizes[0] != 784 or sizes[-1] != data.CLASSES:
+        raise ValueError(f"sizes must begin with 784 and end with {data.CLASSES}, got {list(sizes)}")
+    if not (_number(sd) and sd > 0):
+        raise ValueError(f"sd must be a finite number above 0, got {sd!r}")
+    if not _number(bias):
+        raise ValueError(f"bias must be a finite number, got {bias!r}")
+    if divisor not in (255, 256):
+        raise ValueError(f"divisor must be 255 or 256, got {divisor!r}")
+    if ridge is not None and not (_number(ridge) and ridge > 0):
+        raise ValueError(f"ridge must be a finite number above 0, or None, got {ridge!r}")
+    if not stages:
+        raise ValueError("stages must hold at least one stage")
+    used = [("images", images)]
+    used += [(f"stage {k}: images", s.images) for k, s in enumerate(stages) if s.images is not None]
+    for name, chosen in [*used, *([("judged_on", judged_on)] if judged_on is not None else [])]:
+        if not (isinstance(chosen, (tuple, list)) and len(chosen) == 2):
+            raise ValueError(f"{name} must be a pair (first image, number of images), got {chosen!r}")
+        data.check_range(*chosen)
+    for name, chosen in used:
+        train.cycled(chosen[1], batch, 1)
+        if judged_on is not None and max(chosen[0], judged_on[0]) < min(sum(chosen), sum(judged_on)):
+            raise ValueError(f"judged_on {judged_on} shares images with {name} {chosen}")
+    for number, stage in enumerate(stages):
+        where = f"stage {number}"
+        if not _whole([stage.depth], 1, len(shapes) - 1):
+            raise ValueError(f"{where}: depth must be 1 to {len(shapes) - 1}, got {stage.depth!r}")
+        pairs = isinstance(stage.rates, (tuple, list)) and all(
+            isinstance(p, (tuple, list)) and len(p) == 2 and _whole(p[:1], 0) and _number(p[1]) and p[1] >= 0
+            for p in stage.rates
+        )
+        if not pairs or not steps(stage):
+            raise ValueError(
+                f"{where}: rates must be pairs (steps, rate), at least one step, got {stage.rates!r}"
+            )
+        if stage.learns is not None and not (stage.learns and _whole(stage.learns, 0, stage.depth)):
+            raise ValueError(f"{where}: learns must be layers 0 to {stage.depth}, got {stage.learns!r}")
+        if not _whole(stage.fresh, 0, len(shapes) - 1):
+            raise ValueError(f"{where}: fresh must be layers 0 to {len(shapes) - 1}, got {stage.fresh!r}")
+        if stage.loss not in train.LOSSES or (stage.loss == "binary cross-entropy" and stage.depth > 1):
+            raise ValueError(
+                f"{where}: loss must be one of {sorted(train.LOSSES)}, the binary one at depth 1 only, "
+                f"got {stage.loss!r} at depth {stage.depth}"
+            )
+        if stage.optimiser not in train.OPTIMISERS:
+            raise ValueError(
+                f"{where}: optimiser must be one of {sorted(train.OPTIMISERS)}, got {stage.optimiser!r}"
+            )
+    return {
+        "stages": [asdict(stage) for stage in stages],
+        "images": list(images),
+        "sizes": [int(s) for s in sizes],
+        "sd": float(sd),
+        "bias": float(bias),
+        "batch": int(batch),
+        "divisor": int(divisor),
+        "ridge": ridge,
+        "judged_on": judged_on and list(judged_on),
+        "data": data.CONTENT_SHA256,
+    }
+
+
+def _number(value: object) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _whole(values: object, low: int, high: float = np.inf) -> bool:
+    """Whether values are a list of whole numbers in a range, of Python's own type, which JSON can hold."""
+    return isinstance(values, (tuple, list)) and all(type(v) is int and low <= v <= high for v in values)
+
+
+def steps(stage: Stage) -> int:
+    """Number of updates of a stage."""
+    return sum(n for n, _ in stage.rates)
+
+
+def multiplications(stage: Stage, sizes: Sequence[int]) -> int:
+    """Multiply-adds of one update for one image: forward, weight gradients, gradients passed down."""
+    widths = [*sizes[: stage.depth + 1], sizes[-1] if stage.loss == LABELS else sizes[stage.depth - 1]]
+    counts = [a * b for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    learns = range(len(counts)) if stage.learns is None else stage.learns
+    return sum(counts) + sum(counts[k] for k in learns) + sum(counts[min(learns) + 1 :])
+
+
+@functools.lru_cache(maxsize=4)
+def _images(first: int, count: int, divisor: int) -> tuple[train.Inputs, np.ndarray]:
+    x, y = data.subset(data.load(), first, count)
+    return train.Inputs(data.scale(x, divisor)), np.eye(data.CLASSES, dtype=np.float32)[y]
+
+
+@functools.lru_cache(maxsize=1)
+def _judged(where: tuple[int, int] | None, divisor: int) -> tuple[np.ndarray, np.ndarray]:
+    mnist = data.load()
+    x, y = data.subset(mnist, *where) if where else (mnist.x_test, mnist.y_test)
+    return data.scale(x, divisor), y
+
+
+def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
+    """Initial and trained layers of the networks with these seeds."""
+    shapes = nets.shapes(config["sizes"])
+
+    def draw(which: Sequence[tuple[int, int]], stream: int) -> tuple[tf.Tensor, ...]:
+        return nets.truncated_normal(seeds, which, config["sd"], config["bias"], stream)
+
+    start = draw(shapes, 0)
+    layers = list(start)
+    for number, stage in enumerate(Stage(**s) for s in config["stages"]):
+        # Streams of their own: a stage more at the end does not change the draws of the others.
+        if stage.fresh:
+            anew = draw(shapes, 1000 + number)
+            layers = [anew[k] if k in stage.fresh else layer for k, layer in enumerate(layers)]
+        used = layers[: stage.depth]
+        inputs, targets = _images(*(stage.images or config["images"]), config["divisor"])
+        if stage.loss != LABELS:
+            targets = inputs.x
+            if stage.depth > 1:
+                targets = nets.forward(layers, inputs.x, "tanh")[stage.depth - 2]
+        whole = stage.depth == len(layers) - 1 and stage.loss == LABELS
+        head = layers[-1] if whole else draw([(used[-1].shape[2] + 1, targets.shape[-1])], 1 + number)[0]
+        learns = range(stage.depth + 1) if stage.learns is None else stage.learns
+        *used, head = train.fit(
+            (*used, head),
+            inputs,
+            targets,
+            train.cycled(len(inputs), config["batch"], steps(stage)),
+            np.concatenate([np.full(n, rate) for n, rate in stage.rates]),
+            hidden="tanh",
+            loss=stage.loss,
+            optimiser=stage.optimiser,
+            trained=[k in learns for k in range(stage.depth + 1)],
+        )
+        layers[: stage.depth] = used
+        if whole:
+            layers[-1] = head
+    return start, tuple(layers)
+
+
+def _right(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    # the largest of NaNs is the first, which would be counted as a guess
+    return (scores.argmax(axis=-1) == labels) & np.isfinite(scores).all(axis=-1)
+
+
+def _judge(
+    layers: Sequence[tf.Tensor], probes: Sequence[tf.Tensor], x: np.ndarray, y: np.ndarray
+) -> np.ndarray:
+    """Which images the probe of each hidden layer and the network itself classify rightly: (L, M, N)."""
+    result = []
+    for i in range(0, len(x), BLOCK):
+        *hidden, z = nets.forward(layers, x[i : i + BLOCK], "tanh")
+        scores = [tf.matmul(nets.with_ones(h), p) for h, p in zip(hidden, probes, strict=False)]
+        result.append([_right(s.numpy(), y[i : i + BLOCK]) for s in (*scores, z)])
+    return np.concatenate(result, axis=-1)
+
+
+def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+    """Train the networks with these seeds by a recipe, and measure them.
+
+    Args:
+        config: From `recipe`.
+        seeds: M seeds.
+
+    Returns:
+        Arrays with M rows. ``correct``: for each test image whether it is classified rightly, eight to a
+        byte (see `unpack`); an output that is not finite is wrong. ``loss``: mean cross-entropy on the
+        training images [nats]. ``fitted``: fraction of the training images classified rightly. For each
+        layer: ``norm``, ``moved`` (distance from initialisation). For each hidden layer: ``slope`` and
+        ``dimension`` on the training images, and ``probe`` on the test images, if asked for.
+    """
+    start, layers = networks(config, seeds)
+    inputs, targets = _images(*config["images"], config["divisor"])
+    test, labels = _judged(config["judged_on"] and tuple(config["judged_on"]), config["divisor"])
+    *activations, z = nets.forward(layers, inputs.x, "tanh")
+    probes = []
+    if config["ridge"] is not None:
+        probes = [diagnose.probe(h, targets, config["ridge"]) for h in activations]
+    *by_probe, right = _judge(layers, probes, test, labels)
+    result = {
+        "correct": np.packbits(right, axis=1),
+        "loss": tf.reduce_mean(train.LOSSES["cross-entropy"].value(z, targets), axis=1).numpy(),
+        "fitted": _right(z.numpy(), targets.argmax(axis=1)).mean(axis=1),
+        "norm": diagnose.norms(layers),
+        "moved": diagnose.distances(layers, start),
+        "slope": diagnose.slope(activations),
+        "dimension": diagnose.dimension(activations),
+    }
+    if probes:
+        result["probe"] = np.mean(by_probe, axis=2).T
+    return result
+
+
+def unpack(correct: np.ndarray, images: int = 10_000) -> np.ndarray:
+    """The booleans (M, N) behind ``correct``: member by test image."""
+    return np.unpackbits(correct, axis=1, count=images).astype(bool)

@@ -1,0 +1,587 @@
+"""The book: one toy book built for real, and everything that must never reach its readers."""
+
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+
+import nbformat
+import pytest
+import toy_book
+
+from book import build, gate, history, latex, record, run, sphinx_book
+from lib.page.text import SAYS_MIME
+
+
+def fingerprint(folder: Path) -> str:
+    """Hash of all files below a folder."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return hashlib.sha256(b"".join(str(p).encode() + p.read_bytes() for p in files)).hexdigest()
+
+
+def words(path: Path) -> str:
+    """Text of a page without its marks."""
+    return unescape(re.sub(r"<[^>]+>", "", path.read_text()))
+
+
+URL, REPOSITORY = "https://books.example.org/sgd/", "https://github.com/somebody/sgd-book"
+
+
+@pytest.fixture(scope="module")
+def nowhere():
+    """An environment that names no address."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(build.URL, raising=False)
+        patch.delenv("SGD_BOOK_REPOSITORY", raising=False)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, nowhere):
+    """A toy book run, recorded and built at both scales."""
+    chapter = toy_book.chapter("print('secret')", "print('folded')", "print('shown')")
+    for cell, tag in zip(chapter.cells[3:5], ("remove-cell", "hide-input"), strict=True):
+        cell.metadata["tags"] = [tag]
+    root = toy_book.project(tmp_path_factory.mktemp("built") / "book", toy=chapter)
+    for command in ("run", "record", "build", "build --preview", "gate", "gate --preview"):
+        assert build.main(command.split(), root) == 0, command
+    return root
+
+
+@pytest.fixture(scope="module")
+def published(built, tmp_path_factory):
+    """The same book built where its addresses are known, after one with other numbers and a damaged line."""
+    root = tmp_path_factory.mktemp("published") / "book"
+    shutil.copytree(built, root, symlinks=True)
+    line = (root / history.FILE).read_text()
+    older = line.replace("0123456789abcdef", "c0ffee").replace("2.5", "1.5").replace('"toy-system"', '"old"')
+    (root / history.FILE).write_text(older + "<html>\n" + line.replace("0123456789abcdef", "decade"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(build.URL, URL.rstrip("/"))
+        patch.setenv("SGD_BOOK_REPOSITORY", REPOSITORY)
+        assert build.main(["build"], root) == 0
+        assert build.main(["gate"], root) == 0
+    return root
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A toy project of two chapters whose pages are built by a stand-in for Sphinx."""
+
+    def pages(root: Path, scale: str) -> Path:
+        built.append(scale)
+        folder = root / "_build" / "staging" / scale / "html"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        text = "".join(nbformat.writes(nb) for nb in build.executed(root, scale))
+        mark = (
+            '<title>PREVIEW</title><p class="sgd-preview">P</p>' if scale == "preview" else "<title>T</title>"
+        )
+        (folder / "index.html").write_text(mark + f"<p>{len(text)}</p>" + extra.get("html", ""))
+        return folder
+
+    built, extra = [], {}
+    monkeypatch.setattr(build, "build_pages", pages)
+    second = toy_book.chapter(name="second")
+    root = toy_book.project(tmp_path / "book", toy=toy_book.chapter(), second=second)
+    return root, built, extra
+
+
+@pytest.fixture
+def good(project, executed_twice):
+    """The same with a good book published."""
+    root, built, extra = project
+    for name, text in executed_twice.items():
+        run.write(root / "_build" / "executed" / "full" / f"{name}.ipynb", text)
+    assert build.keep_record(root, lambda _: None) == 0
+    assert build.build(root, "full", lambda _: None) == 0
+    return root, built, extra
+
+
+@pytest.fixture(scope="module")
+def executed_twice(tmp_path_factory):
+    """Executed copies of the two toy chapters."""
+    root = toy_book.project(
+        tmp_path_factory.mktemp("twice") / "book",
+        toy=toy_book.chapter(),
+        second=toy_book.chapter(name="second"),
+    )
+    assert build.run_chapters(root, "full", say=lambda _: None) == []
+    return {name: run.expected_copy(root / "chapters" / f"{name}.ipynb", root, "full").path.read_text()
+            for name in ("toy", "second")}  # fmt: skip
+
+
+def spoil(root: Path, code: str, name: str = "toy") -> None:
+    toy_book.save(root / "chapters" / f"{name}.ipynb", toy_book.chapter(code, name=name))
+
+
+# ---- the real thing
+
+
+def test_pages_hold_numbered_figures_numbers_and_downloads(built):
+    html = built / "_build" / "html"
+    page = (html / "chapters" / "toy.html").read_text()
+    assert 'alt="A black square on white."' in page
+    assert re.search(r'<figure[^>]* id="fig-toy"', page)
+    assert re.search(r'caption-number">Fig. 1 ', page) and "A toy with" in page
+    assert re.search(
+        r'The mean is <span class="pasted-text">2\.5</span>, see <a[^>]*><span[^>]*>Fig. 1', page
+    )
+    assert (html / "figures" / "toy" / "fig-toy.csv").read_text() == 'x,y\n1,2.5\n2,"a, b"\n'
+    assert (html / "figures" / "toy" / "fig-toy.svg").read_text().startswith("<svg")
+    assert 'href="../figures/toy/fig-toy.csv"' in page
+    assert "secret" not in page and "<details" in page and "folded" in page and "shown" in page
+    assert page.index("fig-toy.svg") < page.index("<td>claims</td>")
+
+
+def test_the_address_of_the_book_shows_its_first_page(built):
+    html = built / "_build" / "html"
+    first = (html / "intro.html").read_text()
+    assert "<title>" in first and (html / "index.html").read_text() == first
+
+
+def test_scoreboard_and_status_speak_of_all_chapters(built):
+    html = built / "_build" / "html"
+    page = (html / "scoreboard.html").read_text()
+    assert (
+        "1 claim: 1 holds." in page
+        and "The mean is below four" in page
+        and 'href="chapters/toy.html"' in page
+    )
+    board = json.loads((html / "scoreboard.json").read_text())
+    made = board.pop("provenance")
+    assert board == {"scale": "full", "chapters": [toy_book.claim()]}
+    assert made["toy"]["commit"] == "0123456789abcdef" and made["toy"]["seeds"]["last"] == 3
+    with open(html / "scoreboard.csv", newline="") as stream:
+        row = next(csv.DictReader(stream))
+    assert (row["chapter"], row["id"], row["value"], row["interval_low"], row["n"]) == (
+        "toy", "mean", "2.5", "2.5", "3",
+    )  # fmt: skip
+    assert '<section id="toy">' in page and re.search(r'<tr [^>]*id="toy-mean"', page)
+    status = (html / "status.html").read_text()
+    assert "0123456789ab" in status and "1 to 3 (3)" in status and "toy-system" in status
+
+
+def test_the_landing_page_shows_key_figures_of_this_build(built):
+    page = (built / "_build" / "html" / "intro.html").read_text()
+    image = '<img src="figures/toy/fig-toy.svg" alt="A black square on white.">'
+    assert f'<a href="chapters/toy.html#fig-toy">{image}</a>' in page
+    assert (
+        "Toy toy" in page
+        and ">2.50<" in page
+        and re.search(r'href="chapters/toy.html#fig-toy"><span[^>]*>Fig. 1', page)
+    )
+
+
+def test_figures_offer_their_data_with_what_made_it(built):
+    figure = json.loads((built / "_build" / "html" / "figures" / "toy" / "fig-toy.json").read_text())
+    assert figure["rows"] == [[1, 2.5], [2, "a, b"]] and figure["columns"] == ["x", "y"]
+    assert figure["alt"] == "A black square on white." and figure["made"]["commit"] == "0123456789abcdef"
+    assert 'href="../figures/toy/fig-toy.json"' in (built / "_build/html/chapters/toy.html").read_text()
+
+
+def test_the_book_says_how_to_cite_it_from_its_citation_file(built, published):
+    page = words(built / "_build" / "html" / "using.html")
+    assert "@misc{sgd-book" in page and "executable book" in page and "0123456789ab" in page
+    assert "url     = " not in page and "git clone" not in page
+    assert f"url     = {{{URL}}}" in words(published / "_build" / "html" / "using.html")
+
+
+def test_without_addresses_nothing_names_one(built):
+    html = built / "_build" / "html"
+    assert not (html / "sitemap.xml").exists() and not (html / "_images" / "social_previews").exists()
+    for name in ("intro.html", "chapters/toy.html", "using.html"):
+        page = (html / name).read_text()
+        assert not re.search(r"og:|canonical|mybinder|colab", page), name
+    assert 'href="/intro.html"' in (html / "404.html").read_text()
+
+
+def test_with_addresses_cards_sitemap_and_buttons_are_right(published):
+    html = published / "_build" / "html"
+    page = (html / "chapters" / "toy.html").read_text()
+    tags = dict(re.findall(r'<meta property="(og:[^"]+)" content="([^"]*)"', page))
+    assert tags["og:url"] == f"{URL}chapters/toy.html"
+    assert (html / tags["og:image"].removeprefix(URL)).stat().st_size > 1000
+    assert "The mean is" in tags["og:description"]
+    assert f'<link rel="canonical" href="{URL}chapters/toy.html"' in page
+    places = re.findall("<loc>(.*?)</loc>", (html / "sitemap.xml").read_text())
+    assert f"{URL}chapters/toy.html" in places and len(places) == 6
+    assert all((html / place.removeprefix(URL)).is_file() for place in places)
+    assert 'href="/sgd/intro.html"' in (html / "404.html").read_text()
+    binder = "https://mybinder.org/v2/gh/somebody/sgd-book/main?urlpath=lab/tree/chapters/toy.ipynb"
+    colab = "https://colab.research.google.com/github/somebody/sgd-book/blob/main/chapters/toy.ipynb"
+    assert f'href="{binder}"' in page and f'href="{colab}"' in page
+    assert f"!git clone --depth 1 {REPOSITORY}" in words(html / "using.html")
+
+
+def test_an_address_that_is_none_is_refused_before_anything_runs(good, monkeypatch, capsys):
+    root, built, _ = good
+    monkeypatch.setenv(build.URL, "books.example.org")
+    assert build.main(["build"], root) == 1
+    assert "SGD_BOOK_URL: got 'books.example.org'" in capsys.readouterr().err and built == ["full"]
+
+
+def test_the_first_build_has_no_past_and_keeps_its_numbers(built):
+    html = built / "_build" / "html"
+    page = (html / "history.html").read_text()
+    assert "first numbers that were kept" in page and 'class="sgd-spark"' in page
+    kept = history.read(built / history.FILE)
+    assert kept == history.read(html / "history.jsonl") and len(kept.builds) == 1 and not kept.damaged
+    assert kept.builds[0]["toy"]["claims"]["mean"]["value"] == 2.5
+
+
+def test_numbers_that_moved_are_told_with_the_machine_and_damaged_lines(published):
+    page = (published / "_build" / "html" / "history.html").read_text()
+    assert (
+        "build 2: to 2.5" in page and "build 3" not in page.replace("Build 3", "").lower().split("<table")[2]
+    )
+    assert "history.jsonl, line 2" in page and page.count('class="sgd-moved"') == 1
+    assert page.count('class="sgd-break"') == 1 and "old" in page
+    kept = history.read(published / history.FILE)
+    assert [one["toy"]["claims"]["mean"]["value"] for one in kept.builds] == [1.5, 2.5, 2.5]
+    assert [text for _, text in kept.damaged] == ["<html>"]
+
+
+def test_a_build_that_fails_adds_no_numbers(good):
+    root, _, extra = good
+    extra["html"] = '<img src="index.html">'
+    assert build.build(root, "full", lambda _: None) == 1
+    assert not (root / history.FILE).exists()
+
+
+def test_a_preview_is_compared_with_nothing_and_not_kept(built):
+    page = (built / "_build" / "preview" / "html" / "history.html").read_text()
+    assert "Build 1" in page and "Build 2" not in page
+    assert len(history.read(built / history.FILE).builds) == 1
+
+
+@pytest.mark.skipif(bool(latex.missing()), reason=latex.missing() or "-")
+def test_the_book_becomes_a_pdf(built):
+    assert build.main(["pdf"], built) == 0
+    assert (built / "_build" / "book.pdf").read_bytes().startswith(b"%PDF")
+    text = (built / "_build" / "staging" / "latex" / "_build" / "latex" / "book.tex").read_text()
+    assert r"pasted-text}{2.5}" in text and r"\begin{longtable}" in text and "Download" not in text
+
+
+def test_pages_fetch_nothing_and_mathjax_is_at_hand(built):
+    html = built / "_build" / "html"
+    page = (html / "intro.html").read_text()
+    assert (
+        "_static/mathjax/tex-svg-full.js" in page
+        and (html / "_static/mathjax/tex-svg-full.js").stat().st_size > 1e6
+    )
+    assert "thebe" not in page.lower()
+    assert 'localStorage.getItem("mode") || "auto"' in page
+
+
+def test_a_preview_says_so_everywhere(built):
+    preview = built / "_build" / "preview" / "html"
+    for name in ("intro.html", "chapters/toy.html", "scoreboard.html", "search.html", "genindex.html"):
+        page = (preview / name).read_text()
+        assert page.count("PREVIEW at reduced scale") >= 1 and re.search(r"<title>[^<]*PREVIEW", page), name
+    assert (preview / "chapters" / "toy.html").read_text().count("PREVIEW at reduced scale") == 2
+    assert "PREVIEW" not in (built / "_build" / "html" / "chapters" / "toy.html").read_text()
+
+
+def test_recorded_files_hold_verdicts_and_seconds(built):
+    verdicts = {"toy": {"mean": {"verdict": "holds", "value": 2.5, "interval": [2.5, 2.5], "n": 3}}}
+    recorded = json.loads((built / "results" / "verdicts.json").read_text())
+    made = recorded.pop("provenance")
+    assert recorded == verdicts == record.read(built / "results" / "verdicts.json")
+    assert set(made["toy"]) == set(gate.STAMP_FIELDS)
+    timings = json.loads((built / "results" / "timings.json").read_text())
+    assert "cell-1" in timings["full"]["toy"] and "title" not in timings["full"]["toy"]
+    assert timings["provenance"]["full"]["toy"] == made["toy"]
+
+
+def test_a_plain_build_without_a_network_runs_what_is_not_current_and_publishes_no_fault(tmp_path):
+    root = toy_book.project(tmp_path / "book", toy=toy_book.chapter())
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
+    environment = {**os.environ, "SGD_BOOK_SCALE": "full"}
+    alone = ["unshare", "--map-root-user", "--net"]  # no interface at all, where the system lets us do that
+    if (
+        shutil.which("unshare")
+        and subprocess.run([*alone, "true"], capture_output=True, check=False).returncode == 0
+    ):
+        command = alone + command
+
+    def plain():
+        return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+
+    done, html = plain(), root / "_build" / "html"
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'alt="A black square on white."' in (html / "chapters" / "toy.html").read_text()
+    toy_book.save(root / "chapters" / "toy.ipynb", toy_book.chapter("print('anew')"))
+    assert plain().returncode == 0
+    assert "anew" in (html / "chapters" / "toy.html").read_text()
+    before = fingerprint(html)
+    spoil(root, "raise RuntimeError('no luck')")
+    done = plain()
+    assert done.returncode != 0 and "no luck" in done.stdout + done.stderr
+    assert fingerprint(html) == before
+
+
+def test_the_page_builder_never_runs_a_chapter_behind_a_build(tmp_path):
+    root = toy_book.project(tmp_path / "book", toy=toy_book.chapter())
+    with pytest.raises(run.RunError, match="has not been run at scale full"):
+        build.build_pages(root, "full")
+
+
+# ---- what must never be published
+
+BAD = {
+    "raises": "raise RuntimeError('no luck')",
+    "exits": "import sys; sys.exit(0)",
+    "stderr": "import sys; print('careful', file=sys.stderr)",
+    "dies": "import os; os._exit(1)",
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_chapter_leaves_the_last_good_book(good, bad):
+    root, built, _ = good
+    before, said = fingerprint(root / "_build" / "html"), []
+    spoil(root, BAD[bad])
+    assert build.build(root, "full", said.append) == 1
+    assert fingerprint(root / "_build" / "html") == before
+    assert built == ["full"], "the pages were built from a bad chapter"
+    assert "NOT built" in "".join(said) and said[-1].endswith("_build/html/index.html")
+    spoil(root, "x = 1")
+    assert build.build(root, "full", said.append) == 0
+    assert fingerprint(root / "_build" / "html") != before
+
+
+def test_one_bad_chapter_does_not_keep_the_others_from_running(project):
+    root, built, _ = project
+    spoil(root, "raise RuntimeError('no luck')")
+    (root / "chapters" / "second.ipynb").write_text("{")
+    toy_book.save(root / "chapters" / "third.ipynb", toy_book.chapter(name="third"))
+    with open(root / "_toc.yml", "a") as toc:
+        toc.write("  - file: chapters/third\n")
+    faults = build.run_chapters(root, "full", say=lambda _: None)
+    assert [fault.partition(":")[0] for fault in faults] == ["toy", "second"]
+    assert (root / "_build" / "executed" / "full" / "third.ipynb").exists() and not built
+
+
+def test_what_is_current_is_not_run_again(good, monkeypatch):
+    root, _, _ = good
+    monkeypatch.setattr(run, "run", lambda *a, **k: pytest.fail("a current chapter was run"))
+    said = []
+    assert build.run_chapters(root, "full", say=said.append) == []
+    assert all("current" in text for text in said) and len(said) == 2
+
+
+@pytest.mark.parametrize("change", ["changed", "new", "gone"])
+def test_a_verdict_that_is_not_the_recorded_one_stops_the_build(good, change):
+    root, built, _ = good
+    before, said = fingerprint(root / "_build" / "html"), []
+    kept = json.loads((root / "results" / "verdicts.json").read_text())
+    if change == "changed":
+        kept["toy"]["mean"]["verdict"] = "fails"
+    elif change == "new":
+        del kept["toy"]["mean"]
+    else:
+        kept["toy"]["old"] = kept["toy"]["mean"]
+    (root / "results" / "verdicts.json").write_text(json.dumps(kept))
+    assert build.build(root, "full", said.append) == 1
+    text = "\n".join(said)
+    assert {"changed": "fails     holds", "new": "(new)     holds", "gone": "holds     (gone)"}[
+        change
+    ] in text
+    assert "book.build record" in text
+    assert fingerprint(root / "_build" / "html") == before
+    assert build.keep_record(root, said.append) == 0
+    assert build.build(root, "full", said.append) == 0
+
+
+def test_a_changed_value_with_the_same_verdict_passes(good):
+    root, _, _ = good
+    path = root / "results" / "verdicts.json"
+    path.write_text(path.read_text().replace("2.5", "2.4"))
+    assert build.build(root, "full", lambda _: None) == 0
+
+
+def test_a_preview_asks_for_no_verdict(good):
+    root, _, _ = good
+    (root / "results" / "verdicts.json").write_text("{}")
+    assert build.build(root, "preview", lambda _: None) == 0
+    assert (root / "_build" / "preview" / "html" / "index.html").exists()
+
+
+def test_a_page_with_a_fault_leaves_the_last_good_book(good):
+    root, _, extra = good
+    before, said = fingerprint(root / "_build" / "html"), []
+    extra["html"] = '<img src="index.html">'
+    assert build.build(root, "full", said.append) == 1
+    assert "no alt text" in "".join(said)
+    assert fingerprint(root / "_build" / "html") == before
+
+
+def test_a_number_that_no_chapter_gives_stops_the_build(good):
+    root, built, _ = good
+    (root / "intro.md").write_text(
+        "# A toy book\n\n{glue:text}`toy.ipynb::toy-mean` {glue:text}`toy.ipynb::median`\n"
+    )
+    said = []
+    assert build.build(root, "full", said.append) == 1
+    assert "'median' of toy.ipynb" in "".join(said) and "toy-mean" not in "".join(said)
+    assert built == ["full"]
+
+
+def test_nothing_is_recorded_from_chapters_that_are_not_current(good):
+    root, _, _ = good
+    before = fingerprint(root / "results")
+    spoil(root, "x = 1")
+    assert build.keep_record(root, lambda _: None) == 1
+    assert fingerprint(root / "results") == before
+
+
+# ---- the swap
+
+
+def test_publishing_replaces_whole_folders(tmp_path):
+    place = tmp_path / "html"
+    for text in ("one", "two"):
+        new = tmp_path / "new"
+        new.mkdir()
+        (new / f"{text}.html").write_text(text)
+        build.publish(new, place)
+        assert [p.name for p in place.iterdir()] == [f"{text}.html"]
+    assert [p.name for p in tmp_path.iterdir()] == ["html"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_publishing_cut_short_brings_the_last_good_book_back(tmp_path, monkeypatch, killed):
+    new, place = tmp_path / "new", tmp_path / "html"
+    for folder in (new, place):
+        folder.mkdir()
+        (folder / "x.html").write_text(folder.name)
+    rename = os.rename
+
+    def fails(source, target):
+        if source == new:
+            raise KeyboardInterrupt if killed else OSError("disk is gone")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fails)
+    with pytest.raises(KeyboardInterrupt if killed else OSError):
+        build.publish(new, place)
+    build.recover(place)
+    assert (place / "x.html").read_text() == "html"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["html", "new"]
+
+
+# ---- the command line
+
+
+def test_status_names_every_chapter_and_scale(good):
+    root, _, _ = good
+    said = []
+    assert build.status(root, said.append) == 0
+    assert re.search(r"toy +full +current +0:0", said[0]) and re.search(r"second +preview +not run", said[0])
+    spoil(root, "x = 1")
+    build.status(root, said.append)
+    assert re.search(r"toy +full +out of date", said[-3])
+
+
+def test_unknown_chapters_and_parameters_are_refused(project, capsys):
+    root, _, _ = project
+    assert build.main(["run", "toi"], root) == 1
+    assert "there are toy, second" in capsys.readouterr().err
+    assert build.main(["run", "toy", "-p", "sise", "3"], root) == 1
+    assert "size" in capsys.readouterr().err
+    assert build.main(["run", "-p", "size", "3"], root) == 1
+    assert not list((root / "_build").rglob("*.ipynb"))
+
+
+def test_a_chapter_can_be_run_at_parameters_of_ones_own(project, capsys):
+    root, _, _ = project
+    assert build.main(["run", "toy", "-p", "size", "9"], root) == 0
+    copy = nbformat.read(root / "_build" / "executed" / "custom" / "toy.ipynb", as_version=4)
+    assert copy.cells[2].source == "# Parameters\nsize = 9\n"
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["build"], ["gate"], ["record"], ["status"]])
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as done:
+        build.main([*command, "--help"])
+    assert done.value.code == 0 and "usage:" in capsys.readouterr().out
+
+
+def test_an_interruption_is_told_as_one(tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "build", interrupted)
+    assert build.main(["build"], tmp_path) == 130
+    assert "goes on from there" in capsys.readouterr().out
+
+
+# ---- pieces
+
+
+def test_outputs_keep_their_order_around_figures():
+    notebook = toy_book.chapter()
+    new = nbformat.v4.new_output
+    bundle = {
+        "image/svg+xml": "<svg/>",
+        "application/vnd.sgd-book.data+json": {"columns": ["x"], "rows": [[1]]},
+    }
+    abouts = [{"sgd_book": {"name": name, "caption": "C", "alt": "A"}} for name in ("fig-a", "fig-b")]
+    figures = [new("display_data", bundle, metadata=about) for about in abouts]
+    notebook.cells[3].outputs = [new("stream", text="before"), *figures, new("stream", text="after")]
+    text, files = sphinx_book.page_text(notebook, "chapters/toy")
+    cells = nbformat.reads(text, as_version=4).cells[3:7]
+    assert [c.metadata.get("mystnb", {}).get("figure", {}).get("name") for c in cells] == [
+        None,
+        "fig-a",
+        "fig-b",
+        None,
+    ]
+    assert [c.outputs[0].get("text") for c in cells] == ["before", None, None, "after"]
+    assert sorted(files) == [f"figures/toy/fig-{x}.{end}" for x in "ab" for end in ("csv", "json", "svg")]
+
+
+def test_words_that_hold_leave_no_trace_on_the_page_and_others_leave_their_note():
+    notebook, new = toy_book.chapter(), nbformat.v4.new_output
+    held, unheld = ([{"words": "it is ahead", "holds": holds}] for holds in (True, False))
+    notebook.cells[3].outputs = [
+        new("display_data", {SAYS_MIME: held}),
+        new("display_data", {SAYS_MIME: unheld, "text/html": "<p>does not hold</p>"}),
+    ]
+    text, _ = sphinx_book.page_text(notebook, "chapters/toy")
+    (output,) = nbformat.reads(text, as_version=4).cells[3].outputs
+    assert output.data == {"text/html": "<p>does not hold</p>"}
+
+
+def test_changes_of_verdicts_in_all_directions():
+    one = {"verdict": "holds"}
+    before = {"a": {"x": one, "y": one}, "b": {"z": one}}
+    now = {"a": {"x": {"verdict": "fails"}, "w": one}, "b": {"z": one}}
+    assert record.changes(before, now) == [
+        ("a", "x", "holds", "fails"),
+        ("a", "w", None, "holds"),
+        ("a", "y", "holds", None),
+    ]
+    assert record.changes(before, before) == []
+
+
+def test_the_cover_is_the_figure_that_the_chapter_names():
+    output = {
+        "output_type": "display_data",
+        "data": {"image/svg+xml": ["<svg>", "</svg>"]},
+        "metadata": {"sgd_book": {"name": "fig-a", "caption": "c", "alt": "a"}},
+    }
+    stamp = {"output_type": "display_data", "data": {gate.STAMP_MIME: {"commit": "c--1"}}, "metadata": {}}
+    cell = {"cell_type": "code", "id": "one", "metadata": {}, "source": "", "outputs": [output, stamp]}
+    notebook = {"cells": [cell], "metadata": {"sgd_book": {"cover": "fig-a"}}}
+    assert record.cover(notebook) == '<svg></svg>\n<!-- {"commit": "c- -1"} -->\n'
+    assert record.cover({**notebook, "metadata": {}}) is None
+    with pytest.raises(ValueError, match="fig-b"):
+        record.cover({**notebook, "metadata": {"sgd_book": {"cover": "fig-b"}}})

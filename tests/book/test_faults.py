@@ -1,0 +1,257 @@
+"""Faults from outside while a book is made: killed processes, a full disk, a second build in the same place.
+
+Each build is a process of its own, as a reader would start it.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+import toy_book
+
+from book import gate
+from lib.ensembles import store
+
+KILLS = 10
+PATIENCE = 300  # seconds
+COMMAND = "import sys, pathlib; from book import build; sys.exit(build.main(sys.argv[1:], pathlib.Path('.')))"
+
+
+def start(root: Path, *command: str, **more) -> subprocess.Popen:
+    """Start a command of the book in a toy project, at the head of a process group of its own."""
+    place = {
+        "PYTHONPATH": str(toy_book.PROJECT),
+        "SGD_BOOK_CHUNKS": str(root.resolve() / "_build" / "chunks"),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *command],
+        cwd=root,
+        env={**os.environ, **place},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        **more,
+    )
+
+
+def ended(process: subprocess.Popen) -> str:
+    """What a command said, when it went well."""
+    said, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, said
+    return said
+
+
+def results(root: Path) -> dict[str, object]:
+    """All that a book tells: numbers, claims and figures of the copies, chunks, and pages, to the bit."""
+    found: dict[str, object] = {}
+    for path in sorted((root / "_build" / "executed" / "full").glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        found[path.name] = [
+            (name, output.get("data"), output.get("text"), output.get("metadata"))
+            for name, output in gate.outputs(notebook)
+        ]
+    build = root / "_build"
+    pages = [*(build / "html" / "chapters").glob("*.html"), *(build / "html" / "figures").rglob("*.*")]
+    for path in [*(build / "chunks").glob("*.chunk"), *pages, build / "html" / "scoreboard.html"]:
+        found[str(path.relative_to(build))] = path.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A book that nothing happened to, and the seconds that it took."""
+    root = toy_book.working(tmp_path_factory.mktemp("undisturbed") / "book")
+    began = time.monotonic()
+    ended(start(root, "build"))
+    return root, time.monotonic() - began
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """The same project before anything ran."""
+    return toy_book.working(tmp_path / "book")
+
+
+def same(root: Path, other: Path) -> bool:
+    """Whether two books tell the same, and some of everything."""
+    one, two = results(root), results(other)
+    assert {Path(name).suffix for name in two} == {".ipynb", ".chunk", ".html", ".svg", ".csv", ".json"}
+    assert sorted(one) == sorted(two)
+    return [name for name in one if one[name] != two[name]] == []
+
+
+# ---- killed ----------------------------------------------------------------------------------------------
+
+
+def kill(process: subprocess.Popen, all_of_it: bool) -> None:
+    """End a build at once: its process group, or whatever it has started as well."""
+    kernels = psutil.Process(process.pid).children(recursive=True) if all_of_it else []
+    os.killpg(process.pid, signal.SIGKILL)
+    for kernel in kernels:
+        try:
+            kernel.kill()
+        except psutil.NoSuchProcess:
+            pass
+    process.communicate(timeout=PATIENCE)
+
+
+def test_a_build_killed_at_ten_moments_ends_with_the_same_book(undisturbed, fresh):
+    """Every other kill leaves a kernel, which goes on for a moment beside the next build."""
+    other, seconds = undisturbed
+    moments, killed = random.Random(20), 0
+    while killed < KILLS:
+        process = start(fresh, "build")
+        try:
+            said, _ = process.communicate(timeout=moments.uniform(0.1, seconds))
+        except subprocess.TimeoutExpired:
+            kill(process, all_of_it=killed % 2 == 0)
+            killed += 1
+        else:  # it was through before: there is more to kill in a build from nothing
+            assert process.returncode == 0, said
+            assert same(fresh, other)
+            shutil.rmtree(fresh / "_build")
+    ended(start(fresh, "build"))
+    assert same(fresh, other)
+    copies = {path.name for path in (fresh / "_build" / "executed" / "full").iterdir()}
+    assert copies == {"toy.ipynb", "second.ipynb"}
+    assert not list((fresh / "_build").glob(".*"))
+    for chunk in (fresh / "_build" / "chunks").glob("*.chunk"):
+        assert store.read(chunk) is not None
+
+
+# ---- two at once -----------------------------------------------------------------------------------------
+
+
+def test_of_two_builds_at_once_one_waits_and_both_end_with_a_good_book(undisturbed, fresh):
+    first = start(fresh, "build")
+    lock, end = fresh / "_build" / "lock", time.monotonic() + PATIENCE
+    while not (lock.exists() and lock.read_text()):
+        assert first.poll() is None and time.monotonic() < end
+        time.sleep(0.01)
+    second = start(fresh, "build")
+    assert "waiting" not in ended(first)
+    said = ended(second)
+    assert f"waiting for another build in this checkout to end: process {first.pid}, " in said
+    assert said.count("current, not run again") == 2
+    assert same(fresh, undisturbed[0])
+
+
+def test_two_papermills_at_once_share_their_chunks(undisturbed, fresh):
+    place = {"PYTHONPATH": str(toy_book.PROJECT), "SGD_BOOK_CHUNKS": str(fresh / "_build" / "chunks")}
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "papermill", "chapters/toy.ipynb", f"{name}.ipynb", "--no-progress-bar"],
+            cwd=fresh, env={**os.environ, **place}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        for name in ("one", "two")
+    ]  # fmt: skip
+    for process in runs:
+        ended(process)
+    expected = nbformat.read(undisturbed[0] / "_build" / "executed" / "full" / "toy.ipynb", as_version=4)
+    for name in ("one", "two"):
+        notebook = nbformat.read(fresh / f"{name}.ipynb", as_version=4)
+        for mime in (gate.CLAIMS_MIME, gate.DATA_MIME):
+            assert gate.records(notebook, mime) == gate.records(expected, mime) != []
+    names = [
+        {path.name for path in (root / "_build" / "chunks").iterdir()} for root in (fresh, undisturbed[0])
+    ]
+    assert names[0] == names[1]
+
+
+# ---- a full disk -----------------------------------------------------------------------------------------
+
+# In a name space of its own, where this process may mount a small disk. The ballast leaves so many bytes.
+FULL = """
+import json, os, shutil, sys
+from pathlib import Path
+import toy_book
+from book import build
+
+root, disk, found = Path("."), Path("_build"), []
+
+def listing():
+    return {str(p): p.read_bytes() for p in sorted((disk / "html").rglob("*")) if p.is_file()}
+
+def build():
+    said = []
+    return build.build(root, "full", said.append), "\\n".join(said)
+
+good = listing()
+for free in json.loads(sys.argv[1]):
+    toy_book.save(root / "chapters" / "toy.ipynb", toy_book.chapter(f"print({free})"))
+    space = os.statvfs(disk)
+    with open(disk / "ballast", "wb") as ballast:
+        ballast.write(bytes(max(0, space.f_bavail * space.f_frsize - free)))
+    status, said = build()
+    kept = listing() == good
+    half = (".tmp", ".part", ".progress", ".running.ipynb")
+    left = [str(p) for p in disk.rglob("*") if p.name.endswith(half)]
+    (disk / "ballast").unlink()
+    again, then = build()
+    found.append({"free": free, "status": status, "said": said, "kept": kept, "left": left,
+                  "again": again, "then": then})
+    good = listing()
+json.dump(found, open(sys.argv[2], "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """A command that runs another where it may mount a disk."""
+    command = ["unshare", "--map-root-user", "--mount"]
+    trial = [*command, "sh", "-c", "mount -t tmpfs -o size=1m tmpfs /tmp"]
+    if not shutil.which("unshare") or subprocess.run(trial, capture_output=True, check=False).returncode:
+        pytest.skip("this system does not let us mount a small disk (unshare --map-root-user --mount)")
+    return command
+
+
+def test_a_disk_that_is_full_at_any_stage_leaves_the_last_good_book(alone, tmp_path):
+    root = toy_book.project(tmp_path / "book", toy=toy_book.chapter())
+    (root / "_build").mkdir()
+    script = (
+        "mount -t tmpfs -o size=64m tmpfs _build && "
+        '"$0" -c "$1" run && "$0" -c "$1" record && "$0" -c "$1" build && exec "$0" -c "$2" "$3" "$4"'
+    )
+    free = [
+        0,
+        20_000,
+        300_000,
+        4_000_000,
+    ]  # nothing at all; a notebook does not fit; nor do the pages; nearly
+    out = tmp_path / "found.json"
+    done = subprocess.run(
+        [*alone, "sh", "-c", script, sys.executable, COMMAND, FULL, json.dumps(free), str(out)],
+        cwd=root,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(toy_book.PROJECT), str(toy_book.PROJECT / "tests")]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(out.read_text())
+    for case in found:
+        assert case["status"] == 1, case
+        wrong = case["said"].partition("NOT built:\n")[2].splitlines()
+        assert len(wrong) == 2 and re.search(r"cannot .* _build/.*: No space left on device$", wrong[0]), (
+            wrong
+        )
+        assert case["kept"], case["free"]
+        assert case["left"] == [], case
+        assert case["again"] == 0, case["then"]
+    assert len(found) == len(free)

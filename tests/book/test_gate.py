@@ -1,0 +1,225 @@
+"""The gate refuses whatever should not be seen, and lets a good page through."""
+
+import copy
+
+import nbformat
+import pytest
+import toy_book
+
+from book import gate
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+KEY = "k" * 64
+
+
+def executed() -> dict:
+    """A toy chapter as if it had been run: every output in place, nothing wrong."""
+    new = nbformat.v4.new_output
+    notebook = toy_book.chapter("print(1)")
+    outputs = [
+        [], [], [new("stream", text="1\n")],
+        [new("display_data", {"image/svg+xml": SVG, gate.DATA_MIME: {"columns": ["x"], "rows": [[1]]}},
+             metadata={"sgd_book": {"name": "fig-toy", "caption": "A toy.", "alt": "A square."}})],
+        [new("display_data", {"application/papermill.record/text/plain": "2.5"},
+             metadata={"scrapbook": {"name": "toy-mean", "mime_prefix": "application/papermill.record/"}})],
+        [new("display_data", {gate.CLAIMS_MIME: toy_book.claim()})],
+        [new("display_data", {gate.STAMP_MIME: dict.fromkeys(gate.STAMP_FIELDS, 0)})],
+    ]  # fmt: skip
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for count, (cell, given) in enumerate(zip(code, outputs, strict=True), 1):
+        cell.execution_count, cell.outputs = count, given
+        cell.metadata["papermill"] = {"status": "completed"}
+    notebook.metadata[gate.RUN_METADATA] = {"key": KEY}
+    return notebook
+
+
+TITLE, PARAMETERS, SETUP, PRINT, FIGURE, GLUE, CLAIMS, STAMP = range(8)
+
+
+def output(kind: str = "display_data", **given):
+    return nbformat.v4.new_output(kind, **given)
+
+
+def add(cell: int, *outputs):
+    return lambda nb: nb.cells[cell].outputs.extend(outputs)
+
+
+def figure(**changed):
+    return lambda nb: nb.cells[FIGURE].outputs[0].metadata["sgd_book"].update(changed)
+
+
+FAULTS = {
+    "stale": (lambda nb: nb.metadata[gate.RUN_METADATA].update(key="other"), "not current"),
+    "unrun": (lambda nb: nb.cells[PRINT].update(execution_count=None), "cell cell-1: was not run"),
+    "failed": (lambda nb: nb.cells[PRINT].metadata["papermill"].update(status="failed"), "did not complete"),
+    "no status": (lambda nb: nb.cells[PRINT].metadata.pop("papermill"), "did not complete"),
+    "empty cell": (lambda nb: nb.cells[PRINT].update(source=" "), "empty code cell"),
+    "error": (add(PRINT, output("error", ename="E", evalue="no luck", traceback=[])), "raised E: no luck"),
+    "banner": (lambda nb: nb.cells[TITLE].metadata.update(tags=["papermill-error-cell-tag"]), "banner"),
+    "stderr": (add(PRINT, output("stream", name="stderr", text="careful")), "stderr: careful"),
+    "home": (add(PRINT, output("stream", text="at /home/someone/x")), "/home/someone"),
+    "temporary": (add(PRINT, output(data={"text/html": "<b>/tmp/x1</b>"})), "/tmp/x1"),
+    "windows": (add(PRINT, output("stream", text="C:\\Users\\me")), "path of this machine"),
+    "root": (add(PRINT, output("stream", text="/srv/book/x")), "/srv/book"),
+    "path in claims": (add(STAMP, output(data={gate.STAMP_MIME: {"x": "/root/y"}})), "/root/y"),
+    "widget": (add(PRINT, output(data={"application/vnd.jupyter.widget-view+json": {}})), "from elsewhere"),
+    "plotly": (add(PRINT, output(data={"application/vnd.plotly.v1+json": {}})), "from elsewhere"),
+    "altair": (add(PRINT, output(data={"application/vnd.vegalite.v5+json": {}})), "from elsewhere"),
+    "no claims": (lambda nb: nb.cells[CLAIMS].update(outputs=[]), "0 claims records"),
+    "two claims": (add(CLAIMS, output(data={gate.CLAIMS_MIME: toy_book.claim()})), "2 claims records"),
+    "false verdict": (
+        lambda nb: nb.cells[CLAIMS].outputs[0].data[gate.CLAIMS_MIME]["claims"][0].update(verdict="fails"),
+        "claims record: .*verdict",
+    ),
+    "no stamp": (lambda nb: nb.cells[STAMP].update(outputs=[]), "0 stamps"),
+    "poor stamp": (
+        lambda nb: nb.cells[STAMP].outputs[0].data[gate.STAMP_MIME].pop("seeds"),
+        "stamp: missing or unknown: seeds",
+    ),
+    "missing number": (lambda nb: nb.cells[GLUE].update(outputs=[]), "'toy-mean' of this page"),
+    "bare figure": (lambda nb: nb.cells[FIGURE].outputs[0].metadata.clear(), "without name, caption and alt"),
+    "no caption": (figure(caption=" "), "without caption"),
+    "no alt": (figure(alt=""), "without alt"),
+    "file as alt": (figure(alt="abc.png"), "file name"),
+    "bad name": (figure(name="../x"), "figure name"),
+    "no data": (lambda nb: nb.cells[FIGURE].outputs[0].data.pop(gate.DATA_MIME), "without the data"),
+    "ragged data": (
+        lambda nb: nb.cells[FIGURE].outputs[0].data[gate.DATA_MIME]["rows"].append([1, 2]),
+        "another length",
+    ),
+    "same name": (lambda nb: nb.cells[FIGURE].outputs.append(nb.cells[FIGURE].outputs[0]), "used twice"),
+}  # fmt: skip
+
+
+def test_a_good_notebook_passes(tmp_path):
+    assert gate.notebook_faults(executed(), [tmp_path], KEY) == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_found(fault, tmp_path):
+    spoil, message = FAULTS[fault]
+    notebook = executed()
+    spoil(notebook)
+    with pytest.raises(AssertionError, match=message):
+        assert gate.notebook_faults(notebook, [tmp_path, gate.Path("/srv/book")], KEY) == []
+
+
+@pytest.mark.parametrize(("holds", "fault"), [(False, "it is not so"), (None, "cannot be told"), (True, "")])
+def test_words_that_do_not_hold_are_refused_at_the_defaults_alone(holds, fault):
+    notebook = executed()
+    said = [{"words": "none comes back", "holds": holds}, {"words": "it is ahead", "holds": True}]
+    add(PRINT, output(data={gate.SAYS_MIME: said}))(notebook)
+    stamp = notebook.cells[STAMP].outputs[0].data[gate.STAMP_MIME]
+    stamp["overridden"] = ["size"]
+    assert gate.notebook_faults(notebook) == []
+    stamp["overridden"] = []
+    faults = gate.notebook_faults(notebook)
+    assert len(faults) == bool(fault)
+    assert all(f.startswith("cell cell-1: the text says 'none comes back'") and fault in f for f in faults)
+
+
+@pytest.mark.parametrize("text", ["3/4 of 10", "https://x.org/home/a", "a/tmp/b", "see /homework", "and/or"])
+def test_what_only_looks_like_a_path_passes(text):
+    notebook = executed()
+    notebook.cells[PRINT].outputs.append(output("stream", text=text))
+    assert gate.notebook_faults(notebook) == []
+
+
+def test_glue_of_every_form_is_seen():
+    text = (
+        "{glue:text}`a:.2f` {glue}`b` {glue:md}`c` {glue:text}`other.ipynb::d:.1e` "
+        "{glue:text}`../chapters/x.ipynb::e`\n```{glue:figure} f\n:name: fig\n```\n"
+    )
+    uses = [(None, "a"), (None, "b"), (None, "c"), ("other.ipynb", "d"), ("x.ipynb", "e"), (None, "f")]
+    assert gate.glue_uses(text) == uses
+
+
+def test_glue_across_pages_is_judged_when_all_pages_are_there():
+    text, keys = "{glue:text}`a.ipynb::x` and {glue:text}`y`", {"a.ipynb": {"x"}}
+    assert gate.glue_faults(text, None, {None: {"y"}}) == []
+    assert len(gate.glue_faults(text, "intro.md", keys)) == 1
+    assert gate.glue_faults(text, "a.ipynb", {"a.ipynb": {"x", "y"}}) == []
+    assert len(gate.glue_faults(text, "a.ipynb", {"a.ipynb": set()})) == 2
+
+
+# ---- pages
+
+PAGE = """<!DOCTYPE html><html><head><title>{title}</title><link rel="stylesheet" href="_static/a.css">
+<link rel="canonical" href="https://example.org/"></head><body>{mark}<h1 id="top">T</h1>
+<a href="https://example.org/x">web</a> <a href="#top">up</a> <a href="other.html#there">o</a>
+<a href="mailto:a@b">m</a>
+<img src="_static/p.png" alt="A curve."><script>let x = 1</script>{extra}</body></html>"""
+
+
+def site(folder, extra: str = "", title: str = "T", mark: str = ""):
+    (folder / "_static").mkdir(parents=True)
+    for name in ("a.css", "p.png"):
+        (folder / "_static" / name).write_text("")
+    (folder / "index.html").write_text(PAGE.format(extra=extra, title=title, mark=mark))
+    page = f'<html><head><title>{title}</title></head><body>{mark}<p id="there">x</p></body></html>'
+    (folder / "other.html").write_text(page)
+    return folder
+
+
+HTML_FAULTS = {
+    "no alt": ('<img src="_static/p.png">', "no alt text"),
+    "empty alt": ('<img src="_static/p.png" alt=" ">', "no alt text"),
+    "file as alt": ('<img src="_static/p.png" alt="_images/p.png">', "no alt text"),
+    "lost picture": ('<img src="_static/q.png" alt="A curve.">', "q.png, which is not there"),
+    "lost page": ('<a href="gone.html">x</a>', "gone.html, which is not there"),
+    "lost place": ('<a href="other.html#nowhere">x</a>', "no such place"),
+    "lost place here": ('<a href="#nowhere">x</a>', "no such place"),
+    "outside": ('<a href="../../etc/passwd">x</a>', "not there"),
+    "script": ('<script src="https://cdn.example.org/x.js"></script>', "another host"),
+    "script by any scheme": ('<script src="//cdn.example.org/x.js"></script>', "another host"),
+    "style": ('<link rel="stylesheet" href="https://fonts.example.org/x.css">', "another host"),
+    "picture": ('<img src="https://example.org/p.png" alt="A curve.">', "another host"),
+    "frame": ('<iframe src="https://example.org"></iframe>', "another host"),
+    "error": ("<pre>Traceback (most recent call last):</pre>", "Python error"),
+    "raw number": ("<p>np.float64(3.2)</p>", "raw NumPy"),
+    "unresolved": ('<span class="problematic">x</span>', "could not resolve"),
+    "lost redirect": ('<meta http-equiv="Refresh" content="0; url=gone.html">', "gone.html"),
+}
+
+
+def test_good_pages_pass(tmp_path):
+    assert gate.html_faults(site(tmp_path / "html"), preview=False) == []
+    marked = site(tmp_path / "preview", title="PREVIEW: T", mark='<p class="x sgd-preview">P</p>')
+    assert gate.html_faults(marked, preview=True) == []
+
+
+@pytest.mark.parametrize("fault", HTML_FAULTS)
+def test_each_fault_of_a_page_is_found(fault, tmp_path):
+    extra, message = HTML_FAULTS[fault]
+    with pytest.raises(AssertionError, match=message):
+        assert gate.html_faults(site(tmp_path / "html", extra), preview=False) == []
+
+
+def test_a_preview_must_say_so_on_every_page_and_a_full_book_on_none(tmp_path):
+    mark = '<p class="sgd-preview">P</p>'
+    plain, marked = site(tmp_path / "a"), site(tmp_path / "b", title="PREVIEW: T", mark=mark)
+    assert len(gate.html_faults(plain, preview=True)) == 2
+    assert len(gate.html_faults(marked, preview=False)) == 2
+    only_title, only_mark = site(tmp_path / "c", title="PREVIEW"), site(tmp_path / "d", mark=mark)
+    for half in (only_title, only_mark):
+        assert len(gate.html_faults(half, preview=True)) == 2
+        assert len(gate.html_faults(half, preview=False)) == 2
+
+
+def test_no_pages_are_no_book(tmp_path):
+    assert gate.html_faults(tmp_path, preview=False) == ["there is no index.html"]
+
+
+def test_judging_changes_nothing():
+    notebook = executed()
+    before = copy.deepcopy(notebook)
+    gate.notebook_faults(notebook, [], KEY)
+    assert notebook == before
+
+
+def test_links_from_the_root_count_from_where_the_book_will_stand(tmp_path):
+    (tmp_path / "index.html").write_text("<title>T</title>")
+    (tmp_path / "404.html").write_text('<title>T</title><a href="/book/index.html">x</a>')
+    assert gate.html_faults(tmp_path, False, "/book/") == []
+    assert gate.html_faults(tmp_path, False) == ["404.html: link to /book/index.html, which is not there"]
+    assert "outside the book" in gate.html_faults(tmp_path, False, "/other/")[0]

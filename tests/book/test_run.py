@@ -1,0 +1,290 @@
+"""Chapters are run strictly, kept by what they were made from, and never kept half."""
+
+import errno
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import toy_book
+
+from book import gate, progress, run
+from lib.page import params
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """A toy chapter run once, for tests that only look at it."""
+    root = tmp_path_factory.mktemp("executed")
+    notebook = toy_book.save(root / "toy.ipynb", toy_book.chapter("print(label, size)"))
+    out = root / "_build" / "toy.ipynb"
+    run.run(notebook, out, {"size": "7"}, quiet(), root)
+    return nbformat.read(out, as_version=4)
+
+
+def quiet():
+    return progress.Progress("toy", stream=io.StringIO())
+
+
+# ---- what a copy depends on
+
+
+def test_key_changes_with_what_matters_and_with_nothing_else(tmp_path):
+    toy_book.library(tmp_path)
+    notebook = toy_book.chapter("%matplotlib inline\nfrom lib import near")
+    values = {"size": 3}
+    key = run.content_key(notebook, values, tmp_path)
+
+    def after(path: str, text: str) -> str:
+        before = (tmp_path / path).read_text() if (tmp_path / path).exists() else None
+        (tmp_path / path).write_text(text)
+        found = run.content_key(notebook, values, tmp_path)
+        (tmp_path / path).unlink() if before is None else (tmp_path / path).write_text(before)
+        return found
+
+    assert after("lib/near.py", "from .far import f\nX = 2\n") != key
+    assert after("lib/last.py", "VALUE = 4\n") != key
+    assert after("requirements.txt", "numpy==2.1\n") != key
+    assert after("constraints.txt", "scipy==1.0\n") != key
+    assert after("lib/unrelated.py", "Y = 2\n") == key
+    assert after("requirements.txt", "# why\nnumpy==2.0  # pinned\n\n") == key
+    assert run.content_key(notebook, {"size": 4}, tmp_path) != key
+
+    notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="x")]
+    notebook.metadata["sgd_book"]["preview"] = {"size": 9}
+    assert run.content_key(notebook, values, tmp_path) == key
+    for change in ("tags", "source", "id"):
+        other = nbformat.from_dict(notebook)
+        other = nbformat.reads(nbformat.writes(other), as_version=4)
+        if change == "tags":
+            other.cells[-1].metadata["tags"] = ["hide-input"]
+        else:
+            other.cells[-1][change] += {"source": "\n1", "id": "1"}[change]
+        assert run.content_key(other, values, tmp_path) != key, change
+
+
+def test_data_and_python_version_are_part_of_the_key(tmp_path, monkeypatch):
+    notebook, values = toy_book.chapter(), {}
+    key = run.content_key(notebook, values, tmp_path)
+    monkeypatch.setattr(run, "CONTENT_SHA256", "0" * 64)
+    assert run.content_key(notebook, values, tmp_path) != key
+
+
+def test_expected_copy_takes_the_scale_from_the_notebook(tmp_path):
+    path = toy_book.save(tmp_path / "chapters" / "toy.ipynb", toy_book.chapter())
+    full, preview = (run.expected_copy(path, tmp_path, scale) for scale in ("full", "preview"))
+    assert (full.given, preview.given) == ({}, {"size": 2})
+    assert full.key != preview.key
+    assert full.path == tmp_path / "_build" / "executed" / "full" / "toy.ipynb"
+    with pytest.raises(ValueError, match="scale"):
+        run.expected_copy(path, tmp_path, "huge")
+    bare = toy_book.chapter()
+    del bare.metadata["sgd_book"]["preview"]
+    with pytest.raises(ValueError, match="preview"):
+        run.expected_copy(toy_book.save(tmp_path / "bare.ipynb", bare), tmp_path, "preview")
+    (tmp_path / "broken.ipynb").write_text("{")
+    with pytest.raises(ValueError, match="not a notebook"):
+        run.expected_copy(tmp_path / "broken.ipynb", tmp_path, "full")
+
+
+def test_a_damaged_copy_is_not_current(tmp_path, executed):
+    copy = run.Copy(tmp_path / "toy.ipynb", executed.metadata["sgd_book_run"]["key"], {})
+    assert not run.is_current(copy, tmp_path)
+    nbformat.write(executed, copy.path)
+    assert run.is_current(copy, tmp_path)
+    assert not run.is_current(copy._replace(key="0" * 64), tmp_path)
+    text = copy.path.read_text()
+    copy.path.write_text(text[: len(text) // 2])
+    assert not run.is_current(copy, tmp_path)
+
+
+# ---- good runs
+
+
+def test_a_run_keeps_parameters_key_and_no_path_of_this_machine(executed):
+    text = nbformat.writes(executed)
+    assert "toy 7" in executed.cells[4].outputs[0].text
+    assert len(executed.metadata["sgd_book_run"]["key"]) == 64
+    assert "input_path" not in text
+    assert not gate.notebook_faults(executed, [], executed.metadata["sgd_book_run"]["key"])
+
+
+def test_kernel_starts_in_the_root_and_finds_its_library(tmp_path):
+    toy_book.library(tmp_path)
+    notebook = toy_book.save(
+        tmp_path / "chapters" / "toy.ipynb",
+        toy_book.chapter(
+            "from lib import near\nimport os\nassert near.f == 3\nassert os.environ['SGD_BOOK_PROGRESS']"
+        ),
+    )
+    out = tmp_path / "out.ipynb"
+    run.run(notebook, out, {}, quiet(), tmp_path)
+    assert out.exists()
+    assert "SGD_BOOK_PROGRESS" not in os.environ
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["chapters", "lib", "out.ipynb", "requirements.txt"]
+
+
+@pytest.mark.parametrize("given", [{"sizes": 3}, {"size": "three"}, {"size": 0}, {"size": float("nan")}])
+def test_bad_parameters_are_refused_before_a_kernel_starts(tmp_path, monkeypatch, given):
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *a, **k: pytest.fail("a kernel was started"))
+    notebook = toy_book.save(tmp_path / "toy.ipynb", toy_book.chapter())
+    with pytest.raises(params.ParameterError, match="size"):
+        run.run(notebook, tmp_path / "out.ipynb", given, quiet(), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["toy.ipynb"]
+
+
+# ---- bad runs
+
+BAD = {
+    "raises": ("raise RuntimeError('no luck')", "no luck"),
+    "exits": ("import sys; sys.exit(0)", "SystemExit"),
+    "exits-quietly": ("raise SystemExit", "SystemExit"),
+    "stderr": ("import sys; print('careful', file=sys.stderr)", "careful"),
+    "dies": ("import os; os._exit(0)", "[Dd]ied"),
+    "is-killed": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "[Dd]ied"),
+    "shows-a-path": ("import os; print(os.getcwd())", "path of this machine"),
+    "bare-figure": ("import base64; display({'image/png': 'AAAA'}, raw=True)", "caption"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_chapter_is_never_kept_and_the_last_copy_stays(tmp_path, bad):
+    code, message = BAD[bad]
+    notebook = toy_book.save(tmp_path / "toy.ipynb", toy_book.chapter(code))
+    out = tmp_path / "build" / "toy.ipynb"
+    out.parent.mkdir()
+    out.write_text("the last good copy")
+    with pytest.raises(run.RunError, match=message):
+        run.run(notebook, out, {}, quiet(), tmp_path)
+    assert out.read_text() == "the last good copy"
+    failed = out.with_name("toy.failed.ipynb")
+    assert sorted(out.parent.iterdir()) == [failed, out]
+    assert code in [cell.source for cell in nbformat.read(failed, as_version=4).cells]
+
+
+def test_a_cell_left_unrun_is_refused(tmp_path):
+    notebook = toy_book.chapter("print('never')")
+    notebook.cells[3].metadata["tags"] = ["skip-execution"]
+    with pytest.raises(run.RunError, match="was not run"):
+        run.run(
+            toy_book.save(tmp_path / "toy.ipynb", notebook), tmp_path / "out.ipynb", {}, quiet(), tmp_path
+        )
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_chapter_changed_while_it_runs_is_refused(tmp_path):
+    code = """from pathlib import Path
+text = Path('toy.ipynb').read_text()
+x = Path('toy.ipynb').write_text(text.replace('Toy toy', 'Toy joy'))"""
+    notebook = toy_book.save(tmp_path / "toy.ipynb", toy_book.chapter(code))
+    with pytest.raises(run.RunError, match="changed while it ran"):
+        run.run(notebook, tmp_path / "out.ipynb", {}, quiet(), tmp_path)
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_full_disk_leaves_the_last_copy_and_nothing_half(tmp_path, monkeypatch, executed):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    notebook = toy_book.save(tmp_path / "toy.ipynb", toy_book.chapter())
+    out = tmp_path / "build" / "toy.ipynb"
+    out.parent.mkdir()
+    out.write_text("the last good copy")
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *a, **k: nbformat.from_dict(executed))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(run.RunError, match="No space left"):
+        run.run(notebook, out, {"size": 7}, quiet(), tmp_path)
+    assert [p.name for p in out.parent.iterdir()] == ["toy.ipynb"]
+    assert out.read_text() == "the last good copy"
+    monkeypatch.setattr(papermill, "execute_notebook", full)
+    with pytest.raises(run.RunError, match="No space left"):
+        run.run(notebook, out, {}, quiet(), tmp_path)
+    assert out.read_text() == "the last good copy"
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(_, temporary, *a, **k):
+        Path(temporary).write_text("half")
+        raise KeyboardInterrupt
+
+    notebook = toy_book.save(tmp_path / "toy.ipynb", toy_book.chapter())
+    monkeypatch.setattr(papermill, "execute_notebook", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(notebook, tmp_path / "build" / "out.ipynb", {}, quiet(), tmp_path)
+    assert list((tmp_path / "build").iterdir()) == []
+
+
+def test_a_run_killed_outright_is_run_again(tmp_path):
+    code = """import os, signal
+if not os.path.exists('once'):
+    open('once', 'w').close()
+    os.kill(os.getppid(), signal.SIGKILL)"""
+    notebook = toy_book.save(tmp_path / "toy.ipynb", toy_book.chapter(code))
+    out = tmp_path / "build" / "toy.ipynb"
+    command = f"from book import run; run.run({str(notebook)!r}, {str(out)!r}, {{}}, None, {str(tmp_path)!r})"
+    environment = {**os.environ, "PYTHONPATH": str(toy_book.PROJECT)}
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", command], cwd=tmp_path, env=environment, capture_output=True, check=False
+        )
+        for _ in range(2)
+    )
+    assert first.returncode == -signal.SIGKILL
+    assert second.returncode == 0, second.stderr
+    assert [p.name for p in out.parent.iterdir()] == ["toy.ipynb"]
+
+
+def test_a_second_build_waits_and_says_for_whom(tmp_path):
+    said, waiting, entered = [], threading.Event(), threading.Event()
+
+    def second():
+        with run.lock(tmp_path, lambda text: (said.append(text), waiting.set())):
+            entered.set()
+
+    thread = threading.Thread(target=second)
+    with run.lock(tmp_path, said.append):
+        thread.start()
+        assert waiting.wait(60)
+        assert not entered.is_set()
+    thread.join(60)
+    assert entered.is_set()
+    assert len(said) == 1 and f"process {os.getpid()}" in said[0]
+
+
+# ---- progress
+
+
+def test_time_left_follows_the_recorded_run():
+    recorded, cells = {"a": 10.0, "b": 20.0, "c": 5.0}, ["a", "", "b", "c"]
+    assert progress.time_left(recorded, cells, 0, 0.0, 4.0) == pytest.approx(31.0)
+    assert progress.time_left(recorded, cells, 2, 20.0, 10.0) == pytest.approx(40.0)  # half as fast
+    assert progress.time_left(recorded, cells, 2, 10.0, 30.0) == pytest.approx(
+        7.5
+    )  # slower than it should be
+    assert progress.time_left(recorded, cells, 3, 30.0, 5.0) == pytest.approx(0.0)
+    assert progress.time_left({}, cells, 0, 0.0, 1.0) is None
+    assert progress.time_left({"a": 1.0}, cells, 0, 0.0, 1.0) is None
+
+
+def test_progress_tells_chapter_cell_chunk_and_time(tmp_path):
+    ticks = iter([0.0, 0.0, 5.0, 7.0, 8.0, 9.0])
+    stream = io.StringIO()
+    shown = progress.Progress("chapter 1 of 2, toy", {"a": 5.0, "b": 10.0}, stream, lambda: next(ticks))
+    shown.cells(["a", "b"])
+    shown.cell(1)
+    shown.engine(tmp_path / "chunks")
+    (tmp_path / "chunks").write_text('{"label": "arm A", "done": 3, "total": 20}\n{"lab')
+    assert shown.line() == "cell 2 of 2, arm A 3/20, 0:07 so far, 0:08 left"
+    with shown:
+        pass
+    assert "chapter 1 of 2, toy: done after" in stream.getvalue()
+
+
+def test_clock():
+    assert [progress.clock(s) for s in (None, -1, 0, 59.6, 3601)] == ["?", "0:00", "0:00", "1:00", "60:01"]

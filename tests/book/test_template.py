@@ -1,0 +1,75 @@
+"""The template of a chapter: what a reader starts from runs, is judged, built and recorded as it is."""
+
+import json
+import re
+import shutil
+
+import pytest
+import toy_book
+
+from book import build, gate, prose, record, run, template
+from lib.page import params
+
+ROOT = toy_book.PROJECT
+NAME = "wide_nets"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A toy book with the template and the real bibliography."""
+    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
+    root = toy_book.project(tmp_path / "book", toy=toy_book.chapter())
+    (root / template.TEMPLATE).parent.mkdir(parents=True)
+    shutil.copy(ROOT / template.TEMPLATE, root / template.TEMPLATE)
+    bibliography = (ROOT / "references.bib").read_text("utf-8") + (root / "references.bib").read_text("utf-8")
+    (root / "references.bib").write_text(bibliography, "utf-8")
+    return root
+
+
+def test_a_new_chapter_is_listed_after_the_others_and_has_its_own_names(project):
+    path = template.create(project, NAME)
+    assert [chapter.name for chapter in build.chapters(project)] == ["toy", NAME]
+    text = path.read_text("utf-8")
+    assert "# Wide nets" in text and f"chapters/{NAME}.ipynb" in text and "fig-wide-nets" in text
+    assert not re.search(r"chapter[_-]name|Chapter title", text)
+    params.schema(path)
+
+
+@pytest.mark.parametrize("name", ["Wide", "wide nets", "wide-nets", "../wide", "", "9nets"])
+def test_a_name_that_is_none_is_refused(project, name, capsys):
+    contents = (project / "_toc.yml").read_text("utf-8")
+    assert template.main([name], project) == 1
+    assert "wanted lower-case words" in capsys.readouterr().err
+    assert (project / "_toc.yml").read_text("utf-8") == contents
+
+
+def test_a_name_that_is_taken_is_refused_and_the_chapter_stays(project, capsys):
+    before = (project / "chapters" / "toy.ipynb").read_bytes()
+    assert template.main(["toy"], project) == 1
+    assert "taken" in capsys.readouterr().err
+    assert (project / "chapters" / "toy.ipynb").read_bytes() == before
+
+
+def test_the_template_has_no_finding_and_a_typed_number_in_it_is_one(project):
+    path = template.create(project, NAME)
+    assert [f for f in prose.findings(project) if f.file == path.name] == []
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("{glue:text}`fast:.1f` %", "68.2 %"), "utf-8")
+    assert [f.what for f in prose.findings(project) if f.file == path.name] == ["68.2"]
+    path.write_text(text.replace(r"are ahead\": gap", r"are far ahead\": gap"), "utf-8")
+    assert {f.place for f in prose.findings(project) if f.file == path.name} == {"figure", "page.says"}
+
+
+def test_a_new_chapter_runs_is_built_and_is_recorded(project):
+    path = template.create(project, NAME)
+    smoke = json.loads(path.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
+    notebook = run.run(path, project / "smoke.ipynb", smoke)
+    assert [c["id"] for r in gate.records(notebook, gate.CLAIMS_MIME) for c in r["claims"]] == ["faster"]
+    said = []
+    assert build.build(project, "full", said.append) == 1, "its verdict is new"
+    assert "record" in said[-1] or "record" in "".join(said)
+    assert build.keep_record(project, said.append) == 0
+    assert build.build(project, "full", said.append) == 0, "\n".join(said)
+    assert record.read(project / record.VERDICTS)[NAME]["faster"]["verdict"] == "holds"
+    page = (project / "_build" / "html" / "chapters" / f"{NAME}.html").read_text("utf-8")
+    assert 'alt="Two points with intervals.' in page and "Lines like this one are for you" not in page

@@ -1,0 +1,535 @@
+"""Many seeds in chunks: order, reuse, damage, interruption, full disk."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import jobs
+import numpy as np
+import pytest
+from jobs import CALLS, HOOK, Stopped
+
+from lib.ensembles import ensemble
+
+HERE = Path(__file__).resolve().parents[2]  # where the jobs lie
+CONFIG = {"n": 4, "rates": [[3, 0.1]]}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """Chunks and progress of each test in a folder of its own."""
+    CALLS.clear()
+    HOOK.clear()
+    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
+    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
+    yield tmp_path / "chunks"
+    HOOK.clear()
+
+
+def run(seeds, config=CONFIG, job=jobs.toy, chunk=4, workers=1):
+    return ensemble.run(job, {"toy": config}, seeds, chunk=chunk, workers=workers)["toy"]
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a)
+
+
+def alone(seeds, config=CONFIG):
+    result = jobs.toy(config, seeds)
+    CALLS.pop()
+    return result
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 11])
+def test_results_come_in_the_order_of_the_seeds_for_any_number(count, place):
+    seeds = np.random.default_rng(count).permutation(100)[:count]
+    result = run(seeds)
+    assert result["seed"].tolist() == seeds.tolist()
+    assert equal(result, alone(seeds))
+    blocks = {s // 4 for s in seeds}
+    assert sorted(CALLS) == [[4 * k, 4 * k + 1, 4 * k + 2, 4 * k + 3] for k in sorted(blocks)]
+    assert len(list(place.iterdir())) == len(blocks)
+    assert all(type(s) is int for c in CALLS for s in c)
+
+
+def test_several_configurations_keep_their_names_and_results(place):
+    configs = {"b": {"n": 2}, "a": {"n": 5}, "again": {"n": 2}}
+    results = ensemble.run(jobs.toy, configs, range(6), chunk=4, workers=1)
+    assert list(results) == list(configs)
+    for name, config in configs.items():
+        assert equal(results[name], alone(range(6), config))
+    assert len(list(place.iterdir())) == 4, "equal configurations share their chunks"
+    CALLS.clear()
+    assert equal(run(range(6), configs["a"]), results["a"])
+    assert CALLS == []
+
+
+def test_each_configuration_may_have_seeds_of_its_own(place, tmp_path):
+    configs = {"few": {"n": 2}, "many": {"n": 3}, "also few": {"n": 2}}
+    seeds = {"many": range(10), "few": [9, 1], "also few": np.array([2])}
+    results = ensemble.run(jobs.toy, configs, seeds, chunk=4, workers=1)
+    assert list(results) == list(configs)
+    for name, config in configs.items():
+        assert equal(results[name], alone(seeds[name], config))
+    assert sorted(c[0] for c in CALLS) == [0, 0, 4, 8, 8], "of the few, only blocks that they are in"
+    assert len(list(place.iterdir())) == 5
+    last = (tmp_path / "progress").read_text().splitlines()[-1]
+    assert json.loads(last) == {"label": "many", "done": 13, "total": 13}
+
+
+@pytest.mark.parametrize(
+    "seeds, message",
+    [
+        ({"a": [1]}, r"seeds must be named as the configurations, \['a', 'b'\], got \['a'\]"),
+        ({"a": [1], "b": [1], "c": [1]}, "seeds must be named as the configurations"),
+        ({"a": [1], "b": []}, "seeds must name at least one"),
+        ({"a": [1], "b": [2, 2]}, "seeds must be distinct"),
+        ({"a": [2**31], "b": [1]}, "seeds must be whole numbers from 0"),
+        ({"a": [1], "b": [2**31 - 1]}, "the chunk of 5 seeds around 2147483647 goes beyond"),
+    ],
+)
+def test_seeds_by_name_that_are_refused(seeds, message, place):
+    with pytest.raises(ValueError, match=message):
+        ensemble.run(jobs.toy, {"a": {"n": 1}, "b": {"n": 2}}, seeds, chunk=5, workers=1)
+    assert CALLS == [] and not place.exists()
+
+
+def test_order_does_not_depend_on_who_finishes_first(tmp_path):
+    (tmp_path / "0").write_text("after 4")
+    config = CONFIG | {"folder": str(tmp_path)}
+    result = run(range(8), config, jobs.ordered, workers=2)
+    assert equal(result, alone(range(8)))
+    ends = [line for line in jobs.notes(tmp_path) if line.startswith("end")]
+    assert ends == ["end 4", "end 0"]
+
+
+def test_finished_chunks_are_read_not_computed():
+    first = run(range(10))
+    assert len(CALLS) == 3
+    assert equal(run(range(10)), first)
+    assert equal(run(range(10), workers=2), first)
+    assert len(CALLS) == 3
+    more = run(range(16))  # the third chunk has been computed whole
+    assert CALLS[3:] == [[12, 13, 14, 15]]
+    assert equal({k: v[:10] for k, v in more.items()}, first)
+
+
+def test_a_network_has_the_same_companions_in_every_ensemble(place):
+    """Seed 35 is computed with 32 to 47, whoever of them was asked for."""
+    block = list(range(32, 48))
+    for seeds in ([35], [47, 35, 32], range(30, 40), [100, 35, 0]):
+        result = run(seeds, job=jobs.company, chunk=16)
+        assert result["together"].shape == (len(seeds), 16)
+        assert result["together"][list(seeds).index(35)].tolist() == block
+    assert CALLS.count(block) == 1
+    assert sorted(c[0] for c in CALLS) == [0, 16, 32, 96], "each block once, for all four"
+    for path in place.iterdir():
+        path.unlink()
+    assert run([35], job=jobs.company, chunk=16)["together"].tolist() == [block]
+    assert CALLS.count(block) == 2
+
+
+def test_any_request_takes_the_blocks_that_others_left(place):
+    """Parts of blocks in any order: the same rows to the bit, and no block twice."""
+    whole, rng = alone(range(40)), np.random.default_rng(0)
+    asked = set()
+    for _ in range(4):
+        seeds = rng.permutation(40)[:4]
+        assert equal(run(seeds), {k: v[seeds] for k, v in whole.items()})
+        asked |= {int(s) // 4 for s in seeds}
+    assert sorted(c[0] // 4 for c in CALLS) == sorted(asked)
+    assert equal(run(range(40), workers=2), whole)
+    assert len(list(place.iterdir())) == 10 > len(CALLS) > 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {"n": 4, "rates": [[3, 0.2]]}},
+        {"config": {**CONFIG, "more": None}},
+        {"seeds": [4]},
+        {"chunk": 5},
+        {"job": jobs.wrong},
+    ],
+    ids=lambda c: next(iter(c)),
+)
+def test_the_key_holds_whatever_can_change_the_result(change, place):
+    run(range(4))
+    before = set(place.iterdir())
+    try:
+        run(**{"seeds": range(4), **change})
+    except ValueError:  # of the wrong job, which had to be called for it
+        return
+    assert len(CALLS) == 2
+    assert before < set(place.iterdir())
+
+
+def test_which_seeds_were_asked_for_is_not_in_the_key(place):
+    first = run(range(4))
+    result = run([2, 0])
+    assert len(CALLS) == len(list(place.iterdir())) == 1
+    assert equal(result, {k: v[[2, 0]] for k, v in first.items()})
+
+
+def test_equal_configurations_share_a_key():
+    run(range(4))
+    run(range(4), config={"rates": ((3, 0.1),), "n": 4})
+    assert len(CALLS) == 1
+
+
+def test_damaged_chunks_are_computed_again(place):
+    first = run(range(4))
+    (path,) = place.iterdir()
+    whole = path.read_bytes()
+    for count, content in enumerate((b"", whole[:-1], b"\0" * len(whole)), start=2):
+        path.write_bytes(content)
+        assert equal(run(range(4)), first)
+        assert len(CALLS) == count
+        assert path.read_bytes() == whole
+    assert list(place.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("stop", [Stopped, KeyboardInterrupt, SystemExit])
+def test_after_an_interruption_only_what_is_missing_is_computed(stop, place):
+    def hook(seeds):
+        if 8 in seeds:
+            raise stop
+
+    HOOK.append(hook)
+    with pytest.raises(stop):
+        run(range(18))
+    assert CALLS == [[0, 1, 2, 3], [4, 5, 6, 7]], "and no chunk after the error was begun"
+    assert len(list(place.iterdir())) == 2
+    HOOK.clear()
+    result = run(range(18))
+    assert set(Counter(map(tuple, CALLS)).values()) == {1}, "no chunk twice"
+    assert len(CALLS) == 5
+    assert equal(result, alone(range(18)))
+
+
+KILLED = """
+import os, signal
+import jobs
+from lib.ensembles import ensemble
+replace, count = os.replace, 0
+def killed(source, target):
+    global count
+    count += 1
+    if count == 3:  # the file is half there, under its temporary name
+        os.truncate(source, 50)
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+os.replace = killed
+ensemble.run(jobs.toy, {"toy": {"n": 4, "rates": [[3, 0.1]]}}, range(18), chunk=4, workers=1)
+"""
+
+
+def test_a_killed_process_leaves_its_finished_chunks(place):
+    root = Path(ensemble.__file__).parents[2]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(HERE)])}
+    done = subprocess.run([sys.executable, "-c", KILLED], env=env, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(list(place.glob("*.chunk"))) == 2
+    result = run(range(18))
+    assert sorted(c[0] for c in CALLS) == [8, 12, 16], "the chunks of the killed process are used"
+    assert equal(result, alone(range(18)))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_stops_the_run_and_keeps_what_was_written(workers, place, monkeypatch):
+    """At once: whatever follows would need the disk too."""
+    replace, left = os.replace, [2]
+
+    def full(*files):
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left[0] -= 1
+        replace(*files)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="cannot keep finished chunks.*SGD_BOOK_CHUNKS") as caught:
+            run(range(20), workers=workers)
+    assert caught.value.errno == errno.ENOSPC
+    assert str(place) in str(caught.value)
+    assert len(list(place.iterdir())) == 2, "no half file is left"
+    assert len(CALLS) == (3 if workers == 1 else 0)
+    CALLS.clear()
+    assert equal(run(range(20)), alone(range(20)))
+    assert len(CALLS) == 3, "what was written is used"
+
+
+def test_only_one_chunk_for_each_worker_is_alive(tmp_path):
+    config = {"folder": str(tmp_path), "together": 2}  # two at once, or it never gets on
+    run(range(40), config, jobs.where, workers=2)
+    alive = np.cumsum([1 if line.startswith("begin") else -1 for line in jobs.notes(tmp_path)])
+    assert len(alive) == 20
+    assert (alive.max(), alive[-1]) == (2, 0)
+
+
+def test_the_number_of_workers_does_not_change_the_results(place, monkeypatch):
+    results = []
+    for workers in (1, 2, None):
+        monkeypatch.setenv("SGD_BOOK_CHUNKS", str(place / str(workers)))
+        results.append(run(range(10), workers=workers))
+        assert len(list((place / str(workers)).iterdir())) == 3
+    assert equal(results[0], results[1]) and equal(results[0], results[2])
+
+
+def test_by_default_each_core_has_a_worker_unless_there_is_a_gpu(monkeypatch):
+    asked = []
+    monkeypatch.setattr(ensemble.worker, "cores", lambda: [3, 5, 8])
+    monkeypatch.setattr(ensemble, "_computed", lambda job, tasks, workers: asked.append(workers) or ())
+    monkeypatch.setattr(ensemble.tf.config, "list_physical_devices", lambda kind: [])
+    with pytest.raises(KeyError):  # nothing was computed
+        run(range(4), workers=None)
+    monkeypatch.setattr(ensemble.tf.config, "list_physical_devices", lambda kind: [kind])
+    with pytest.raises(KeyError):
+        run(range(4), workers=None)
+    assert asked == [3, 1]
+
+
+def test_progress_lines(tmp_path):
+    run(range(4), {"n": 2})
+    (tmp_path / "progress").unlink()
+    ensemble.run(jobs.toy, {"one": CONFIG, "two": {"n": 2}}, range(10), chunk=4, workers=1)
+    lines = [json.loads(line) for line in (tmp_path / "progress").read_text().splitlines()]
+    steps = [("one", 0), ("two", 4), ("one", 8), ("one", 12), ("one", 14), ("two", 18), ("two", 20)]
+    assert lines == [{"label": label, "done": done, "total": 20} for label, done in steps]
+
+
+def test_a_progress_bar_where_nobody_else_shows_it(monkeypatch, capfd):
+    monkeypatch.delenv("SGD_BOOK_PROGRESS")
+    run(range(10))
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "toy" in err and "/10" in err
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"seeds": []}, "seeds must name at least one"),
+        ({"seeds": [1, 2, 1]}, "seeds must be distinct"),
+        ({"seeds": [-1]}, "seeds must be whole numbers from 0"),
+        ({"seeds": [2**31]}, "seeds must be whole numbers from 0"),
+        ({"seeds": [0.5]}, "seeds must be whole numbers from 0"),
+        ({"seeds": [np.nan]}, "seeds must be whole numbers from 0"),
+        (
+            {"seeds": [0, 2**31 - 1], "chunk": 5},
+            "the chunk of 5 seeds around 2147483647 goes beyond 2147483647",
+        ),
+        ({"seeds": [2**31 - 2], "chunk": 3}, "the chunk of 3 seeds around 2147483646 goes beyond 2147483647"),
+        ({"seeds": ["1"]}, "seeds must be whole numbers from 0"),
+        ({"chunk": 0}, "chunk and workers must be"),
+        ({"chunk": 2.5}, "chunk and workers must be"),
+        ({"workers": 0}, "chunk and workers must be"),
+        ({"workers": 1.5}, "chunk and workers must be"),
+        ({"config": {"n": {4}}}, "config must be plain data"),
+        ({"job": lambda config, seeds: {}}, "job must be a function of an importable module"),
+    ],
+)
+def test_bad_arguments_are_refused_before_any_compute(change, message, place):
+    with pytest.raises(ValueError, match=message):
+        run(**{"seeds": range(4), **change})
+    assert CALLS == []
+    assert not place.exists()
+
+
+def test_the_last_block_of_all_seeds_is_whole():
+    assert run([2**31 - 1], chunk=8)["seed"].tolist() == [2**31 - 1]
+    assert CALLS == [list(range(2**31 - 8, 2**31))]
+    assert run([2**31 - 4], chunk=3)["seed"].tolist() == [2**31 - 4]
+
+
+def test_no_configuration_is_refused():
+    with pytest.raises(ValueError, match="configs must hold at least one"):
+        ensemble.run(jobs.toy, {}, range(4))
+
+
+def test_a_job_without_a_row_for_each_seed_is_refused(place):
+    with pytest.raises(ValueError, match=r"total has shape \(3,\), wanted 4 rows"):
+        run(range(8), job=jobs.wrong)
+    assert not place.exists()
+
+
+# One configuration after another
+
+
+@pytest.fixture
+def link(tmp_path):
+    """Configurations of the chain: a digit each, and what came before."""
+
+    def make(digit, after=None, **more):
+        return {"folder": str(tmp_path), "digit": digit, **more} | ({"after": after} if after else {})
+
+    return make
+
+
+def chains(configs, seeds=range(6), workers=1):
+    return {
+        name: result["value"].tolist()
+        for name, result in ensemble.run(jobs.chain, configs, seeds, chunk=4, workers=workers).items()
+    }
+
+
+def digits(seeds, number):
+    """What a chain of these digits makes of the seeds."""
+    return [s * 10 ** len(str(number)) + number for s in seeds]
+
+
+def begun(folder):
+    return [line.removeprefix("begin ") for line in jobs.notes(folder) if line.startswith("begin")]
+
+
+def test_what_comes_before_is_computed_first_and_kept(link, tmp_path, place):
+    seeds = [5, 0, 6]
+    first, second = link(1), link(2, link(1))
+    assert chains({"c": link(3, second)}, seeds) == {"c": digits(seeds, 123)}
+    order = begun(tmp_path)
+    assert sorted(order) == ["1 0", "1 4", "2 0", "2 4", "3 0", "3 4"]
+    for block in (0, 4):
+        places = [order.index(f"{digit} {block}") for digit in (1, 2, 3)]
+        assert places == sorted(places)
+    assert len(list(place.iterdir())) == 6
+    assert chains({"b": second, "a": first}, range(8)) == {
+        "b": digits(range(8), 12),
+        "a": digits(range(8), 1),
+    }
+    assert chains({"d": link(4, second)}) == {"d": digits(range(6), 124)}
+    assert begun(tmp_path)[6:] == ["4 0", "4 4"], "whole blocks of what came before were kept"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_several_share_what_they_follow(workers, link, tmp_path):
+    """Whether it is asked for itself or not, in any order."""
+    first = link(1)
+    wanted = {"x": digits(range(6), 12), "y": digits(range(6), 13), "z": digits(range(6), 134)}
+    configs = {"z": link(4, link(3, first)), "x": link(2, first), "y": link(3, first)}
+    assert chains(configs, workers=workers) == wanted
+    assert sorted(begun(tmp_path)) == sorted(f"{d} {block}" for d in (1, 2, 3, 4) for block in (0, 4))
+    configs = {"p": link(6, link(5)), "q": link(5)}
+    wanted = {"p": digits(range(6), 56), "q": digits(range(6), 5)}
+    assert chains(configs, workers=workers) == wanted
+    assert sorted(begun(tmp_path)[8:]) == ["5 0", "5 4", "6 0", "6 4"]
+
+
+def test_what_follows_starts_when_its_own_block_is_there(link, tmp_path):
+    """Not when all the others are: one of them only ends after what follows has ended."""
+    slow = link(9, order="wait 2 0")
+    wanted = {"slow": digits(range(4), 9), "child": digits(range(4), 12)}
+    assert chains({"slow": slow, "child": link(2, link(1))}, range(4), workers=2) == wanted
+    ends = [line for line in jobs.notes(tmp_path) if line.startswith("end")]
+    assert ends == ["end 1 0", "end 2 0", "end 9 0"]
+
+
+def test_what_came_before_is_not_needed_where_the_result_is_there(link, tmp_path, place):
+    first, second = link(1), link(2, link(1))
+    chains({"a": first})
+    parents = set(place.iterdir())
+    chains({"b": second})
+    for path in parents:
+        path.unlink()
+    assert chains({"b": second}, [3, 7, 1]) == {"b": digits([3, 7, 1], 12)}
+    assert len(begun(tmp_path)) == 4 and parents.isdisjoint(place.iterdir())
+    assert chains({"b": second}, [8]) == {"b": digits([8], 12)}
+    assert begun(tmp_path)[4:] == ["1 8", "2 8"], "only the parent of the block that is missing"
+
+
+def test_damage_to_what_came_before_is_repaired_if_it_is_needed(link, tmp_path, place):
+    chains({"a": link(1)}, [0])
+    (parent,) = place.iterdir()
+    whole = parent.read_bytes()
+    parent.write_bytes(whole[:-1])
+    assert chains({"b": link(2, link(1))}, [0]) == {"b": digits([0], 12)}
+    assert begun(tmp_path) == ["1 0", "1 0", "2 0"]
+    assert parent.read_bytes() == whole
+
+
+def test_the_key_holds_whatever_came_before(link, tmp_path):
+    last = {"b": link(3, link(2, link(1)))}
+    chains(last, [0])
+    assert chains({"b": link(3, link(2, link(7)))}, [0]) == {"b": digits([0], 723)}
+    assert chains({"b": link(3, link(2))}, [0]) == {"b": digits([0], 23)}
+    assert chains({"b": link(3, link(2, link(1, more=0)))}, [0]) == {"b": digits([0], 123)}
+    assert len(begun(tmp_path)) == 3 + 3 + 2 + 3
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_follows_what_has_failed(workers, link, tmp_path, place):
+    failing = {"b": link(2, link(1, order="raise Ouch"))}
+    with pytest.raises(Stopped, match="Ouch"):
+        chains(failing, [0], workers=workers)
+    assert begun(tmp_path) == ["1 0"]
+    assert not place.exists()
+    first = link(1)
+    with pytest.raises(Stopped, match="Oh"):
+        chains({"b": link(2, first, order="raise Oh")}, range(8), workers=workers)
+    kept = len(list(place.iterdir()))
+    assert 1 <= kept <= 2, "of the first, which did not fail"
+    start = len(begun(tmp_path))
+    assert chains({"b": link(2, first)}, range(8), workers=workers) == {"b": digits(range(8), 12)}
+    again = [line for line in begun(tmp_path)[start:] if line.startswith("1")]
+    assert len(again) == 2 - kept
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_chunk_that_vanished_stops_those_that_follow(workers, link, place, monkeypatch):
+    write = ensemble.store.write
+
+    def gone(path, result):
+        write(path, result)
+        if result["value"][0] == 1:  # of the first one
+            path.unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ensemble.store, "write", gone)
+        with pytest.raises(
+            RuntimeError, match="a chunk that others need is gone from .*: run again"
+        ) as caught:
+            chains({"b": link(2, link(1)), "c": link(3, link(1))}, range(4), workers=workers)
+    assert str(place) in str(caught.value)
+    assert chains({"b": link(2, link(1))}, range(4), workers=workers) == {"b": digits(range(4), 12)}
+
+
+def test_a_chunk_that_was_found_and_then_vanished_stops_those_that_follow(link, place):
+    chains({"a": link(1)}, [0])
+    (parent,) = place.iterdir()
+    HOOK.append(lambda seeds: parent.unlink(missing_ok=True))  # by the first one that is computed
+    with pytest.raises(RuntimeError, match="a chunk that others need is gone"):
+        chains({"other": link(5), "b": link(2, link(1))}, [0])
+    HOOK.clear()
+    assert chains({"b": link(2, link(1))}, [0]) == {"b": digits([0], 12)}
+
+
+def test_what_came_before_without_a_row_for_each_seed_is_refused(place):
+    with pytest.raises(ValueError, match=r"total has shape \(3,\), wanted 4 rows"):
+        run([0], {"n": 2, "after": {"n": 1}}, job=jobs.wrong)
+    assert not place.exists()
+
+
+def test_progress_lines_name_what_has_to_come_before(link, tmp_path):
+    """Seeds that nobody asked for count as well: whole blocks of what comes before."""
+
+    def lines(configs):
+        (tmp_path / "progress").unlink(missing_ok=True)
+        chains(configs)
+        return [json.loads(line) for line in (tmp_path / "progress").read_text().splitlines()]
+
+    def steps(total, *counts):
+        return [{"label": label, "done": done, "total": total} for label, done in counts]
+
+    first, second = link(1), link(2, link(1))
+    before = [("c", 0), ("before before c", 4), ("before c", 8), ("c", 12)]
+    before += [("before before c", 16), ("before c", 20), ("c", 22)]
+    assert lines({"c": link(3, second)}) == steps(22, *before)
+    assert lines({"d": link(4, second)}) == steps(6, ("d", 0), ("d", 4), ("d", 6)), "it is there now"
+    assert lines({"e": link(6, link(5)), "f": link(5)}) == steps(
+        12, ("e", 0), ("f", 4), ("e", 8), ("f", 10), ("e", 12)
+    ), "it is asked for itself"
+    assert lines({"a": first, "b": second}) == steps(12, ("a", 0), ("a", 4), ("a", 6), ("b", 10), ("b", 12))

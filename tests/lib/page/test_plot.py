@@ -1,0 +1,246 @@
+"""Figures draw what they are given: no value lost, moved or unnamed."""
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.colors import same_color
+
+from lib.page import plot
+
+
+@pytest.fixture
+def ax():
+    figure, axes = plot.figure()
+    yield axes
+    figure.draw_without_rendering()  # what cannot be laid out fails here
+    plt.close(figure)
+
+
+def texts(ax):
+    return [text.get_text().strip() for text in ax.texts]
+
+
+def bars(container):
+    """Points of an errorbar and the ends of its bars: (x, y), (N, 2, 2)."""
+    data, _, (segments,) = container
+    return data.get_xydata(), np.array(segments.get_segments())
+
+
+# figure
+
+
+def test_figure_has_the_size_and_the_axes_asked_for():
+    figure, axes = plot.figure(5.0, 2.0, columns=3, sharey=True)
+    assert figure.get_size_inches().tolist() == [5.0, 2.0]
+    assert len(axes) == len(figure.axes) == 3
+    axes[0].set_ylim(0, 7)
+    assert axes[2].get_ylim() == (0, 7)
+    assert not axes[0].spines["top"].get_visible()
+    plt.close(figure)
+
+
+# distributions
+
+SAMPLES = {
+    "one": np.random.default_rng(0).normal(2, 1, 300),
+    "two": np.random.default_rng(1).normal(3, 2, 200),
+}
+PUBLISHED = {"one": (2.5, 0.5), "two": (3.5, 1.5)}
+
+
+def test_distributions_are_densities_of_the_samples(ax):
+    assert plot.distributions(ax, SAMPLES, PUBLISHED) is ax
+    low, high = (f(np.concatenate(list(SAMPLES.values()))) for f in (np.min, np.max))
+    filled = [patch for patch in ax.patches if patch.get_fill()]
+    assert len(filled) == 2 and len(ax.patches) == 4
+    for patch, color, values in zip(filled, plot.PALETTE, SAMPLES.values(), strict=False):
+        heights, edges = np.histogram(values, np.linspace(low, high, 41), density=True)
+        xy = patch.get_xy()
+        assert (xy[:, 0].min(), xy[:, 0].max()) == pytest.approx((low, high))
+        for left, right, height in zip(edges, edges[1:], heights, strict=False):
+            on_top = xy[(xy[:, 0] >= left - 1e-9) & (xy[:, 0] <= right + 1e-9), 1]
+            assert np.isclose(on_top, height).any()
+        assert same_color(patch.get_facecolor()[:3], color)
+
+
+def test_distributions_show_published_and_measured_means_with_one_sd(ax):
+    plot.distributions(ax, SAMPLES, PUBLISHED)
+    top = max(patch.get_xy()[:, 1].max() for patch in ax.patches)
+    wanted = [
+        row
+        for name, values in SAMPLES.items()
+        for row in ((*PUBLISHED[name], 1), (values.mean(), values.std(), -1))
+    ]
+    for container, (center, sd, side) in zip(ax.containers, wanted, strict=True):
+        ((x, y),), (ends,) = bars(container)
+        assert x == pytest.approx(center)
+        assert ends[:, 0] == pytest.approx([center - sd, center + sd])
+        assert y > top if side > 0 else y < 0, "published above the histograms, ours below"
+    heights = [bars(container)[0][0, 1] for container in ax.containers]
+    assert len(set(heights)) == 4
+    colors = [container[0].get_color() for container in ax.containers]
+    assert colors == [plot.PALETTE[0]] * 2 + [plot.PALETTE[1]] * 2
+    assert texts(ax) == [
+        "one: published mean ± sd", "this run", "two: published mean ± sd", "this run",
+    ]  # fmt: skip
+    assert ax.get_ylabel() == "density of networks"
+
+
+# forest
+
+ROWS = [("above", 2.0, 1.0, 3.5), ("across", 0.5, -1.0, 2.0), ("below", -2.0, -3.0, -1.5)]
+
+
+def test_forest_draws_each_estimate_in_its_row(ax):
+    assert plot.forest(ax, ROWS, zero="no difference") is ax
+    *drawn, zero = ax.lines
+    for y, (_, value, low, high) in enumerate(ROWS):
+        interval, point = drawn[2 * y : 2 * y + 2]
+        assert interval.get_xydata().tolist() == [[low, y], [high, y]]
+        assert point.get_xydata().tolist() == [[value, y]]
+        assert point.get_marker() == "o"
+    assert len(drawn) == 6
+    assert list(zero.get_xdata()) == [0, 0]
+    assert ax.get_yticks().tolist() == [0, 1, 2]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["above", "across", "below"]
+    bottom, top = ax.get_ylim()
+    assert bottom > 2 and top < 0, "the first row on top, all rows inside"
+    assert texts(ax) == ["no difference"]
+
+
+def test_forest_colors_tell_the_side_of_zero_unless_others_are_given(ax):
+    plot.forest(ax, ROWS)
+    wanted = [plot.PALETTE[0], plot.FAINT, plot.PALETTE[1]]
+    for k, color in enumerate(wanted):
+        assert same_color(ax.lines[2 * k].get_color(), color)
+        assert same_color(ax.lines[2 * k + 1].get_color(), color)
+    assert texts(ax) == []
+    ax.clear()
+    plot.forest(ax, ROWS, colors=["red", "green", "black"])
+    assert [ax.lines[2 * k].get_color() for k in range(3)] == ["red", "green", "black"]
+
+
+def test_a_value_beyond_the_limits_is_written_at_that_end(ax):
+    plot.forest(ax, [*ROWS, ("far", 123.4, 120.0, 126.0), ("low", -55.5, -60.0, -50.0)], limits=(-4, 4))
+    assert ax.get_xlim() == (-4, 4)
+    assert len(ax.lines) == 6 + 1, "only the values inside are drawn"
+    far, low = ax.texts
+    assert far.get_position() == (4, 3) and "123" in far.get_text()
+    assert low.get_position() == (-4, 4) and "-55.5" in low.get_text()
+    assert (far.get_ha(), low.get_ha()) == ("right", "left")
+    assert [label.get_text() for label in ax.get_yticklabels()][3:] == ["far", "low"]
+
+
+def test_an_interval_that_ends_at_zero_is_not_told_apart(ax):
+    plot.forest(ax, [("a", 1.0, 0.0, 2.0), ("b", -1.0, -2.0, 0.0)])
+    assert [ax.lines[2 * k].get_color() for k in range(2)] == [plot.FAINT] * 2
+
+
+# lines
+
+SERIES = {
+    "up": [(1.0, 0.5, 2.0), (2.0, 1.5, 2.25), (3.0, 3.0, 4.0)],
+    "down": [(3.0, 2.0, 3.5), (2.0, 1.0, 3.0), (1.0, 0.0, 1.5)],
+}
+
+
+def test_lines_have_their_values_intervals_and_names(ax):
+    assert plot.lines(ax, ["0.1", "1", "10"], SERIES) is ax
+    assert len(ax.containers) == 2
+    for container, color, estimates in zip(ax.containers, plot.PALETTE, SERIES.values(), strict=False):
+        points, ends = bars(container)
+        assert points.tolist() == [[k, value] for k, (value, *_) in enumerate(estimates)]
+        assert ends == pytest.approx(np.array([[[k, e[1]], [k, e[2]]] for k, e in enumerate(estimates)]))
+        assert container[0].get_color() == color
+    assert texts(ax) == list(SERIES)
+    for text, color in zip(ax.texts, plot.PALETTE, strict=False):
+        k, y = text.xy
+        (_, *first), (_, *second) = SERIES[text.get_text()][:2]
+        assert k == 0 and y in (min(first[0], second[0]), max(first[1], second[1])), "at its own line"
+        assert same_color(text.get_color(), color)
+    assert ax.get_xticks().tolist() == [0, 1, 2]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.1", "1", "10"]
+    left, right = ax.get_xlim()
+    assert left < 0 and right > 2
+
+
+def test_lines_can_go_without_names(ax):
+    plot.lines(ax, [1, 2, 3], SERIES, named=False)
+    assert texts(ax) == []
+    assert len(ax.containers) == 2
+
+
+def test_an_interval_that_does_not_hold_its_value_is_refused(ax):
+    with pytest.raises(ValueError, match="yerr"):
+        plot.lines(ax, [1], {"a": [(1.0, 2.0, 3.0)]})
+
+
+# shares
+
+
+def test_shares_are_stacked_and_named(ax):
+    rows = {"whole": (0.25, 0.5), "layers": (0.125, 0.75)}
+    assert plot.shares(ax, rows, ("skill", "luck")) is ax
+    drawn = [(p.get_x(), p.get_width(), p.get_y() + p.get_height() / 2) for p in ax.patches]
+    wanted = []
+    for y, (first, second) in enumerate(rows.values()):
+        wanted += [(0, first, y), (first, second, y)]
+    assert np.array(drawn) == pytest.approx(np.array(wanted))
+    assert [same_color(p.get_facecolor(), plot.PALETTE[k % 2]) for k, p in enumerate(ax.patches)] == [
+        True
+    ] * 4
+    assert [(t.get_text(), t.get_color()) for t in ax.texts] == [
+        ("skill", plot.PALETTE[0]), ("luck", plot.PALETTE[1]),
+    ]  # fmt: skip
+    assert ax.get_yticks().tolist() == [0, 1]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["whole", "layers"]
+    bottom, top = ax.get_ylim()
+    assert bottom > 1 and top < 0
+
+
+# parts
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_parts_are_stacked_to_their_shares_and_the_large_ones_written_in(ax, upright):
+    bars = {"one": {"a": 0.5, "b": 0.4, "c": 0.1}, "two": {"b": 1.0}}
+    colors = {"a": plot.PALETTE[0], "b": plot.PALETTE[1], "c": plot.PALETTE[2]}
+    assert plot.parts(ax, bars, colors, upright) is ax
+    size, start = ("get_height", "get_y") if upright else ("get_width", "get_x")
+    seen = [
+        (getattr(p, start)(), getattr(p, size)(), same_color(p.get_facecolor()[:3], colors[name]))
+        for p, name in zip(ax.patches, ("a", "b", "c", "b"), strict=True)
+    ]
+    np.testing.assert_allclose([s[:2] for s in seen], [(0, 50), (50, 40), (90, 10), (0, 100)])
+    assert all(s[2] for s in seen)
+    assert texts(ax) == ["50", "40", "100"]  # a tenth has no room for its number
+    ticks = ax.get_xticklabels() if upright else ax.get_yticklabels()
+    assert [t.get_text() for t in ticks] == ["one", "two"]
+    if not upright:
+        assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first on top
+
+
+def test_figure_has_rows():
+    figure, axes = plot.figure(rows=2, sharex=True)
+    assert len(axes) == 2
+    assert axes[0].get_position().y0 > axes[1].get_position().y0
+    plt.close(figure)
+
+
+# ends
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_names_at_the_ends_of_lines_keep_their_order_and_do_not_touch(ax, scale):
+    ax.set(xlim=(1, 10), ylim=(1, 100), yscale=scale)
+    labels = [(50, "far", "C0"), (10.1, "upper", "C1"), (10, "lower", "C2")]
+    plot.ends(ax, 10, labels)
+    ax.figure.draw_without_rendering()
+    boxes = {t.get_text(): t.get_window_extent() for t in ax.texts}
+    assert boxes["lower"].y1 <= boxes["upper"].y0 < boxes["upper"].y1 <= boxes["far"].y0
+    for value, text, color in labels:
+        [found] = [t for t in ax.texts if t.get_text() == text]
+        assert found.xy == (10, value) and same_color(found.get_color(), color)
+    for text, value in (("far", 50), ("lower", 10)):  # who is not in the way stays beside the line
+        middle = (boxes[text].y0 + boxes[text].y1) / 2
+        assert middle == pytest.approx(ax.transData.transform((10, value))[1], abs=2)

@@ -1,0 +1,408 @@
+"""Legs of a walk against plain loops; a walk that was killed against one that was not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lib import curvature, data, nets, train
+from lib.backend import tf
+from lib.ensembles import ensemble, store
+from lib.questions import drift
+from lib.questions.drift import Setting
+
+ROOT = Path(__file__).resolve().parents[3]
+TWO = {"rates": (0.05, 0.2), "decays": (0.0, 0.01)}
+
+
+def small(**change):
+    return Setting(**{"updates": 300, "hidden": (3,), "batch": 4, "images": 42, "validation": 20} | change)
+
+
+def result_of(setting, seed=5):
+    before = result_of(setting.after, seed) if setting.after else None
+    return drift.job(setting.config(), [seed], before)
+
+
+def layers_of(result, arm=0):
+    return [result[f"w{k}"][0, arm] for k in range(3) if f"w{k}" in result]
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return data.split_nielsen(data.load())
+
+
+# Settings
+
+
+def test_a_setting_goes_through_json():
+    setting = small(after=small(updates=100, order=2), hidden=(3,), **{})
+    text = json.loads(json.dumps(setting.config()))
+    assert Setting.of(text) == setting
+    assert text["data"] == data.CONTENT_SHA256 and setting.end == 400
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"updates": 150}, "updates must be a multiple of 100, got 150"),
+        ({"updates": -100}, "updates must be a whole number from 0"),
+        ({"updates": 1e3}, "updates must be a whole number"),
+        ({"hidden": ()}, "hidden must be one or two whole numbers"),
+        ({"hidden": (3, 3, 3)}, "hidden must be one or two whole numbers"),
+        ({"hidden": (0,)}, "units in hidden must be a whole number from 1 to 1000, got 0"),
+        ({"hidden": 3}, "hidden must be one or two"),
+        ({"rates": ()}, "rates must be one number at least"),
+        ({"rates": (0.1, float("nan"))}, "each of rates must be a number from 1e-12"),
+        ({"rates": (0.1, 0.1)}, "decays must be as many as rates, got 1 for 2 rates"),
+        ({"decays": (-1.0,)}, "each of decays must be a number from 0"),
+        ({"decays": (True,)}, "each of decays must be a number"),
+        ({"loss": "quadratic"}, "loss must be one of"),
+        ({"sampling": "cycled"}, "sampling must be one of"),
+        ({"batch": 43}, "batch must be at most the 42 images, got 43"),
+        ({"images": 50_001}, "images must be a whole number from 1 to 50000"),
+        ({"order": -1}, "order must be a whole number"),
+        ({"after": 3}, "after must be a Setting that keeps its networks, got 3"),
+        ({"after": Setting(hidden=(4,))}, r"hidden is \(3,\), but \(4,\) in the one before"),
+        ({"after": Setting(hidden=(3,), **TWO)}, "arms is 1, but 2 in the one before"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        small(**change)
+
+
+# Times and legs
+
+
+def test_times_are_waiting_times_and_log_spaced_lags():
+    assert drift.times([0, 500], 2000, 1) == [0, 100, 500, 600, 1000, 1500, 2000]
+    found = drift.times([200_000], 1_200_000, 4)
+    lags = np.array(found[1:]) - 200_000
+    assert lags[:5].tolist() == [100, 200, 300, 600, 1000]  # whole hundreds
+    np.testing.assert_allclose(np.log10(lags[5:]), 2 + np.arange(5, 17) / 4, atol=0.01)
+    assert found[0] == 200_000 and not any(t % 100 for t in found)
+
+
+@pytest.mark.parametrize(
+    "waiting, last, per_decade, message",
+    [
+        ([], 1000, 4, "waiting times and the last must be multiples of 100"),
+        ([50], 1000, 4, "waiting times and the last must be multiples"),
+        ([-100], 1000, 4, "waiting times and the last must be multiples"),
+        ([100], 1050, 4, "waiting times and the last must be multiples"),
+        ([100, 1000], 1000, 4, "the last after all others"),
+        ([100], 1000, 0, "per_decade must be a whole number from 1"),
+        ([100], 1000, 1.5, "per_decade must be a whole number from 1"),
+    ],
+)
+def test_times_that_do_not_fit_are_refused(waiting, last, per_decade, message):
+    with pytest.raises(ValueError, match=message):
+        drift.times(waiting, last, per_decade)
+
+
+def test_a_walk_ends_at_its_times_in_legs_of_limited_length():
+    first = small(updates=0)
+    times = [0, 100, 700, 250_000]
+    legs = drift.walk(first, times)
+    assert list(legs) == times and [leg.end for leg in legs.values()] == times
+    assert legs[0] is first and legs[700].after is legs[100]
+    chain, leg = [], legs[250_000]
+    while leg is not legs[700]:
+        chain, leg = [leg.updates, *chain], leg.after
+    assert chain == [100_000, 100_000, 49_300]
+    assert {leg.rates for leg in legs.values()} == {first.rates}
+
+
+def test_the_longest_walk_has_a_configuration():
+    times = drift.times([0, 10**6, 10**9], 2 * 10**9, 20)
+    leg = drift.walk(small(updates=0), times)[2 * 10**9]
+    assert leg.end == 2 * 10**9
+    assert Setting.of(json.loads(json.dumps(leg.config()))).end == leg.end
+
+
+@pytest.mark.parametrize("times", [[], [100, 100], [200, 100]])
+def test_a_walk_refuses_times_that_do_not_rise(times):
+    with pytest.raises(ValueError, match="times must be rising"):
+        drift.walk(small(updates=0), times)
+    with pytest.raises(ValueError, match="times must be from 300 on"):
+        drift.walk(small(), [200])
+
+
+# Batches
+
+
+def test_an_epoch_takes_each_image_once_and_the_rest_is_left_out():
+    found = drift.batches(small(), 3, 0, 30)
+    assert found.shape == (30, 4)
+    for epoch in range(3):
+        assert len(np.unique(found[10 * epoch : 10 * epoch + 10])) == 40
+    assert (found[:10] != found[10:20]).any() and found.max() == 41
+
+
+def test_batches_that_are_drawn_repeat_images():
+    """Each with the same probability: of 40 draws from 42, 26 different ones are expected."""
+    found = drift.batches(small(sampling="drawn"), 3, 0, 10_000)
+    counts = np.bincount(found.ravel(), minlength=42)
+    assert abs(counts / counts.mean() - 1).max() < 0.15
+    different = np.mean([len(np.unique(epoch)) for epoch in found.reshape(-1, 40)])
+    assert different == pytest.approx(42 * (1 - (41 / 42) ** 40), rel=0.02)
+
+
+@pytest.mark.parametrize("sampling", drift.SAMPLING)
+def test_batches_do_not_depend_on_where_a_leg_begins(sampling):
+    setting = small(order=1, sampling=sampling)
+    whole = drift.batches(setting, 3, 0, 40)
+    for cut in (1, 10, 17):
+        parts = [drift.batches(setting, 3, first, count) for first, count in ((0, cut), (cut, 40 - cut))]
+        assert np.array_equal(np.concatenate(parts), whole)
+    assert not np.array_equal(drift.batches(setting, 4, 0, 40), whole)
+    assert not np.array_equal(drift.batches(small(sampling=sampling), 3, 0, 40), whole)
+
+
+# Fresh networks
+
+
+def test_fresh_networks_are_those_of_he_and_alike_in_all_arms():
+    layers = [w.numpy() for w in drift.fresh(7, (40, 30), 3)]
+    assert [w.shape for w in layers] == [(3, 785, 40), (3, 41, 30), (3, 31, 10)]
+    for w in layers:
+        assert (w == w[:1]).all() and (w[:, -1] == 0).all()
+        # a normal distribution cut at two standard deviations keeps 0.880 of its own
+        sd = np.sqrt(2 / (w.shape[1] - 1))
+        assert w[0, :-1].std() == pytest.approx(0.880 * sd, rel=0.1)
+        assert np.abs(w).max() <= 2 * sd
+    assert not np.array_equal(layers[0], drift.fresh(8, (40, 30), 3)[0])
+
+
+# Training
+
+
+def plain_sgd(layers, x, y, batches, rate, decay, loss):
+    """In float64, with the mean loss of a batch, as a textbook writes it."""
+    layers = [w.astype(float) for w in layers]
+    for batch in batches:
+        values = [x[batch].astype(float)]
+        for w in layers[:-1]:
+            values.append(np.maximum(values[-1] @ w[:-1] + w[-1], 0))
+        z = values[-1] @ layers[-1][:-1] + layers[-1][-1]
+        if loss == "cross-entropy":
+            z = np.exp(z - z.max(axis=1, keepdims=True))
+            z /= z.sum(axis=1, keepdims=True)
+        d = (z - np.eye(10)[y[batch]]) / len(batch)
+        for k in range(len(layers) - 1, -1, -1):
+            w, below = layers[k], values[k]
+            gradient = np.vstack([below.T @ d + decay * w[:-1], d.sum(axis=0)])
+            d = (d @ w[:-1].T) * (below > 0)
+            layers[k] = w - rate * gradient
+    return layers
+
+
+@pytest.mark.parametrize("hidden", [(3,), (4, 3)])
+@pytest.mark.parametrize("loss, scale", [("cross-entropy", 1), ("squared error", 0.1)])
+def test_a_leg_is_plain_sgd_of_each_arm(hidden, loss, scale, mnist):
+    rates = tuple(scale * r for r in TWO["rates"])
+    setting = small(hidden=hidden, loss=loss, rates=rates, decays=TWO["decays"])
+    result = result_of(setting)
+    x = mnist.train[0][:42].astype(np.float32) / np.float32(255)
+    batches = drift.batches(setting, 5, 0, 300)
+    begin = [w.numpy() for w in drift.fresh(5, hidden, 2)]
+    for arm in range(2):
+        wanted = plain_sgd(
+            [w[arm] for w in begin], x, mnist.train[1][:42], batches, rates[arm], TWO["decays"][arm], loss
+        )
+        for w, v, b in zip(layers_of(result, arm), wanted, begin, strict=True):
+            assert np.abs(v - b[arm]).max() > 0.01  # it has moved
+            np.testing.assert_allclose(w, v, atol=2e-4)
+
+
+def test_an_arm_does_not_depend_on_the_others():
+    together, alone = result_of(small(**TWO)), result_of(small(rates=(0.2,), decays=(0.01,)))
+    for a, b in zip(layers_of(together, 1), layers_of(alone), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_two_legs_are_one_to_the_bit():
+    whole = result_of(small(**TWO))
+    parts = result_of(small(after=small(updates=200, **TWO), updates=100, **TWO))
+    assert whole.keys() == parts.keys()
+    assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_clone_leaves_with_another_order():
+    trunk = small(updates=100)
+    on, clone = (small(after=trunk, updates=100, order=order) for order in (0, 1))
+    again = small(after=trunk, updates=100, order=1)
+    assert not np.array_equal(result_of(on)["w0"], result_of(clone)["w0"])
+    assert np.array_equal(result_of(clone)["w0"], result_of(again)["w0"])
+
+
+def test_what_a_snapshot_says_of_its_networks(mnist):
+    result = result_of(small(**TWO))
+    for arm in range(2):
+        for name, part, n in (("train", mnist.train, 42), ("validation", mnist.validation, 20)):
+            h = part[0][:n].astype(float) / 255
+            w0, w1 = layers_of(result, arm)
+            h = np.maximum(h @ w0[:-1] + w0[-1], 0)
+            z = h @ w1[:-1] + w1[-1]
+            labels = part[1][:n]
+            loss = np.log(np.exp(z).sum(axis=1)) - z[np.arange(n), labels]
+            assert result[f"{name}_loss"][0, arm] == pytest.approx(loss.mean(), rel=1e-4)
+            assert result[f"{name}_error"][0, arm] == pytest.approx(100 * (z.argmax(axis=1) != labels).mean())
+            if name == "train":
+                assert np.array_equal(result["live0"][0, arm], (h > 0).any(axis=0))
+
+
+def test_dead_units_are_named():
+    result = result_of(small(updates=0))
+    assert result["live0"].tolist() == [[[True, True, True]]]
+    result["w0"][:, :, -1, 1] = -1e3  # no image lifts it
+    after = drift.job(small(after=small(updates=0), updates=0).config(), [5], result)
+    assert after["live0"].tolist() == [[[True, False, True]]]
+
+
+def test_a_network_that_overflows_is_kept_as_it_is():
+    setting = small(loss="squared error", rates=(0.01, 100.0), decays=(0.0, 0.0), stiff=2)
+    result = result_of(setting)
+    finite = [all(np.isfinite(w).all() for w in layers_of(result, arm)) for arm in range(2)]
+    assert finite == [True, False]
+    assert result["vectors"].shape == (1, 2, 2, 785 * 3 + 40)
+    assert np.isfinite(result["values"]).all(axis=2).tolist() == [[True, False]]
+
+
+def test_more_than_one_seed_at_a_time_is_refused():
+    with pytest.raises(ValueError, match="seeds must be 1 at once, got 2"):
+        drift.job(small().config(), [1, 2])
+
+
+# Stiff directions
+
+
+def test_stiff_directions_are_eigenvectors_of_the_loss_of_each_arm(mnist):
+    """Against differences of the gradient in float64."""
+    found = result_of(small(hidden=(3, 2), stiff=3, **TWO))
+    x = train.Inputs(mnist.train[0][:42].astype(np.float64) / 255)
+    y = np.eye(10)[mnist.train[1][:42]]
+    for arm in range(2):
+        layers = [w[None].astype(np.float64) for w in layers_of(found, arm)]
+        at = curvature.flat([tf.constant(w) for w in layers]).numpy()
+
+        def slope(row, layers=layers):
+            parts = curvature.unflat(row, [tf.constant(w) for w in layers])
+            return curvature.flat(train.gradient(parts, x, y, hidden="relu", loss="cross-entropy")).numpy()
+
+        values, vectors = found["values"][0, arm], found["vectors"][0, arm].astype(float)
+        assert (np.diff(values) <= 0).all() and values[-1] > 0
+        for value, v in zip(values, vectors, strict=True):
+            step = 1e-6 * v[None]
+            product = (slope(at + step) - slope(at - step))[0] / 2e-6
+            assert np.linalg.norm(product - value * v) < 0.03 * value
+        np.testing.assert_allclose(vectors @ vectors.T, np.eye(3), atol=1e-3)
+
+
+# A walk that is killed
+
+WALK = """
+import sys
+from lib.ensembles import ensemble
+from lib.questions import drift
+first = drift.Setting(hidden=(2,), batch=2, images=20, validation=5)
+drift.LONGEST = 500
+legs = drift.walk(first, [0, 20_000])
+result = ensemble.run(drift.job, {"end": legs[20_000].config()}, [8], chunk=1, workers=1)
+sys.stdout.buffer.write(result["end"]["w0"].tobytes())
+"""
+
+
+def walk(folder):
+    environment = os.environ | {"SGD_BOOK_CHUNKS": str(folder), "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-W", "ignore", "-c", WALK]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(words, env=environment, **pipes)
+
+
+def finished(folder):
+    return sorted(folder.glob("*.chunk"))
+
+
+def test_a_walk_that_was_killed_goes_on_from_its_last_snapshot_to_the_same_bits(tmp_path):
+    whole, _ = walk(tmp_path / "whole").communicate(timeout=300)
+    assert len(whole) == 785 * 2 * 4 and len(finished(tmp_path / "whole")) == 41
+    cut = tmp_path / "cut"
+    for count in (3, 11):  # snapshots that are there when it is killed
+        run = walk(cut)
+        while len(finished(cut)) < count and run.poll() is None:
+            time.sleep(0.01)
+        assert run.poll() is None, "it ended before it could be killed"
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
+    before = {path: path.stat().st_mtime_ns for path in finished(cut)}
+    assert 11 <= len(before) < 41
+    resumed, _ = walk(cut).communicate(timeout=300)
+    assert resumed == whole
+    assert {path: path.stat().st_mtime_ns for path in finished(cut) if path in before} == before
+    names = {path.name: path.read_bytes() for path in finished(tmp_path / "whole")}
+    assert {path.name: path.read_bytes() for path in finished(cut)} == names
+
+
+LEGS = """
+import resource, sys
+from lib.questions import drift
+first = drift.Setting(updates=0, hidden=(2,), batch=2, images=20, validation=5)
+result, peaks = drift.job(first.config(), [8]), []
+for count in (20, 100):
+    leg = first
+    for _ in range(count):
+        leg = drift.Setting(after=first, updates=5000, hidden=(2,), batch=2, images=20, validation=5)
+        result = drift.job(leg.config(), [8], result)
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peaks[1] - peaks[0])
+"""
+
+
+def test_memory_does_not_grow_with_the_walk():
+    """After 100,000 updates and after 600,000."""
+    words = [sys.executable, "-W", "ignore", "-c", LEGS]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert int(done.stdout) * unit < 20e6
+
+
+# With the ensemble
+
+
+def test_a_walk_in_workers_is_the_walk_in_this_process(tmp_path, monkeypatch):
+    legs = drift.walk(small(updates=0, **TWO), [0, 100, 300])
+    configs = {str(t): leg.config() for t, leg in legs.items()}
+    found = []
+    for workers in (1, 2):
+        monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / str(workers)))
+        found.append(ensemble.run(drift.job, configs, [3, 9], chunk=drift.CHUNK, workers=workers))
+    for t in configs:
+        for name, value in found[0][t].items():
+            assert np.array_equal(value, found[1][t][name], equal_nan=True)
+    assert found[0]["300"]["w0"].shape == (2, 2, 785, 3)
+    assert not np.array_equal(*found[0]["300"]["w0"])
+
+
+def test_the_key_of_a_leg_holds_the_engine():
+    modules = {name for name, _ in store.code(drift.job)[1]}
+    assert modules >= {f"lib.{n}" for n in ("backend", "curvature", "data", "nets", "train")}
+
+
+def test_losses_of_a_network_without_an_opinion():
+    layers = [tf.zeros((2, *shape)) for shape in nets.shapes([784, 3, 10])]
+    x, y = np.random.default_rng(0).random((50, 784), np.float32), np.arange(50, dtype=np.int32) % 10
+    z = nets.forward(layers, x, "relu")[-1]
+    loss, error = drift.losses(z, y, "cross-entropy")
+    np.testing.assert_allclose(loss, np.log(10), rtol=1e-6)
+    np.testing.assert_allclose(error, 90)
+    np.testing.assert_allclose(drift.losses(z, y, "squared error")[0], 0.5)

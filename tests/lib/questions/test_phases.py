@@ -1,0 +1,796 @@
+"""Nielsen's network in phases: against his algorithm, step by step, and the laws of phases and changes."""
+
+import itertools
+import json
+
+import nielsen
+import numpy as np
+import pytest
+
+from lib import data, nets, train
+from lib.ensembles import ensemble
+from lib.questions import phases
+from lib.questions.phases import Phase
+
+QUADRATIC = {"hidden": "sigmoid", "loss": "quadratic"}
+
+
+@pytest.fixture(scope="session")
+def split():
+    return data.split_nielsen(data.load())
+
+
+# Nielsen's algorithm, one image at a time
+
+
+@pytest.fixture(scope="session")
+def columns(split):
+    """5000 training images for the port: columns, and classes as columns."""
+    x, y = split.train
+    return [(image[:, None] / 256, np.eye(10)[:, [digit]]) for image, digit in zip(x[:5000], y, strict=False)]
+
+
+@pytest.fixture(scope="session")
+def tests(split):
+    x, y = split.test
+    return [image[:, None] / 256 for image in x], y
+
+
+def port(layers, member):
+    """One member as a network of the port."""
+    layers = [np.asarray(layer)[member] for layer in layers]
+    return nielsen.Network([w[:-1].T for w in layers], [w[-1:].T for w in layers])
+
+
+def difference(network, layers, member):
+    """Largest difference of a weight or bias."""
+    other = port(layers, member)
+    pairs = zip(network.weights + network.biases, other.weights + other.biases, strict=True)
+    return max(np.abs(a - b).max() for a, b in pairs)
+
+
+def permuted(seed, epochs, size):
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.permutation(5000).reshape(-1, size) for _ in range(epochs)])
+
+
+@pytest.fixture(scope="session")
+def engine(split):
+    """The engine's weights after the given batches, with eta as in the source."""
+    x, y = split.train
+    inputs, targets = train.Inputs(data.scale(x[:5000], 256, np.float64)), np.eye(10)[y[:5000]]
+
+    def run(layers, batches, eta):
+        rates = np.full(len(batches), eta / batches.shape[1])
+        return train.fit(layers, inputs, targets, batches, rates, **QUADRATIC)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def stations(engine):
+    """Two networks at the start, after 2 epochs of training, and broken by 3 updates with batch 5000."""
+    fresh = nets.normal([0, 1], nets.shapes((784, 20, 10)))
+    healthy = engine(fresh, permuted(0, 2, 10), 3.0)
+    return {"fresh": fresh, "healthy": healthy, "broken": engine(healthy, permuted(1, 3, 5000), 300.0)}
+
+
+def follow(engine, columns, layers, batches, eta, looks):
+    """The largest difference after every update, from the start and from the update before."""
+    networks = [port(layers, m) for m in range(2)]
+    step, worst = layers, 0
+    for t, batch in enumerate(batches, start=1):
+        for network in networks:
+            network.update_mini_batch([columns[i] for i in batch], eta)
+        step = engine(step, batches[t - 1 : t], eta)
+        results = [step] + ([engine(layers, batches[:t], eta)] if t in looks else [])
+        worst = max(worst, *(difference(n, r, m) for r in results for m, n in enumerate(networks)))
+    moved = min(difference(network, layers, m) for m, network in enumerate(networks))
+    return worst, moved
+
+
+# In blocks of 10 batches: one, one and a remainder, three, three and a remainder.
+LOOKS = [*range(1, 13), 30, 37]
+
+
+@pytest.mark.parametrize("start", ["fresh", "healthy", "broken"])
+def test_batches_of_10_with_eta_3_are_nielsens_after_every_update(start, stations, engine, columns):
+    """Training, training on, and recovering: weights of up to 30 to 1e-13; 4e-15 was measured."""
+    batches = permuted(2, 1, 10)[:37]
+    worst, moved = follow(engine, columns, stations[start], batches, 3.0, LOOKS)
+    assert worst < 1e-13
+    assert moved > 1e-3
+
+
+def test_batches_of_5000_with_eta_300_break_networks_as_nielsens_do(stations, engine, columns, tests, split):
+    """Weights of up to 30 to 1e-10 after each of three updates; 7e-13 was measured."""
+    worst, moved = follow(engine, columns, stations["healthy"], permuted(1, 3, 5000), 300.0, range(1, 4))
+    assert worst < 1e-10
+    assert moved > 10
+    networks = [port(stations[name], 0) for name in ("healthy", "broken")]
+    healthy, broken = (network.evaluate(tests[0][:1000], tests[1][:1000]) for network in networks)
+    assert healthy > 600 and broken < 400, "it is the break that is compared"
+
+
+# A chain of jobs against it. The networks 6, 7 and 8 are chunk 2 of three.
+
+SEEDS = [6, 7, 8]
+
+
+def small(**change):
+    return Phase(**{"epochs": 2, "images": 250, "hidden": 6, "looks": (0, 1, 2), "keep": True} | change)
+
+
+def result_of(phase, seeds=SEEDS, before=None):
+    """The arrays of a phase and, unless given, of all before it."""
+    if phase.after is not None and before is None:
+        before = result_of(phase.after, seeds)
+    return phases.job(phase.config(), seeds, before)
+
+
+def layers_of(result):
+    return [result["layer0"], result["layer1"]]
+
+
+def same(a, b, members=slice(None)):
+    return a.keys() == b.keys() and all(
+        np.array_equal(a[k][members], b[k][members], equal_nan=True) for k in a
+    )
+
+
+def right(result):
+    """How many of the 10,000 test images are classified rightly."""
+    return np.rint(result["accuracy"] * 100).astype(int)
+
+
+def by_nielsen(networks, columns, number, phase):
+    """The port through the epochs of a phase, in the orders that the job takes; yields after each."""
+    for epoch in range(phase.epochs):
+        order = phases.order(2, number, epoch, phase.images)
+        for network in networks:
+            for _ in network.epoch([columns[i] for i in order], phase.batch, phase.rate):
+                pass
+        yield
+
+
+@pytest.mark.parametrize("batch", [10, 60])
+def test_a_chain_of_jobs_is_nielsens_with_the_same_orders(batch, columns, tests):
+    """Weights to 1e-11 after each phase, and the same images right. 60 does not divide 250."""
+    healthy = small(batch=batch)
+    broken = small(after=healthy, batch=5000, rate=300.0)
+    recovered = small(after=broken, batch=batch)
+    fresh = nets.normal(SEEDS, nets.shapes((784, 6, 10)))
+    networks, before = [port(fresh, m) for m in range(3)], None
+    for number, phase in enumerate((healthy, broken, recovered)):
+        result = result_of(phase, before=before)
+        counts = [[n.evaluate(*tests) for n in networks]]
+        for _ in by_nielsen(networks, columns, number, phase):
+            counts.append([n.evaluate(*tests) for n in networks])
+        assert right(result).tolist() == np.transpose(counts).tolist()
+        for m, network in enumerate(networks):
+            assert difference(network, layers_of(result), m) < 1e-11
+        before = result
+    assert len(np.unique(counts)) > 3
+
+
+def test_the_number_of_updates_in_an_epoch(columns):
+    """Nielsen's on the first images of each order; more than there are is all of them."""
+    fresh = nets.normal(SEEDS, nets.shapes((784, 6, 10)))
+    for updates, images in ((3, 180), (5, 250), (100, 250)):
+        result = result_of(small(batch=60, updates=updates))
+        network = port(fresh, 1)
+        for epoch in range(2):
+            order = phases.order(2, 0, epoch, 250)[:images]
+            for _ in network.epoch([columns[i] for i in order], 60, 3.0):
+                pass
+        assert difference(network, layers_of(result), 1) < 1e-12
+
+
+def test_outputs_that_are_equal_to_the_bit_are_decided_as_in_the_source(tests):
+    """The first of the largest counts, as in ``numpy.argmax``: pre-activations that still differ do not."""
+    z = np.array([np.arange(-2000, -1000, 100), np.zeros(10), np.arange(10)])
+    z[1, [3, 8]] = 50, 90
+    before = {"layer0": np.zeros((3, 785, 6)), "layer1": np.zeros((3, 7, 10))}
+    before["layer1"][:, -1] = z
+    networks = [port(layers_of(before), m) for m in range(3)]
+    outputs = [network.feedforward(tests[0][0])[:, 0] for network in networks]
+    assert (outputs[0] == 0).all() and outputs[1][3] == outputs[1][8] == 1
+    result = result_of(small(after=small(), epochs=0), before=before)
+    assert result["recall"].argmax(axis=1).tolist() == [0, 3, 9]
+    assert right(result)[:, 0].tolist() == [n.evaluate(*tests) for n in networks]
+
+
+def test_a_look_is_what_nielsens_network_shows(columns, tests, monkeypatch):
+    monkeypatch.setattr(phases, "PROBED", 100)
+    result = result_of(small(epochs=1, looks=(0,)))
+    network = port(layers_of(result), 2)
+    hidden = np.hstack([nielsen.sigmoid(network.weights[0] @ x + network.biases[0]) for x in tests[0]])
+    output = np.hstack([network.feedforward(x) for x in tests[0]])
+    for name, a in (("hidden", hidden), ("output", output)):
+        np.testing.assert_allclose(result[f"{name}_sd"][2, -1], a.std(axis=1), rtol=1e-9, atol=1e-15)
+        slope = (4 * a * (1 - a)).mean(axis=1)
+        np.testing.assert_allclose(result[f"{name}_slope"][2, -1], slope, rtol=1e-9, atol=1e-15)
+    hits = output.argmax(axis=0) == tests[1]
+    assert right(result)[2, -1] == hits.sum()
+    assert result["recall"][2].tolist() == [hits[tests[1] == c].mean() for c in range(10)]
+    total = [network.backprop(x, y) for x, y in columns[:100]]
+    for k in range(2):
+        w, b = sum(t[0][k] for t in total) / 100, sum(t[1][k] for t in total) / 100
+        wanted = np.sqrt((w**2).sum() + (b**2).sum())
+        np.testing.assert_allclose(result["gradient"][2, -1, k], wanted, rtol=1e-10)
+        wanted = np.sqrt((network.weights[k] ** 2).sum() + (network.biases[k] ** 2).sum())
+        np.testing.assert_allclose(result["norm"][2, -1, k], wanted, rtol=1e-12)
+
+
+# Phases
+
+
+def test_a_phase_starts_with_standard_normal_networks_of_its_seeds():
+    result = result_of(small(epochs=0))
+    fresh = nets.normal(SEEDS, nets.shapes((784, 6, 10)))
+    assert all(np.array_equal(a, b) for a, b in zip(layers_of(result), fresh, strict=True))
+
+
+def test_the_shapes_of_the_result():
+    result = result_of(small(looks=(0, 2)))
+    looks = {"accuracy": (), "output_sd": (10,), "output_slope": (10,), "hidden_sd": (6,)}
+    looks |= {"hidden_slope": (6,), "gradient": (2,), "norm": (2,), "finite": ()}
+    shapes = {name: (3, 2, *shape) for name, shape in looks.items()}
+    layers = {"layer0": (3, 785, 6), "layer1": (3, 7, 10)}
+    assert {k: v.shape for k, v in result.items()} == shapes | layers | {"recall": (3, 10), "epochs": (3,)}
+    assert result["finite"].dtype == bool and result["finite"].all()
+    assert set(result) - set(result_of(small(keep=False))) == set(layers)
+
+
+@pytest.mark.parametrize(
+    "epochs, looks, wanted",
+    [
+        (3, (0, 2, 5, 30), [0, 2, 3]),
+        (3, (0, 3), [0, 3]),
+        (3, (1, 4), [1, 3]),
+        (3, (7,), [3]),
+        (0, (0, 1), [0]),
+        (0, (1,), [0]),
+    ],
+)
+def test_looks_end_with_the_last_epoch(epochs, looks, wanted):
+    phase = small(epochs=epochs, looks=looks)
+    assert phase.config()["looks"] == wanted
+    result = result_of(phase)
+    assert result["accuracy"].shape == (3, len(wanted))
+    assert result["epochs"].tolist() == [epochs] * 3
+
+
+def test_looking_does_not_change_what_is_looked_at():
+    """Nor what the optimiser keeps: momentum goes on after a look."""
+    often = result_of(small(epochs=3, batch=60, optimiser="momentum", rate=0.3, looks=(0, 1, 2, 3)))
+    once = result_of(small(epochs=3, batch=60, optimiser="momentum", rate=0.3, looks=(2,)))
+    assert np.array_equal(often["accuracy"][:, 2:], once["accuracy"])
+    assert all(np.array_equal(a, b) for a, b in zip(layers_of(often), layers_of(once), strict=True))
+
+
+def test_an_optimiser_keeps_its_memory_through_the_epochs_of_a_phase():
+    """Two steps of momentum from two plain ones; the next phase starts without it."""
+    one = {"epochs": 1, "batch": 250}
+    start = [w.numpy() for w in nets.normal(SEEDS, nets.shapes((784, 6, 10)))]
+    once, twice = layers_of(result_of(small(**one))), layers_of(result_of(small(batch=250)))
+    result = layers_of(result_of(small(batch=250, optimiser="momentum")))
+    apart = layers_of(result_of(small(**one, after=small(**one, optimiser="momentum"), optimiser="momentum")))
+    for w0, w1, w2, moved, without in zip(start, once, twice, result, apart, strict=True):
+        assert np.abs(w1 - w0).max() > 1e-3
+        np.testing.assert_allclose(moved, w2 - 0.9 * (w0 - w1), atol=1e-12)
+        np.testing.assert_allclose(without, w2, atol=1e-12)
+
+
+def test_a_phase_without_epochs_only_looks():
+    first = result_of(small())
+    result = result_of(small(after=small(), epochs=0), before=first)
+    assert all(np.array_equal(a, b) for a, b in zip(layers_of(first), layers_of(result), strict=True))
+    for name in set(first) - {"recall", "epochs", "layer0", "layer1"}:
+        assert np.array_equal(result[name], first[name][:, -1:])
+    assert np.array_equal(result["recall"], first["recall"])
+
+
+def test_a_phase_stops_when_all_its_networks_are_good_enough():
+    long = {"epochs": 6, "looks": (0, 2, 3, 5)}
+    whole = result_of(small(**long))
+    looked = whole["accuracy"].min(axis=1)
+    worst = whole["accuracy"].min(axis=0)  # of the networks, at each look
+    assert (worst[2] > worst[:2]).all() and (worst[3:] > worst[0]).all()
+    stopped = result_of(small(**long, stop=float(worst[2])))
+    assert stopped["epochs"].tolist() == [3] * 3
+    for name in ("accuracy", "gradient", "hidden_sd", "norm"):
+        assert np.array_equal(stopped[name][:, :3], whole[name][:, :3])
+        assert (stopped[name][:, 3:] == stopped[name][:, 2:3]).all(), "later looks repeat"
+    short = result_of(small(epochs=3, looks=(0,)))
+    assert all(np.array_equal(a, b) for a, b in zip(layers_of(stopped), layers_of(short), strict=True))
+    assert np.array_equal(stopped["recall"], short["recall"])
+    best = float(whole["accuracy"].max())
+    assert best > looked.min(), "one of them is never that good"
+    assert same(result_of(small(**long, stop=best + 0.01)), whole)
+
+
+def test_a_phase_whose_networks_are_good_enough_already_does_not_train():
+    """The look before training is one, too."""
+    first = result_of(small())
+    result = result_of(small(after=small(), stop=float(first["accuracy"][:, -1].min())), before=first)
+    assert result["epochs"].tolist() == [0] * 3
+    assert all(np.array_equal(a, b) for a, b in zip(layers_of(first), layers_of(result), strict=True))
+    assert (result["accuracy"] == first["accuracy"][:, -1:]).all()
+
+
+def test_a_batch_larger_than_the_images_is_all_of_them():
+    assert same(result_of(small(batch=5000, rate=30.0)), result_of(small(batch=250, rate=30.0)))
+
+
+def test_orders_are_permutations_that_depend_on_all_three_numbers():
+    numbers = list(itertools.product((0, 1, 7), repeat=3))
+    orders = [phases.order(*n, 40) for n in numbers]
+    assert all(sorted(o) == list(range(40)) for o in orders)
+    assert len({o.tobytes() for o in orders}) == len(numbers)
+    assert np.array_equal(phases.order(1, 7, 0, 40), orders[numbers.index((1, 7, 0))])
+
+
+def test_phases_that_follow_the_same_one_see_the_same_orders(monkeypatch):
+    """So do all networks of a chunk; a phase further on, and another chunk, see others."""
+    asked, order = [], phases.order
+    monkeypatch.setattr(phases, "order", lambda *a: asked.append(a) or order(*a))
+    first = small(epochs=1)
+    a = small(after=first, rate=1.0, batch=60)
+    before = result_of(first)
+    result_of(a, before=before)
+    result_of(small(after=first, rate=30.0, batch=250, change=("shuffle",), optimiser="adam"), before=before)
+    result_of(small(after=a), before=before)
+    result_of(small(), seeds=[3, 4, 5])
+    numbers = [
+        (2, 0, 0),
+        (2, 1, 0),
+        (2, 1, 1),
+        (2, 1, 0),
+        (2, 1, 1),
+        (2, 2, 0),
+        (2, 2, 1),
+        (1, 0, 0),
+        (1, 0, 1),
+    ]
+    assert asked == [(*n, 250) for n in numbers]
+
+
+def test_both_precisions_start_from_the_same_networks():
+    double, single = (result_of(small(epochs=0, precision=p)) for p in phases.PRECISIONS)
+    for a, b in zip(layers_of(double), layers_of(single), strict=True):
+        assert (a.dtype, b.dtype) == (np.float64, np.float32)
+        assert np.array_equal(a.astype(np.float32), b)
+        assert not np.array_equal(a, b)
+    np.testing.assert_allclose(single["hidden_sd"], double["hidden_sd"], rtol=1e-4)
+    # after training as well, before rounding has grown
+    double, single = (result_of(small(epochs=1, rate=0.3, precision=p)) for p in phases.PRECISIONS)
+    for a, b in zip(layers_of(double), layers_of(single), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-4)
+
+
+def test_decay_is_nielsens_regularisation():
+    """His w -> (1 - eta lambda / n) w in each update, here on pixels that are white in every image.
+
+    With batches of 60 and one of 10 the rates differ, and lambda is the same.
+    """
+    white = np.flatnonzero(~data.split_nielsen(data.load()).train[0][:250].any(axis=0))
+    assert len(white) > 50
+    fresh = nets.normal(SEEDS, nets.shapes((784, 6, 10)))[0].numpy()
+    result = result_of(small(batch=60, decay=2.0))["layer0"]
+    factor = (1 - 3.0 * 2.0 / 250) ** 10
+    np.testing.assert_allclose(result[:, white], factor * fresh[:, white], rtol=1e-12)
+    assert np.array_equal(result_of(small(batch=60))["layer0"][:, white], fresh[:, white])
+
+
+def test_biases_decay_where_it_is_said():
+    one = {"epochs": 1, "batch": 250}
+    fresh = [w.numpy() for w in nets.normal(SEEDS, nets.shapes((784, 6, 10)))]
+    plain = layers_of(result_of(small(**one)))
+    for biases in (False, True):
+        result = layers_of(result_of(small(**one, decay=2.0, decay_biases=biases)))
+        for w, a, b in zip(fresh, plain, result, strict=True):
+            shrunk = -3.0 * 2.0 / 250 * w
+            shrunk[:, -1] *= biases
+            np.testing.assert_allclose(b - a, shrunk, rtol=1e-9, atol=1e-14)
+
+
+def test_the_binary_cross_entropy_does_not_wait_for_the_slope():
+    """One update of the output layer of networks that are stuck: a - y instead of (a - y) a (1 - a)."""
+    stuck = {"layer0": np.zeros((3, 785, 6)), "layer1": np.zeros((3, 7, 10))}
+    stuck["layer1"][:, -1] = -20
+    one = {"after": small(), "epochs": 1, "batch": 250, "rate": 1.0}
+    share = np.bincount(data.load().y_train[:250], minlength=10) / 250
+    a = nielsen.sigmoid(np.array(-20.0))
+    for loss, factor in (("binary cross-entropy", 1), ("quadratic", a * (1 - a))):
+        result = result_of(small(**one, loss=loss), before=stuck)["layer1"]
+        step = np.tile((share - a) * factor, (3, 1))
+        np.testing.assert_allclose(result[:, -1] + 20, step, rtol=1e-6, atol=1e-14)
+
+
+def test_the_configuration_is_plain_data():
+    phase = small(after=small(), change=("shrink", 0.5), stop=90.0, updates=3)
+    config = phase.config()
+    text = json.dumps(config, allow_nan=False)
+    again = json.loads(text)
+    assert json.dumps(again) == text
+    assert config["after"]["after"] is None and config["after"]["rate"] == 3.0
+    assert config["data"] == config["after"]["data"] == data.CONTENT_SHA256
+    before = result_of(small())
+    assert same(phases.job(config, SEEDS, before), phases.job(again, SEEDS, before))
+    assert config != small(after=small(rate=2.0), change=("shrink", 0.5), stop=90.0, updates=3).config()
+
+
+# Phases that are refused
+
+
+def whole(name, low, high):
+    return f"^{name} must be a whole number from {low} to {high}, got "
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        *(({"epochs": v}, whole("epochs", 0, 1000000)) for v in (-1, 10**6 + 1, 2.0, True, "3", None)),
+        *(({"batch": v}, whole("batch", 1, 50000)) for v in (0, 50_001, 10.0, np.nan)),
+        *(({"images": v}, whole("images", 1, 50000)) for v in (0, 50_001, 10.0)),
+        *(({"hidden": v}, whole("hidden", 1, 10000)) for v in (0, 10_001, 20.0)),
+        *(({"updates": v}, whole("updates", 1, 10**9)) for v in (0, -1, 1.5, True)),
+        *(
+            ({name: v}, f"^{name} must be a number from 0 to 1.8e+308, got ".replace("+", r"\+"))
+            for name in ("rate", "decay", "stop")
+            for v in (-0.1, np.nan, np.inf, 10**400, "3", True)
+        ),
+        ({"rate": None}, "^rate must be a number"),
+        (
+            {"loss": "cross-entropy"},
+            r"^loss must be one of \['binary .*', 'quadratic'\], got 'cross-entropy'",
+        ),
+        ({"optimiser": "SGD"}, r"^optimiser must be one of \['adagrad', .*'sgd'\], got 'SGD'"),
+        ({"precision": "float16"}, r"^precision must be one of \['float32', 'float64'\], got 'float16'"),
+        *(
+            ({"looks": v}, "^looks must be rising whole numbers from 0 to 1000000, got ")
+            for v in ((-1, 2), (1, 0), (0, 0, 1), (0, 1.5), (0, True), 5, "01", None)
+        ),
+        *(
+            ({name: v}, f"^{name} must be True or False, got ")
+            for name in ("keep", "decay_biases")
+            for v in ("no", 1, None)
+        ),
+        *(
+            ({"change": v}, "^change must be a name and its arguments, got ")
+            for v in (5, None, "shuffle", ((1, 2),))
+        ),
+        ({"change": ("melt",)}, r"^change must be one of \['match norms', .*\], got 'melt'"),
+        (
+            {"change": ("shuffle",), "after": None},
+            "^change 'shuffle' needs networks to change: after is None",
+        ),
+        ({"change": ("shrink",)}, r"^change 'shrink' takes 1 numbers, got \[\]"),
+        ({"change": ("shrink", np.inf)}, r"^argument of change 'shrink' must be a number from .*, got inf"),
+        (
+            {"change": ("shrink", "half")},
+            r"^argument of change 'shrink' must be a number from .*, got 'half'",
+        ),
+        ({"change": ("shuffle", 1)}, r"^change 'shuffle' takes 0 numbers, got \[1\]"),
+        ({"change": ("shrink and perturb", 1)}, "^change 'shrink and perturb' takes 2 numbers"),
+        ({"change": ("recycle",)}, "^change 'recycle' takes 1 numbers"),
+        ({"change": ("redraw", 2)}, "^change 'redraw' takes the number of a layer, 0 or 1, got 2"),
+        ({"change": ("redraw", -1)}, "^change 'redraw' takes the number of a layer, 0 or 1, got -1"),
+        ({"after": small(keep=False)}, "^after must be a Phase that keeps its networks, got "),
+        ({"after": small().config()}, "^after must be a Phase that keeps its networks"),
+        ({"after": small(hidden=7)}, "^hidden is 6, but 7 in the one before"),
+        ({"after": small(images=251)}, "^images is 250, but 251 in the one before"),
+    ],
+    ids=lambda v: str(v)[:40],
+)
+def test_a_phase_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        small(**{"after": small()} | change)
+
+
+def test_phases_at_the_ends_of_what_is_allowed():
+    for change in ({"epochs": 0}, {"batch": 1}, {"batch": 50_000}, {"images": 1}, {"hidden": 10_000}):
+        assert small(**change).config()
+    ends = {"rate": 0, "decay": 0, "stop": 0, "updates": 1, "looks": (0,), "change": ("redraw", 1)}
+    assert small(after=small(), **ends).config()["change"] == ["redraw", 1]
+
+
+# Changes. What they get is trained, so that no layer looks like a fresh one.
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return result_of(small())
+
+
+def changed(trained, *change, seeds=SEEDS, **more):
+    """Layers before and after a change, nothing else."""
+    phase = small(after=small(), epochs=0, change=change, **more)
+    return layers_of(trained), layers_of(result_of(phase, seeds, trained))
+
+
+def parts(layers):
+    """Weights and biases of each layer, apart: four arrays (M, ...)."""
+    return [part for w in layers for part in (w[:, :-1], w[:, -1:])]
+
+
+def fresh_layers(stream=2):
+    return [w.numpy() for w in nets.normal(SEEDS, nets.shapes((784, 6, 10)), stream)]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_redraw_takes_one_layer_from_the_standard_normal(number, trained):
+    before, after = changed(trained, "redraw", number)
+    assert np.array_equal(after[1 - number], before[1 - number])
+    assert np.array_equal(after[number], fresh_layers()[number])
+    assert not np.isin(after[number], fresh_layers(0)[number]).any(), "not what they started with"
+    n = after[number].size
+    assert abs(after[number].mean()) < 5 / np.sqrt(n)
+    assert after[number].std() == pytest.approx(1, abs=5 / np.sqrt(2 * n))
+
+
+def test_each_phase_of_a_chain_draws_anew(trained):
+    once = small(after=small(), epochs=0, change=("redraw", 0))
+    twice = small(after=once, epochs=0, change=("redraw", 0))
+    first = result_of(once, before=trained)
+    assert not np.isin(result_of(twice, before=first)["layer0"], first["layer0"]).any()
+
+
+@pytest.mark.parametrize("factor", [0, 0.3, 1, -2.5])
+def test_shrink_multiplies_all_parameters_exactly(factor, trained):
+    before, after = changed(trained, "shrink", factor)
+    assert all(np.array_equal(b, factor * a) for a, b in zip(before, after, strict=True))
+
+
+def test_shrink_and_perturb_adds_normal_noise_of_its_standard_deviation(trained):
+    for factor, sd in ((0.5, 0.1), (1, 2.0), (0, 1)):
+        before, after = changed(trained, "shrink and perturb", factor, sd)
+        for a, b, fresh in zip(before, after, fresh_layers(), strict=True):
+            noise = (b - factor * a) / sd
+            assert abs(noise.mean()) < 5 / np.sqrt(noise.size)
+            assert noise.std() == pytest.approx(1, abs=5 / np.sqrt(2 * noise.size))
+            np.testing.assert_allclose(noise, fresh, atol=1e-12)
+    assert same_layers(changed(trained, "shrink and perturb", 0.5, 0)[1], changed(trained, "shrink", 0.5)[1])
+
+
+def same_layers(a, b):
+    return all(np.array_equal(u, v) for u, v in zip(a, b, strict=True))
+
+
+def test_shuffle_changes_places_within_the_weights_and_within_the_biases(trained):
+    before, after = changed(trained, "shuffle")
+    for a, b in zip(parts(before), parts(after), strict=True):
+        a, b = (part.reshape(3, -1) for part in (a, b))
+        assert np.array_equal(np.sort(a), np.sort(b)), "of each member"
+        assert (a != b).mean() > 0.6
+    # each member by an order of its own: three copies of one network come out different
+    copies = {k: np.repeat(v[:1], 3, axis=0) for k, v in trained.items()}
+    _, after = changed(copies, "shuffle")
+    assert all(len({member.tobytes() for member in part}) == 3 for part in parts(after))
+
+
+def test_shuffle_moves_any_weight_anywhere(trained):
+    """Not along rows or columns alone: a weight's row or column tells nothing about where it goes."""
+    numbers = {"layer0": np.zeros((3, 785, 6)), "layer1": np.zeros((3, 7, 10))}
+    numbers["layer0"][:, :-1] = np.arange(784 * 6).reshape(784, 6)
+    _, (after, _) = changed(numbers, "shuffle")
+    rows, columns = np.divmod(after[:, :-1], 6)
+    limit = 5 / np.sqrt(784 * 6)
+    for m in range(3):
+        assert abs(np.corrcoef(rows[m].ravel(), np.arange(784).repeat(6))[0, 1]) < limit
+        assert abs(np.corrcoef(columns[m].ravel(), np.tile(np.arange(6), 784))[0, 1]) < limit
+
+
+def test_match_norms_gives_fresh_directions_the_norms_of_weights_and_biases(trained):
+    before, after = changed(trained, "match norms")
+    for a, b, fresh in zip(parts(before), parts(after), parts(fresh_layers()), strict=True):
+        a, b, fresh = (part.reshape(3, -1) for part in (a, b, fresh))
+        norms = [np.linalg.norm(part, axis=1) for part in (a, b, fresh)]
+        np.testing.assert_allclose(norms[1], norms[0], rtol=1e-12)
+        assert (np.abs(norms[2] / norms[0] - 1) > 1e-6).all()
+        np.testing.assert_allclose(b / norms[1][:, None], fresh / norms[2][:, None], rtol=1e-10, atol=1e-14)
+    for k, limit in ((0, 5 / np.sqrt(784 * 6)), (1, 5 / np.sqrt(60))):
+        a, b = (layers[k][:, :-1].reshape(3, -1) for layers in (before, after))
+        cosine = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+        assert (np.abs(cosine) < limit).all()
+
+
+@pytest.fixture(scope="module")
+def with_dead(trained):
+    """Units that are stuck at 0, at 1 and in between, different ones in each member."""
+    layers = [np.array(w) for w in layers_of(trained)]
+    hidden, output = np.zeros((3, 6), bool), np.zeros((3, 10), bool)
+    for m, k, unit, bias in ((0, 0, 1, 60), (0, 0, 4, -60), (1, 0, 0, 0), (0, 1, 7, -60), (2, 1, 3, 60)):
+        layers[k][m, :-1, unit], layers[k][m, -1, unit] = 0, bias
+        (hidden, output)[k][m, unit] = True
+    return {"layer0": layers[0], "layer1": layers[1]}, hidden, output
+
+
+def test_recycle_gives_dead_units_new_weights_in_and_none_out(with_dead):
+    networks, hidden, output = with_dead
+    before, after = changed(networks, "recycle", 1e-3)
+    sd = [result_of(small(after=small(), epochs=0), before=networks)[f"{n}_sd"] for n in ("hidden", "output")]
+    assert np.array_equal(sd[0][:, 0] < 1e-3, hidden) and np.array_equal(sd[1][:, 0] < 1e-3, output)
+    fresh = fresh_layers()
+    for m in range(3):
+        assert np.array_equal(after[0][m][:, ~hidden[m]], before[0][m][:, ~hidden[m]]), "live: untouched"
+        assert np.array_equal(after[0][m][:, hidden[m]], fresh[0][m][:, hidden[m]])
+        live = after[1][m][:, ~output[m]]
+        assert (live[:-1][hidden[m]] == 0).all()
+        rest = np.append(~hidden[m], True)
+        assert np.array_equal(live[rest], before[1][m][:, ~output[m]][rest])
+        assert np.array_equal(after[1][m][:, output[m]], fresh[1][m][:, output[m]])
+    assert hidden.sum() == 3 and output.sum() == 2
+
+
+def test_recycle_takes_those_below_its_threshold(trained):
+    """Between any two deviations, in both layers; at the lowest nobody, above all everybody."""
+    look = result_of(small(after=small(), epochs=0), before=trained)
+    sd = [look["hidden_sd"][:, 0], look["output_sd"][:, 0]]
+    values = np.sort(np.concatenate([s.ravel() for s in sd]))
+    for least in (values[5:6].mean(), values[[20, 21]].mean(), values[[40, 41]].mean()):
+        before, after = changed(trained, "recycle", float(least) - 1e-9)
+        for k in range(2):
+            moved = after[k][:, -1] != before[k][:, -1]  # the bias of every unit
+            assert np.array_equal(moved, sd[k] < least - 1e-9)
+    assert same_layers(*changed(trained, "recycle", 0))
+    assert same_layers(changed(trained, "recycle", 0.51)[1], fresh_layers())
+
+
+CHANGES = [
+    ("redraw", 0),
+    ("redraw", 1),
+    ("shrink", 0.5),
+    ("shrink and perturb", 0.5, 0.1),
+    ("match norms",),
+    ("shuffle",),
+    ("recycle", 0.1),
+]
+
+
+def test_every_change_is_tried():
+    assert {change[0] for change in CHANGES} == set(phases.CHANGES)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_a_change_depends_on_the_seed_alone(change, trained):
+    before, after = changed(trained, *change)
+    assert not same_layers(before, after)
+    assert same_layers(changed(trained, *change)[1], after), "twice the same"
+    turned = {k: v[[2, 0, 1]] for k, v in trained.items()}
+    _, again = changed(turned, *change, seeds=[8, 6, 7])
+    assert same_layers([w[[2, 0, 1]] for w in after], again), "in other places"
+    _, other = changed(trained, *change, seeds=[9, 7, 10])
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(after, other, strict=True)), "in other company"
+    drawn = change[0] != "shrink"
+    assert same_layers([w[[0, 2]] for w in after], [w[[0, 2]] for w in other]) == (not drawn)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_a_change_in_float32_is_that_in_float64_rounded(change, trained):
+    rounded = {k: trained[k].astype(np.float32) for k in ("layer0", "layer1")}
+    _, single = changed(rounded, *change, precision="float32")
+    _, double = changed(rounded, *change)
+    assert same_layers(single, [w.astype(np.float32) for w in double])
+    assert all(w.dtype == np.float32 for w in single)
+
+
+# Networks that are lost
+
+
+@pytest.mark.parametrize("change", [(), *CHANGES], ids=str)
+@pytest.mark.parametrize("bad", [np.nan, "infinite"])
+def test_a_network_that_is_lost_touches_no_other(bad, change, trained):
+    """It is counted as wrong in everything, nothing raises, and the others are the same to the bit."""
+    ill = {k: np.array(v) for k, v in trained.items()}
+    for k in ("layer0", "layer1"):
+        ill[k][1] = np.resize([np.inf, -np.inf], ill[k][1].shape) if bad == "infinite" else bad
+    phase = small(after=small(), change=change, looks=(0, 2))
+    result = result_of(phase, before=ill)
+    assert same(result, result_of(phase, before=trained), [0, 2])
+    assert result["finite"][[0, 2]].all() and not result["finite"][1].any()
+    assert (result["accuracy"][[0, 2]] > 0).all() and (result["accuracy"][1] == 0).all()
+    assert (result["recall"][1] == 0).all()
+
+
+@pytest.mark.parametrize(
+    "size, more",
+    [
+        (1e300, {"change": ("shrink", 1e300)}),
+        (1e300, {"change": ("match norms",)}),
+        (np.inf, {"change": ("shrink", 0)}),
+        (1e300, {"precision": "float32"}),
+        (1e300, {"precision": "float32", "change": ("shuffle",)}),
+    ],
+    ids=str,
+)
+def test_a_network_that_a_change_or_the_precision_overflows_touches_no_other(size, more, trained):
+    huge = {k: np.array(v) for k, v in trained.items()}
+    for k in ("layer0", "layer1"):
+        huge[k][1] = np.copysign(size, huge[k][1])
+    phase = small(after=small(), epochs=0, **more)
+    result = result_of(phase, before=huge)
+    assert not result["finite"][1, 0] and result["accuracy"][1, 0] == 0
+    assert same(result, result_of(phase, before=trained), [0, 2])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rate": 3e38, "precision": "float32"},
+        {"rate": 1.7e308},
+        {"rate": 1e38, "precision": "float32", "optimiser": "momentum"},
+        {"rate": 1e300, "decay": 1e300},
+        {"decay": 1e6, "precision": "float32"},
+        {"decay": 1e300, "precision": "float32"},  # itself beyond float32
+        {"decay": 1e300, "precision": "float32", "optimiser": "adagrad"},
+    ],
+    ids=str,
+)
+def test_overflow_in_training_is_an_outcome(change):
+    result = result_of(small(loss="binary cross-entropy", **change))
+    assert result["finite"].tolist() == [[True, False, False]] * 3
+    assert (result["accuracy"][:, 0] > 0).all() and (result["accuracy"][:, 1:] == 0).all()
+    assert (result["recall"] == 0).all()
+    assert not np.isfinite(result["norm"][:, 1:]).any()
+    assert result["epochs"].tolist() == [2] * 3
+
+
+@pytest.mark.parametrize("optimiser", sorted(train.OPTIMISERS))
+@pytest.mark.parametrize("precision", phases.PRECISIONS)
+def test_a_rate_out_of_all_bounds_raises_nothing(precision, optimiser):
+    """In float32 the rate itself overflows."""
+    result = result_of(small(epochs=1, looks=(0,), rate=1e300, precision=precision, optimiser=optimiser))
+    lost = ~result["finite"][:, -1]
+    assert (result["accuracy"][lost, -1] == 0).all()
+    assert lost.all() or precision == "float64"
+
+
+def test_one_network_that_overflows_in_training_touches_no_other(trained):
+    """So much decay that every update multiplies the weights by -15: it needs two to get beyond 1e308."""
+    huge = {k: np.array(v) for k, v in trained.items()}
+    huge["layer0"][1] *= 1e306
+    phase = small(after=small(), decay=16 * 250 / 3, batch=250)
+    result, calm = (result_of(phase, before=before) for before in (huge, trained))
+    assert result["finite"][1].tolist() == [True, True, False]
+    assert result["accuracy"][1, -1] == 0
+    assert same(result, calm, [0, 2])
+    assert calm["finite"].all()
+
+
+# Through the ensemble
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
+    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
+    return tmp_path
+
+
+def test_chains_in_an_ensemble_are_the_same_to_the_bit(place, monkeypatch):
+    """In one process and in two, asked for together or by the way, all seeds or some."""
+    healthy = small(epochs=1)
+    broken = small(epochs=1, after=healthy, batch=5000, rate=300.0)
+    ends = {
+        "wait": small(epochs=1, after=broken, keep=False),
+        "shuffle": small(epochs=1, after=broken, batch=60, change=("shuffle",), keep=False),
+        "single": small(epochs=1, after=broken, precision="float32", keep=False),
+    }
+    configs = {name: phase.config() for name, phase in ends.items()}
+    results = {}
+    for workers in (1, 2):
+        monkeypatch.setenv("SGD_BOOK_CHUNKS", str(place / str(workers)))
+        results[workers] = ensemble.run(phases.job, configs, range(6), chunk=3, workers=workers)
+        assert len(list((place / str(workers)).iterdir())) == 2 * (2 + len(ends))
+    for name, phase in ends.items():
+        assert same(results[1][name], results[2][name])
+        for block in (0, 3):
+            alone = result_of(phase, range(block, block + 3))
+            assert same({k: v[block : block + 3] for k, v in results[1][name].items()}, alone)
+    some = ensemble.run(phases.job, {"b": broken.config()} | configs, [4, 1], chunk=3, workers=1)
+    assert some["b"]["layer0"].shape == (2, 785, 6)
+    for name in ends:
+        assert same(some[name], {k: v[[4, 1]] for k, v in results[1][name].items()})
+    assert len({r["output_sd"].tobytes() for r in results[1].values()}) == 3

@@ -1,0 +1,1054 @@
+"""Settings, runs, branches and outcomes, against plain loops, explicit Hessians and rules by hand."""
+
+import itertools
+import json
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib import convnets, curvature, data
+from lib.backend import tf
+from lib.ensembles import ensemble
+from lib.questions import plateaus
+from lib.questions.plateaus import FLAT, LATE, LEARNED, OUTCOMES, Setting
+
+SEEDS = [4, 5]  # chunk 2 of two
+STEPS = 5  # in an epoch: of 43 images in batches of 8, three are left out
+
+
+def small(**change):
+    tiny = {"epochs": 2, "channels": (2,), "dense": (3,), "batch": 8, "images": 43, "validation": 20}
+    return Setting(**tiny | change)
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    return data.load()
+
+
+@pytest.fixture(scope="session")
+def split(mnist):
+    return data.split_nielsen(mnist)
+
+
+def result_of(setting, seeds=SEEDS, before=None):
+    """The arrays of a setting and, unless given, of all before it."""
+    if setting.after is not None and before is None:
+        before = result_of(setting.after, seeds)
+    return plateaus.job(setting.config(), seeds, before)
+
+
+def seen_by(setting):
+    return plateaus.training(setting.pixels, setting.images, len(setting.channels))
+
+
+def unseen_by(setting):
+    return plateaus.validation(setting.pixels, setting.validation, len(setting.channels))
+
+
+def layers_of(result):
+    count = sum(name.startswith("layer") for name in result)
+    return [result[f"layer{k}"] for k in range(count)]
+
+
+def kept(layers):
+    """Networks as a setting that keeps them leaves them."""
+    return {f"layer{k}": np.asarray(w, np.float32) for k, w in enumerate(layers)} | {
+        f"velocity{k}": np.zeros(w.shape, np.float32) for k, w in enumerate(layers)
+    }
+
+
+def made(design, seed=0, members=2):
+    """Weights and biases at random, none of them zero."""
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(members, *shape)) * np.sqrt(2 / shape[0]) for shape in design.shapes]
+
+
+def constant(layers):
+    return tuple(tf.constant(w, tf.float32) for w in layers)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k], equal_nan=True) for k in a)
+
+
+def same_layers(a, b):
+    return all(np.array_equal(u, v) for u, v in zip(a, b, strict=True))
+
+
+# Settings
+
+NAMES = {
+    "epochs": (-1, 10**6 + 1, 2.0, True, "3", None),
+    "images": (0, 50_001, 43.0, None),
+    "validation": (0, 10_001, 20.0, True),
+    "batch": (0, -1, 8.0, None, "8", 50_001, 44),
+    "warmup": (-1, 1.0, True, None),
+    "rate": (0, 0.0, -0.1, np.inf, -np.inf, np.nan, True, "0.1", None, 10**400, 1e-13, 1e13),
+    "momentum": (1, 1.0, -0.1, np.nan, False, "0.9", None),
+    "clip": (0, 0.0, -1.0, np.inf, np.nan, True, "1"),
+    "pixels": ("0 to 2", "", None, 1, ["0 to 1"]),
+    "init": ("zeros", None, 0, ["he"]),
+    "sampling": ("in order", None, True, ["drawn"]),
+    "outputs": (1, 0, "no", None),
+    "keep": (1, 0, "no", None),
+    "sharp": ((3,), (-1,), (1, 0), (1, 1), (0, 1.0), (True,), ("1",), 1, "1", None),
+    "window": ((0, 11), (-1, 3), (3, 3), (4, 2), (0,), (1, 2, 3), (), (0, 3.0), (False, True), 5, "03"),
+    "channels": ((), (0,), (1, 1, 1, 1), (2.0,), 2, "2", None),
+    "dense": ((0,), (3.0,), (1,) * 6, 3, None),
+    "slope": (-0.1, 1, np.nan, True, "0", None),
+}
+
+
+@pytest.mark.parametrize("name, value", [(n, v) for n, values in NAMES.items() for v in values], ids=repr)
+def test_a_bad_field_is_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must "):
+        small(**{name: value})
+
+
+def test_every_field_is_tried():
+    assert set(NAMES) | {"after"} == {f.name for f in fields(Setting)}
+
+
+def test_a_setting_goes_on_from_one_that_keeps_networks_of_the_same_shape():
+    for after in (small(), small(keep=True).config(), 1, "small"):
+        with pytest.raises(ValueError, match=r"^after must be a Setting that keeps its networks"):
+            small(after=after)
+    with pytest.raises(ValueError, match=r"^channels is \(2,\), but \(2, 2\) in the one before"):
+        small(after=small(keep=True, channels=(2, 2)))
+    with pytest.raises(ValueError, match=r"^dense is \(3,\), but \(\) in the one before"):
+        small(after=small(keep=True, dense=()))
+    change = {"slope": 0.1, "images": 40, "batch": 10, "rate": 1.0, "pixels": "standardised", "epochs": 0}
+    assert small(after=small(keep=True), **change).config()["after"]["slope"] == 0
+
+
+def test_settings_at_the_ends_of_what_is_allowed():
+    for change in (
+        {"epochs": 0},
+        {"batch": 43},
+        {"batch": 1, "images": 1},
+        {"images": 50_000, "validation": 10_000},
+        {"rate": 1e12},
+        {"rate": 1e-12},
+        {"momentum": 0},
+        {"momentum": 0.999},
+        {"clip": 1e-6},
+        {"clip": None},
+        {"sharp": (0, 1, 2)},
+        {"window": (0, 10)},
+        {"window": (9, 10)},
+        {"dense": ()},
+    ):
+        assert small(**change).config()
+
+
+def test_steps_are_those_of_whole_batches():
+    assert small().steps == 2 * STEPS and small(images=40).steps == 10
+    assert small(images=47).steps == 10 and small(images=48).steps == 12
+    assert small(epochs=0).steps == 0 and small(batch=43).steps == 2
+
+
+FULL = {
+    "slope": 0.1,
+    "warmup": 1,
+    "momentum": 0.5,
+    "clip": 2.0,
+    "sampling": "drawn",
+    "pixels": "standardised",
+    "init": "he",
+    "sharp": (0, 2),
+    "window": (3, 7),
+    "outputs": True,
+    "keep": True,
+}
+
+
+@pytest.mark.parametrize("change", [{}, FULL], ids=["few", "all"])
+def test_the_configuration_is_plain_data_and_gives_the_setting_back(change):
+    setting = small(after=small(keep=True, rate=0.2), **change)
+    config = setting.config()
+    again = json.loads(json.dumps(config, allow_nan=False))
+    assert again == config
+    assert config["data"] == config["after"]["data"] == data.CONTENT_SHA256
+    assert config["after"]["after"] is None and config["after"]["rate"] == 0.2
+    assert Setting.of(config) == Setting.of(again) == setting != replace(setting, after=None)
+    assert hash(Setting.of(again)) == hash(setting)
+    assert Setting.of(again).config() == config
+    assert (setting.depth, setting.before("epochs")) == (1, setting.after.epochs)
+
+
+def test_lists_are_taken_for_tuples():
+    lists = small(channels=[2], dense=[3], sharp=[0, 1], window=[0, 3])
+    tuples = small(sharp=(0, 1), window=(0, 3))
+    assert lists == tuples and hash(lists) == hash(tuples)
+
+
+def test_settings_that_differ_have_other_configurations():
+    parent = small(keep=True)
+    changes = [{k: v} for k, v in FULL.items()] + [{"after": parent}, {"after": replace(parent, rate=0.2)}]
+    assert len({json.dumps(small(**change).config()) for change in [{}, *changes]}) == len(changes) + 1
+
+
+# Data
+
+
+@pytest.mark.parametrize("classes", [1, 2, 7, 10])
+def test_the_entropy_of_equal_shares_is_the_logarithm_of_their_number(classes):
+    assert plateaus.entropy(np.tile(np.arange(classes), 3)) == pytest.approx(np.log(classes), abs=1e-15)
+
+
+def test_the_entropy_by_hand():
+    assert plateaus.entropy(np.array([7, 7, 7])) == 0
+    labels = np.array([0, 3, 3, 9, 3, 9, 3, 3])  # 1/8, 5/8, 2/8
+    wanted = (np.log(8) + 5 * np.log(8 / 5) + 2 * np.log(4)) / 8
+    assert plateaus.entropy(labels) == pytest.approx(wanted, rel=1e-14)
+    assert plateaus.entropy(labels.astype(np.uint8)) == plateaus.entropy(labels[::-1])
+
+
+def test_the_entropy_is_the_least_loss_without_looking(mnist):
+    """Of the constant outputs; for MNIST's 60,000 training labels it is 2.3012 nats."""
+    assert plateaus.entropy(mnist.y_train) == pytest.approx(2.3012, abs=5e-5)
+    labels, rng = mnist.y_train[:43], np.random.default_rng(0)
+    share = np.bincount(labels, minlength=10) / 43
+    for spread in (0, 1e-3, 1):
+        z = np.log(share) + spread * rng.normal(size=10)
+        loss = np.log(np.exp(z).sum()) - z[labels].mean()
+        assert loss >= plateaus.entropy(labels) - 1e-14
+        assert spread or loss == pytest.approx(plateaus.entropy(labels), rel=1e-14)
+
+
+def test_standardised_pixels_have_mean_0_and_deviation_1(mnist):
+    mean, scale = plateaus.PIXELS["standardised"]
+    assert abs((mnist.x_train.mean(dtype=np.float64) - mean) / scale) < 1e-3
+    assert mnist.x_train.std(dtype=np.float64) / scale == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("pixels, low, high", [("0 to 255", 0, 255), ("0 to 1", 0, 1)])
+def test_pixels_reach_from_end_to_end(pixels, low, high):
+    patches = plateaus.training(pixels, 43, 1).patches.numpy()
+    assert (patches.min(), patches.max()) == (low, high)
+
+
+@pytest.mark.parametrize("pixels", plateaus.PIXELS)
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_images_are_the_first_ones_and_those_from_the_50000th_on(pixels, blocks, split):
+    mean, scale = plateaus.PIXELS[pixels]
+    for images, (x, y), count in (
+        (plateaus.training(pixels, 43, blocks), split.train, 43),
+        (plateaus.validation(pixels, 20, blocks), split.validation, 20),
+    ):
+        wanted = convnets.images(
+            ((x[:count].astype(float) - mean) / scale).astype(np.float32),
+            y[:count],
+            convnets.Design((5,) * blocks),
+        )
+        np.testing.assert_allclose(images.patches, wanted.patches, rtol=1e-5, atol=1e-6)
+        assert images.labels.numpy().tolist() == y[:count].tolist()
+
+
+def test_an_epoch_takes_every_image_once_in_whole_batches():
+    for images, batch, steps in ((40, 8, 5), (43, 8, 5), (7, 7, 1), (7, 1, 7), (9, 5, 1)):
+        batches = plateaus.order(3, 1, images, batch)
+        assert batches.shape == (steps, batch)
+        assert len(set(batches.ravel())) == steps * batch
+        assert batches.min() >= 0 and batches.max() < images
+    assert sorted(plateaus.order(3, 1, 40, 8).ravel()) == list(range(40))
+    assert plateaus.order(3, 1, 40, 8).ravel().tolist() != list(range(40))
+
+
+def test_what_is_left_out_changes_with_the_epoch():
+    orders = [plateaus.order(0, epoch, 43, 8).ravel() for epoch in range(20)]
+    left = [frozenset(range(43)) - frozenset(o.tolist()) for o in orders]
+    assert {len(part) for part in left} == {3} and len(set(left)) > 10
+
+
+@pytest.mark.parametrize("sampling", plateaus.SAMPLING)
+def test_an_order_depends_on_block_and_epoch_alone(sampling):
+    numbers = list(itertools.product((0, 1, 7), repeat=2))
+    orders = [plateaus.order(*n, 40, 8, sampling) for n in numbers]
+    assert len({o.tobytes() for o in orders}) == len(numbers)
+    assert np.array_equal(plateaus.order(1, 7, 40, 8, sampling), orders[numbers.index((1, 7))])
+
+
+def test_drawn_batches_repeat_images_within_their_range():
+    batches = np.stack([plateaus.order(0, epoch, 43, 8, "drawn") for epoch in range(100)])
+    assert batches.shape == (100, STEPS, 8)
+    assert set(batches.ravel()) == set(range(43))
+    assert all(len(set(epoch.ravel())) < 40 for epoch in batches)
+    assert any(len(set(batch)) < 8 for batch in batches[0]), "in one batch, too"
+    counts = np.bincount(batches.ravel(), minlength=43)
+    assert np.abs(counts - 4000 / 43).max() < 5 * np.sqrt(4000 / 43), "all alike"
+
+
+# Runs against a plain loop
+
+
+def plain(setting, rates=None):
+    """The networks, the losses of all steps, the mean outputs, and looks at the validation images."""
+    design, images, unseen = setting.design, seen_by(setting), unseen_by(setting)
+    layers, velocity = convnets.initial(SEEDS, design, setting.init), None
+    looks, losses, outputs = [convnets.look(layers, unseen, design)], [], []
+    for epoch in range(setting.epochs):
+        batches = plateaus.order(2, epoch, setting.images, setting.batch, setting.sampling)
+        rate = np.full(len(batches), setting.rate) if rates is None else rates[epoch]
+        layers, velocity, record = convnets.fit(
+            layers,
+            images,
+            batches,
+            rate,
+            design=design,
+            momentum=setting.momentum,
+            clip=setting.clip,
+            velocity=velocity,
+        )
+        looks.append(convnets.look(layers, unseen, design))
+        losses.append(record.loss)
+        outputs.append(record.output)
+    return layers, velocity, np.stack(losses, axis=1), np.concatenate(outputs, axis=1), looks
+
+
+CHANGES = [
+    {},
+    {"rate": 1},
+    {"sampling": "drawn"},
+    {"pixels": "standardised"},
+    {"init": "he"},
+    {"momentum": 0.9, "clip": 0.5},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_a_run_is_a_plain_loop(change):
+    setting = small(keep=True, outputs=True, **change)
+    result = result_of(setting)
+    layers, velocity, losses, outputs, looks = plain(setting)
+    assert same_layers(layers_of(result), layers)
+    assert all(np.array_equal(result[f"velocity{k}"], v) for k, v in enumerate(velocity))
+    assert np.array_equal(result["step_loss"], losses.reshape(2, -1))
+    assert np.array_equal(result["output"], outputs)
+    np.testing.assert_allclose(result["train"], losses.astype(float).mean(axis=2), rtol=1e-14)
+    for k, look in enumerate(looks):
+        assert np.array_equal(result["validation"][:, k], look.loss)
+        assert np.array_equal(result["accuracy"][:, k], look.accuracy)
+        assert np.array_equal(result["dead"][:, k], look.dead)
+    for a, b in zip(layers, convnets.initial(SEEDS, setting.design, setting.init), strict=True):
+        assert not np.array_equal(a[0], b[0]) and not np.array_equal(a[1], b[1])
+
+
+def test_each_of_these_runs_is_another():
+    results = [result_of(small(**change)) for change in CHANGES]
+    assert len({r["step_loss"].tobytes() for r in results}) == len(CHANGES)
+
+
+def test_a_member_is_the_network_alone_with_the_chunks_batches():
+    setting = small(keep=True)
+    result = result_of(setting)
+    layers = convnets.initial([5], setting.design, setting.init)
+    for epoch in range(2):
+        batches = plateaus.order(2, epoch, 43, 8)
+        rates = np.full(STEPS, 0.1)
+        layers, _, _ = convnets.fit(layers, seen_by(setting), batches, rates, design=setting.design)
+    for a, b in zip(layers_of(result), layers, strict=True):
+        np.testing.assert_allclose(a[1], b[0], rtol=1e-4, atol=1e-6)
+
+
+def test_the_rate_rises_in_equal_steps():
+    """Through one epoch of two, through both, and through more than there are."""
+    steps = np.arange(1, 11).reshape(2, STEPS)
+    rates = {0: np.full((2, STEPS), 0.4), 1: np.minimum(0.4, 0.08 * steps)}
+    rates |= {2: 0.04 * steps, 4: 0.02 * steps}
+    results = {}
+    for warmup, rate in rates.items():
+        setting = small(keep=True, rate=0.4, warmup=warmup)
+        results[warmup] = result_of(setting)
+        layers, _, losses, _, _ = plain(setting, rate)
+        np.testing.assert_allclose(results[warmup]["step_loss"], losses.reshape(2, -1), rtol=1e-5)
+        for a, b in zip(layers_of(results[warmup]), layers, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    second = [r["step_loss"][:, 1] for r in results.values()]
+    assert all((a != b).all() for a, b in itertools.combinations(second, 2))
+
+
+def test_without_epochs_a_run_only_looks():
+    setting = small(epochs=0, keep=True)
+    result = result_of(setting)
+    layers = convnets.initial(SEEDS, setting.design, "glorot")
+    assert same_layers(layers_of(result), layers)
+    assert result["step_loss"].shape == (2, 0) and result["train"].shape == (2, 0)
+    assert np.array_equal(result["validation"][:, 0], result_of(small())["validation"][:, 0])
+    assert result_of(small(epochs=0, outputs=True))["output"].shape == (2, 0, 10)
+    first = result_of(small(keep=True))
+    after = result_of(small(epochs=0, after=small(keep=True), keep=True), before=first)
+    assert same_layers(layers_of(after), layers_of(first))
+    for name in ("loss", "hit", "silent", "predicted", "gradient", "nonzero", "finite"):
+        assert np.array_equal(after[name], first[name])
+    for name in ("validation", "accuracy", "dead"):
+        assert np.array_equal(after[name], first[name][:, -1:])
+
+
+def test_the_shapes_of_a_result():
+    shapes = {"step_loss": (10,), "train": (2,), "validation": (3,), "accuracy": (3,), "dead": (3, 2)}
+    shapes |= {"loss": (), "hit": (), "gradient": (3,), "nonzero": (3,), "silent": (2,), "predicted": (10,)}
+    shapes |= {"finite": ()}
+    result = result_of(small())
+    assert {k: v.shape for k, v in result.items()} == {k: (2, *shape) for k, shape in shapes.items()}
+    more = result_of(small(keep=True, outputs=True))
+    layers = [(10, 2), (339, 3), (4, 10)]
+    shapes = {f"{n}{k}": shape for k, shape in enumerate(layers) for n in ("layer", "velocity")}
+    shapes |= {"output": (10, 10)}
+    assert {k: more[k].shape for k in more.keys() - result.keys()} == {k: (2, *s) for k, s in shapes.items()}
+    assert same({k: more[k] for k in result}, result), "recording changes nothing"
+    assert result["finite"].dtype == bool and result["finite"].all()
+
+
+def test_the_configuration_may_come_from_json():
+    setting = small(outputs=True, window=(3, 7))
+    again = json.loads(json.dumps(setting.config()))
+    assert same(plateaus.job(again, SEEDS), result_of(setting))
+
+
+# Measures at the end, by hand
+
+
+@pytest.fixture(scope="module")
+def ill():
+    """Two networks at random: one of two channels and one of three units of the first one are off."""
+    setting = small(after=small(keep=True), epochs=0)
+    layers = made(setting.design, 6)
+    layers[0][0, -1, 1] = layers[1][0, -1, 2] = -1e6
+    return setting, layers, result_of(setting, before=kept(layers))
+
+
+def test_measures_at_the_end_are_those_of_the_training_images_by_hand(ill, split):
+    setting, layers, result = ill
+    images, labels = seen_by(setting), split.train[1][:43]
+    hidden, z = convnets.forward(constant(layers), images.patches, setting.design)
+    z = z.numpy().astype(float)
+    right = z[:, np.arange(43), labels]
+    np.testing.assert_allclose(
+        result["loss"], (np.log(np.exp(z).sum(axis=2)) - right).mean(axis=1), rtol=1e-5
+    )
+    guess = z.argmax(axis=2)
+    np.testing.assert_allclose(result["hit"], 100 * (guess == labels).mean(axis=1), rtol=1e-14)
+    shares = [[(guess[m] == c).mean() for c in range(10)] for m in range(2)]
+    np.testing.assert_allclose(result["predicted"], shares, rtol=1e-14)
+    assert ((np.array(shares) > 0).sum(axis=1) > 1).all(), "not the same class for all"
+    silent = [
+        (h.numpy().reshape(2, -1, h.shape[-1]).transpose(0, 2, 1) <= 0).all(axis=2).mean(axis=1)
+        for h in hidden
+    ]
+    assert np.array_equal(result["silent"], np.stack(silent, axis=1))
+    assert result["silent"][0, 0] == 0.5 and result["silent"][0, 1] >= 1 / 3
+    unseen = unseen_by(setting)
+    assert np.array_equal(result["dead"][:, 0], convnets.look(constant(layers), unseen, setting.design).dead)
+    assert not np.array_equal(result["dead"][:, 0], result["silent"]), "a unit may sleep on one set alone"
+
+
+def test_the_gradient_at_the_end_is_that_of_the_mean_loss(ill):
+    setting, layers, result = ill
+    images = seen_by(setting)
+    sizes, shares = [], []
+    for dtype in (tf.float32, tf.float64):
+        weights = [tf.constant(w, dtype) for w in layers]
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            patches = tf.cast(images.patches, dtype)
+            loss = convnets.losses(convnets.forward(weights, patches, setting.design)[1], images.labels)
+        slope = [g.numpy() for g in tape.gradient(loss, weights)]
+        sizes.append(np.stack([np.linalg.norm(g.reshape(2, -1), axis=1) for g in slope], axis=1))
+        shares.append(np.stack([(g != 0).reshape(2, -1).mean(axis=1) for g in slope], axis=1))
+    np.testing.assert_allclose(result["gradient"], sizes[1], rtol=1e-4)
+    assert np.array_equal(result["nonzero"], shares[0])
+    # off are a channel's kernel and bias; its pixels' weights above, and those of the unit that is off
+    assert result["nonzero"][0, 0] == 0.5
+    assert result["nonzero"][0, 1] <= 2 * (169 + 1) / (3 * 339)
+    assert result["nonzero"][0, 2] <= 3 / 4
+
+
+# Settings that go on
+
+
+@pytest.mark.parametrize("change", [{}, {"momentum": 0.9}, {"sampling": "drawn"}], ids=str)
+def test_going_on_is_the_same_to_the_bit_as_never_stopping(change):
+    """Four epochs, and one, one and two."""
+    change |= {"keep": True, "outputs": True}
+    whole = result_of(small(epochs=4, **change))
+    first = small(epochs=1, **change)
+    second = small(epochs=1, after=first, **change)
+    third = small(epochs=2, after=second, **change)
+    a = result_of(first)
+    b = result_of(second, before=a)
+    c = result_of(third, before=b)
+    for name, axis in (("step_loss", 1), ("train", 1), ("output", 1)):
+        assert np.array_equal(np.concatenate([r[name] for r in (a, b, c)], axis=axis), whole[name])
+    for name in ("validation", "accuracy", "dead"):
+        parts = [a[name], b[name][:, 1:], c[name][:, 1:]]
+        assert np.array_equal(np.concatenate(parts, axis=1), whole[name])
+    rest = set(whole) - {"step_loss", "train", "output", "validation", "accuracy", "dead"}
+    assert {"layer0", "velocity2", "loss", "gradient"} < rest
+    assert all(np.array_equal(c[name], whole[name]) for name in rest)
+
+
+def test_a_setting_without_momentum_leaves_the_velocity_behind():
+    first = result_of(small(epochs=1, momentum=0.9, keep=True))
+    still = {k: np.zeros_like(v) if k.startswith("velocity") else v for k, v in first.items()}
+    after = small(epochs=1, momentum=0.9, keep=True)
+    assert same(*(result_of(small(epochs=1, after=after), before=b) for b in (first, still)))
+    left = result_of(small(epochs=1, after=after, keep=True), before=first)
+    assert all(left[f"velocity{k}"].any() == 0 < first[f"velocity{k}"].any() for k in range(3))
+    moving = small(epochs=1, momentum=0.9, after=after)
+    a, b = (result_of(moving, before=b) for b in (first, still))
+    assert not np.array_equal(a["loss"], b["loss"]), "with momentum it counts"
+
+
+def test_chains_through_an_ensemble(tmp_path, monkeypatch):
+    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
+    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
+    first = small(epochs=1, keep=True)
+    configs = {
+        "on": small(epochs=1, after=first).config(),
+        "up": small(epochs=1, after=first, rate=1.0).config(),
+    }
+    results = ensemble.run(plateaus.job, configs, [5, 1, 4], chunk=2, workers=1)
+    assert len(list((tmp_path / "chunks").iterdir())) == 2 * 3
+    wanted = result_of(small(epochs=1, after=first))
+    assert same({k: v[[2, 0]] for k, v in results["on"].items()}, wanted)
+    wanted = result_of(small(epochs=1, after=first, rate=1.0), [0, 1])
+    assert same({k: v[1:2] for k, v in results["up"].items()}, {k: v[1:] for k, v in wanted.items()})
+
+
+# The window
+
+WINDOW = (3, 7)  # from the first epoch into the second
+
+
+def some(images, numbers):
+    return convnets.Images(tf.gather(images.patches, numbers, axis=1), tf.gather(images.labels, numbers))
+
+
+@pytest.mark.parametrize("change", [{}, {"momentum": 0.9, "clip": 0.5}], ids=str)
+def test_recording_a_window_changes_no_bit(change):
+    setting = small(keep=True, outputs=True, **change)
+    result, without = result_of(replace(setting, window=WINDOW)), result_of(setting)
+    assert same({k: result[k] for k in without}, without)
+    shapes = {"gradient": (3,), "dead": (2,), "loss": (), "layers": (20 + 339 * 3 + 40,)}
+    assert {k: result[k].shape for k in result.keys() - without.keys()} == {
+        f"window_{k}": (2, 4, *shape) for k, shape in shapes.items()
+    }
+
+
+def test_a_window_holds_the_weights_before_each_step():
+    setting = small(keep=True, window=WINDOW)
+    result = result_of(setting)
+    design, images = setting.design, seen_by(setting)
+    batches = np.concatenate([plateaus.order(2, epoch, 43, 8) for epoch in range(2)])
+    networks = [
+        curvature.unflat(result["window_layers"][:, k], constant(made(design)))
+        for k in range(WINDOW[1] - WINDOW[0])
+    ]
+    for k, layers in enumerate(networks):
+        t = WINDOW[0] + k
+        look = convnets.look(layers, images, design)
+        assert np.array_equal(result["window_loss"][:, k], look.loss)
+        assert np.array_equal(result["window_dead"][:, k], look.dead)
+        slope = convnets.gradient(layers, some(images, batches[t]), design)
+        sizes = np.stack([np.linalg.norm(g.reshape(2, -1), axis=1) for g in slope], axis=1)
+        np.testing.assert_allclose(result["window_gradient"][:, k], sizes, rtol=1e-4)
+        after, _, record = convnets.fit(
+            layers, images, batches[t : t + 1], [0.1], design=design, gradients=True
+        )
+        assert np.array_equal(record.loss[:, 0], result["step_loss"][:, t])
+        if k + 1 < len(networks):
+            assert same_layers(after, networks[k + 1])
+    last, _, _ = convnets.fit(after, images, batches[WINDOW[1] :], np.full(3, 0.1), design=design)
+    assert same_layers(last, layers_of(result))
+
+
+# Curvature
+
+BENT = {"channels": (1,), "dense": (2,), "images": 32, "validation": 16}
+SIZE = 10 + (169 + 1) * 2 + (2 + 1) * 10
+
+
+def slopes(rows, images, design):
+    """Gradients in float64 at each row (K, P)."""
+    like = [tf.zeros((1, *shape), tf.float64) for shape in design.shapes]
+    layers = curvature.unflat(rows, like)
+    with tf.GradientTape() as tape:
+        tape.watch(layers)
+        _, z = convnets.forward(layers, tf.cast(images.patches, tf.float64), design)
+        loss = convnets.losses(z, images.labels)
+    return curvature.flat(tape.gradient(loss, layers)).numpy()
+
+
+def explicit(layers, images, design, step=1e-6):
+    """Each member's gradient (M, P) and Hessian (M, P, P), by central differences of its gradient."""
+    rows = curvature.flat(constant(layers)).numpy().astype(float)
+    around = [
+        (
+            slopes(row + step * np.eye(SIZE), images, design)
+            - slopes(row - step * np.eye(SIZE), images, design)
+        )
+        / (2 * step)
+        for row in rows
+    ]
+    return slopes(rows, images, design), np.stack(around)
+
+
+def ratio(slope, hessian):
+    return np.einsum("mi,mij,mj->m", slope, hessian, slope) / (slope * slope).sum(axis=1)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """The first 24 images, 16 at a time."""
+    monkeypatch.setattr(plateaus, "CURVED", 24)
+    monkeypatch.setattr(convnets, "PIECE", 16)
+
+
+def test_sharpness_against_explicit_hessians(few):
+    """The largest eigenvalue over the first images, and the mean over their batches, in float32."""
+    setting = small(after=small(keep=True, **BENT), epochs=0, sharp=(0,), **BENT)
+    design, layers = setting.design, made(setting.design, 3)
+    result = result_of(setting, before=kept(layers))
+    parts = [explicit(layers, seen_by(setting).part(slice(i, i + 8)), design) for i in (0, 8, 16)]
+    hessian = np.mean([h for _, h in parts], axis=0)
+    assert np.abs(hessian - np.swapaxes(hessian, 1, 2)).max() < 1e-6 * np.abs(hessian).max()
+    values = np.linalg.eigvalsh(hessian)
+    top, value, residual = values[:, -1], result["sharpness"][:, 0], result["residual"][:, 0]
+    assert (top > 0.1).all()
+    assert (value <= top * (1 + 1e-5)).all() and (value >= top - residual - 1e-5 * top).all()
+    np.testing.assert_allclose(value, top, rtol=plateaus.TOLERANCE)
+    assert (residual <= plateaus.TOLERANCE * value).all()
+    wanted = np.mean([ratio(*part) for part in parts], axis=0)
+    np.testing.assert_allclose(result["batch_sharpness"][:, 0], wanted, rtol=1e-3)
+    assert not np.isclose(wanted, ratio(np.mean([g for g, _ in parts], axis=0), hessian), rtol=0.01).any()
+
+
+def test_curvature_is_measured_after_the_epochs_that_are_named(few):
+    """Each as by a setting of its own that only looks; and measuring changes no bit."""
+    setting = small(keep=True, sharp=(0, 2), **BENT)
+    result, without = result_of(setting), result_of(replace(setting, sharp=()))
+    assert same({k: result[k] for k in without}, without)
+    assert result.keys() - without.keys() == {"sharpness", "residual", "batch_sharpness"}
+    start = replace(setting, epochs=0, sharp=(0,))
+    end = replace(start, after=setting)
+    for k, one in enumerate((result_of(start), result_of(end, before=result))):
+        for name in ("sharpness", "residual", "batch_sharpness"):
+            assert np.array_equal(result[name][:, k], one[name][:, 0])
+    assert (result["sharpness"][:, 0] != result["sharpness"][:, 1]).all()
+
+
+def test_a_batch_without_a_gradient_does_not_count(monkeypatch):
+    """Of two images, the first is classified so surely that the gradient is zero to the bit."""
+    change = {**BENT, "images": 2, "validation": 2, "batch": 1, "epochs": 0}
+    setting = small(after=small(keep=True, **change), sharp=(0,), **change)
+    design, images = setting.design, seen_by(setting)
+    layers = made(design, 3, 1)
+    layers[1][:, -1] = 5  # both units of the dense layer are on
+    hidden, _ = convnets.forward(constant(layers), images.patches, design)
+    (a, b) = hidden[1].numpy()[0, :, 0]
+    assert a > 0 and b > 0 and a != b
+    layers[2][:] = 0
+    layers[2][0, 0, images.labels[0]] = 300 / (a - b)
+    layers[2][0, -1, images.labels[0]] = -300 / (a - b) * b
+    result = result_of(setting, before=kept(layers))
+    slope, hessian = explicit(layers, images.part(slice(1, 2)), design, 1e-8)
+    assert (slopes(curvature.flat(constant(layers)).numpy(), images.part(slice(1)), design) < 1e-100).all()
+    np.testing.assert_allclose(result["batch_sharpness"][:, 0], ratio(slope, hessian), rtol=1e-2)
+    monkeypatch.setattr(plateaus, "CURVED", 1)
+    result = result_of(setting, before=kept(layers))
+    assert np.isnan(result["batch_sharpness"][0, 0]), "there is no other"
+    assert result["sharpness"][0, 0] == result["residual"][0, 0] == 0
+
+
+# Networks that are lost
+
+
+def test_overflow_is_an_outcome(few):
+    """Leaky networks cannot die of it."""
+    setting = small(epochs=4, rate=1e12, slope=0.1, sharp=(0, 4), outputs=True, **BENT)
+    result = result_of(setting)
+    assert not result["finite"].any()
+    assert np.isfinite(result["step_loss"][:, 0]).all() and not np.isfinite(result["loss"]).any()
+    assert (result["hit"] == 0).all() and (result["predicted"] == 0).all()
+    for name in ("sharpness", "residual", "batch_sharpness"):
+        assert np.isfinite(result[name][:, 0]).all() and np.isnan(result[name][:, 1]).all()
+    floor = plateaus.entropy(seen_by(setting).labels.numpy())
+    names = plateaus.outcome(result["train"], result["silent"], result["finite"], floor)
+    assert names.tolist() == ["diverged"] * 2
+
+
+@pytest.mark.parametrize("rate", [1e4, 1e8, 1e12])
+@pytest.mark.parametrize("momentum", [0, 0.9])
+def test_a_rate_out_of_all_bounds_kills_or_overflows(rate, momentum, split):
+    result = result_of(small(epochs=4, rate=rate, momentum=momentum))
+    floor = plateaus.entropy(split.train[1][:43])
+    names = plateaus.outcome(result["train"], result["silent"], result["finite"], floor)
+    assert set(names) <= {"diverged", "never started"}
+    for name, dead in zip(names, (result["silent"] == 1).any(axis=1), strict=True):
+        assert dead or name == "diverged"
+
+
+def test_a_network_that_is_lost_touches_no_other():
+    setting = small(after=small(keep=True), window=WINDOW)
+    layers = made(setting.design)
+    calm = result_of(setting, before=kept(layers))
+    for bad in (np.nan, np.inf):
+        layers[1][1] = bad
+        result = result_of(setting, before=kept(layers))
+        assert result["finite"].tolist() == [True, False]
+        assert same({k: v[:1] for k, v in result.items()}, {k: v[:1] for k, v in calm.items()})
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_parameter_that_is_not_finite_is_enough(layer, bad):
+    setting = small(after=small(keep=True), epochs=0)
+    layers = made(setting.design)
+    layers[layer][0, 1, 1] = bad
+    assert result_of(setting, before=kept(layers))["finite"].tolist() == [False, True]
+
+
+# Dead networks
+
+
+@pytest.fixture(scope="module")
+def dead():
+    setting = small(init="dead", epochs=60, rate=0.05, keep=True)
+    return setting, result_of(setting)
+
+
+def test_only_the_bias_of_the_output_of_a_dead_network_moves(dead):
+    setting, result = dead
+    fresh = convnets.initial(SEEDS, setting.design, "dead")
+    for before, after in zip(fresh[:-1], layers_of(result)[:-1], strict=True):
+        assert np.array_equal(before, after)
+    before, after = fresh[-1].numpy(), result["layer2"]
+    assert np.array_equal(before[:, :-1], after[:, :-1])
+    assert (before[:, -1] != after[:, -1]).all()
+    assert (result["silent"] == 1).all() and (result["dead"] == 1).all()
+    still = result_of(replace(setting, epochs=0))
+    for r in (result, still):
+        assert (r["gradient"][:, :-1] == 0).all() and (r["gradient"][:, -1] > 0).all()
+        assert (r["nonzero"] == [0, 0, 1 / 4]).all(), "10 biases of 40 parameters"
+
+
+def test_a_dead_network_ends_at_the_entropy(dead, split):
+    setting, result = dead
+    labels = split.train[1][:43]
+    floor = plateaus.entropy(labels)
+    assert result["step_loss"][:, 0] == pytest.approx(np.log(10)), "all outputs are zero at first"
+    assert (result["loss"] > floor).all()
+    assert (result["loss"] - floor < (np.log(10) - floor) / 5).all()
+    assert (result["predicted"].max(axis=1) == 1).all(), "it does not look at the image"
+    share = np.bincount(labels, minlength=10) / 43
+    np.testing.assert_allclose(result["hit"], 100 * share[result["predicted"].argmax(axis=1)])
+    z = result["layer2"][:, -1]
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(p, np.tile(share, (2, 1)), atol=0.05)
+    names = plateaus.outcome(result["train"], result["silent"], result["finite"], floor)
+    assert names.tolist() == ["never started"] * 2
+
+
+def test_a_leaky_rectifier_has_a_gradient_there():
+    start = small(init="dead", epochs=0, keep=True)
+    result = result_of(small(after=start, slope=0.1, epochs=0))
+    assert np.isfinite(result["gradient"]).all() and (result["gradient"] > 0).all()
+    assert (result["nonzero"] > 0).all()
+    with pytest.raises(ValueError, match="^init 'dead' needs a slope of 0, got 0.1"):
+        small(init="dead", slope=0.1)
+
+
+# A jump of the rate
+
+FACTORS = [1.0, 4.0, 1e8, 1e30]
+ORDERS = [3, 8]
+
+
+def jump(**change):
+    config = {"setting": small().config(), "network": 6, "factors": FACTORS, "jump": 2, "back": 3}
+    return config | change
+
+
+@pytest.fixture(scope="module")
+def branched():
+    return plateaus.branch(jump(), ORDERS)
+
+
+def test_a_checkpoint_is_the_network_trained_alone():
+    setting = small(sharp=(), rate=0.2)
+    wanted = result_of(replace(setting, keep=True), [6])
+    assert same_layers(plateaus.checkpoint(6, setting), layers_of(wanted))
+    assert not same_layers(plateaus.checkpoint(7, setting), layers_of(wanted))
+
+
+def test_the_shapes_of_a_branch(branched):
+    shapes = {"train": (4, 5), "peak": (4,), "loss": (4,), "hit": (4,), "silent": (4, 2), "finite": (4,)}
+    assert {k: v.shape for k, v in branched.items()} == {k: (2, *shape) for k, shape in shapes.items()}
+    assert branched["finite"].dtype == bool
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_branch_goes_on_as_the_network_alone(number, branched):
+    """At its own rate as if nothing had happened, and at a higher one for as long as the jump lasts."""
+    setting, factor = small(), FACTORS[number]
+    design, images = setting.design, seen_by(setting)
+    for row, seed in enumerate(ORDERS):
+        layers, losses = plateaus.checkpoint(6, setting), []
+        for epoch in range(5):
+            batches = plateaus.order(10**6 + seed, epoch, 43, 8)
+            rates = np.full(STEPS, 0.1 * factor if epoch < 2 else 0.1)
+            layers, _, record = convnets.fit(layers, images, batches, rates, design=design)
+            losses.append(record.loss[0])
+        look = convnets.look(layers, images, design)
+        at = row, number
+        np.testing.assert_allclose(branched["train"][at], np.mean(losses, axis=1), rtol=1e-3)
+        assert branched["peak"][at] == pytest.approx(np.max(losses[:2]), rel=1e-3)
+        assert branched["loss"][at] == pytest.approx(look.loss[0], rel=1e-3)
+        assert branched["hit"][at] == pytest.approx(look.accuracy[0], abs=1e-9)
+        assert np.array_equal(branched["silent"][at], look.dead[0])
+        assert branched["finite"][at]
+    assert (branched["train"][:, 0] != branched["train"][:, 1]).all()
+
+
+def test_a_huge_factor_breaks_the_network(branched, split):
+    """1e8 switches it off or overflows it, 1e30 overflows it; no error, and no harm to the others."""
+    floor = plateaus.entropy(split.train[1][:43])
+    for row in range(2):
+        names = plateaus.outcome(*(branched[k][row] for k in ("train", "silent", "finite")), floor)
+        assert branched["finite"][row, :2].all() and (branched["silent"][row, :2] < 1).all()
+        assert names[2] in ("never started", "trained, then collapsed", "diverged")
+        assert names[3] == "diverged"
+    assert not (branched["peak"][:, 2] < 1e3).any() and not np.isfinite(branched["peak"][:, 3]).any()
+    assert (branched["hit"][:, 3] == 0).all()
+
+
+def test_a_branch_depends_on_its_own_order_alone(branched):
+    for row, seed in enumerate(ORDERS):
+        alone = plateaus.branch(jump(), [seed])
+        assert same(alone, {k: v[row : row + 1] for k, v in branched.items()})
+    assert (branched["train"][0, :2] != branched["train"][1, :2]).all()
+
+
+def test_jump_and_back_are_told_apart(branched):
+    """Epochs that are at the same rate in both are the same to the bit."""
+    longer = plateaus.branch(jump(jump=3, back=2), ORDERS)
+    assert np.array_equal(longer["train"][..., :2], branched["train"][..., :2], equal_nan=True)
+    assert same(*({k: v[:, 0] for k, v in r.items() if k != "peak"} for r in (longer, branched)))
+    assert (longer["train"][:, 1, 3:] != branched["train"][:, 1, 3:]).all()
+    assert (longer["peak"][:, :2] >= branched["peak"][:, :2]).all()
+
+
+def test_branches_through_an_ensemble(tmp_path, monkeypatch, branched):
+    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
+    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
+    result = ensemble.run(plateaus.branch, {"jump": jump()}, ORDERS, chunk=1, workers=1)["jump"]
+    assert same(result, branched)
+
+
+# Outcomes. The entropy is 2: what is learned lies below 1, what is flat from 1.9 on.
+
+ENTROPY = 2.0
+ON, BETWEEN, UP = 0.1, 1.5, 2.2
+SPLIT, FLOOR = LEARNED * ENTROPY, FLAT * ENTROPY
+BELOW = np.nextafter(SPLIT, 0), np.nextafter(FLOOR, 0)
+
+
+def outcome(train, dead=(0, 0), finite=True):
+    (name,) = plateaus.outcome([train], [dead], [finite], ENTROPY)
+    return name
+
+
+@pytest.mark.parametrize(
+    "train, dead, finite, name",
+    [
+        ([BETWEEN, ON, ON, ON], (0, 0), True, "trained"),
+        ([ON] * 9, (0, 0.99), True, "trained"),
+        ([UP, UP, BETWEEN, ON, ON, ON], (0, 0), True, "trained"),
+        ([UP, ON, UP, UP, UP, ON, ON, ON], (0, 0), True, "trained"),
+        ([UP, UP, UP, ON, ON, ON], (0, 0), True, "late bloomer"),
+        ([UP, UP, UP, UP, BETWEEN, ON, ON, ON], (0, 0.5), True, "late bloomer"),
+        ([UP, UP, UP, 1.7, 1.5, 1.4], (0, 0), True, "unfinished"),
+        ([1.5, 1.5, 1.5, 1.5], (0, 0), True, "unfinished"),
+        ([UP, 1.4, 1.5, 1.6, 1.5], (0, 0), True, "oscillating"),
+        ([ON, ON, ON, ON, BETWEEN], (0, 0), True, "oscillating"),
+        ([ON, UP, UP, BETWEEN], (0, 0), True, "oscillating"),
+        ([UP, UP, UP, UP], (0, 0), True, "never started"),
+        ([BETWEEN, UP, UP, UP], (0, 0), True, "never started"),
+        ([BETWEEN, 1.4, 1.3, 1.2], (0, 1), True, "never started"),
+        ([ON, UP, UP, UP], (0, 0), True, "trained, then collapsed"),
+        ([UP, UP, UP, ON, UP, UP, UP], (0, 0), True, "trained, then collapsed"),
+        ([ON, ON, ON, ON], (1, 0), True, "trained, then collapsed"),
+        ([UP, UP, UP, ON, ON, ON], (0, 1), True, "trained, then collapsed"),
+        ([BETWEEN, BETWEEN, ON, BETWEEN], (1, 1), True, "trained, then collapsed"),
+        ([ON] * 4, (0, 0), False, "diverged"),
+        ([UP] * 4, (1, 1), False, "diverged"),
+        ([ON, np.nan, np.nan, np.nan], (1, 1), False, "diverged"),
+    ],
+    ids=str,
+)
+def test_outcomes_by_hand(train, dead, finite, name):
+    assert outcome(train, dead, finite) == name
+
+
+@pytest.mark.parametrize("place", [-1, -2, -3])
+def test_the_ends_of_learned_and_flat(place):
+    """Exactly at the one is not learned, exactly at the other is flat; the last three epochs count."""
+    train = [BETWEEN, BETWEEN, ON, ON, ON]
+    train[place] = BELOW[0]
+    assert outcome(train) == "trained"
+    train[place] = SPLIT
+    assert outcome(train) == ("oscillating" if place == -1 else "unfinished")
+    train = [BETWEEN, BETWEEN, UP, UP, UP]
+    train[place] = FLOOR
+    assert outcome(train) == "never started"
+    train[place] = BELOW[1]
+    assert outcome(train) == "oscillating"
+
+
+def test_once_below_the_end_is_once_learned():
+    assert outcome([BELOW[0], UP, UP, UP]) == "trained, then collapsed"
+    assert outcome([SPLIT, UP, UP, UP]) == "never started"
+    assert outcome([SPLIT] * 4) == "unfinished"
+    assert outcome([BETWEEN, BETWEEN, BETWEEN, BETWEEN, np.nextafter(BETWEEN, 2)]) == "oscillating"
+
+
+@pytest.mark.parametrize("place", range(LATE))
+def test_a_start_is_late_if_all_of_the_first_epochs_are_flat(place):
+    train = [UP] * LATE + [BETWEEN, ON, ON, ON]
+    for value, name in ((FLOOR, "late bloomer"), (BELOW[1], "trained"), (ON, "trained")):
+        train[place] = value
+        assert outcome(train) == name
+
+
+def test_a_loss_that_is_no_number_is_flat():
+    for bad in (np.nan, np.inf):
+        assert outcome([bad, bad, bad, bad]) == "never started"
+        assert outcome([ON, bad, UP, bad]) == "trained, then collapsed"
+        assert outcome([bad, UP, bad, ON, ON, ON]) == "late bloomer"
+        assert outcome([BETWEEN, ON, ON, bad]) == "oscillating"
+
+
+def test_the_entropy_sets_the_scale():
+    train = np.array([[UP, UP, UP, 0.9, 0.9, 0.9]])
+    for scale in (1e-3, 1, 7):
+        assert plateaus.outcome(scale * train, [[0]], [True], scale * ENTROPY) == ["late bloomer"]
+    assert plateaus.outcome(train, [[0]], [True], 1.0) == ["unfinished"]
+    assert plateaus.outcome(train, [[0]], [True], 0.9) == ["never started"]
+
+
+def by_rule(train, dead, finite):
+    """All names whose rule holds, each rule for itself."""
+    learned = [t < SPLIT for t in train]
+    flat = [not t < FLOOR for t in train]
+    gone, well = all(flat[-3:]) or 1 in dead, all(learned[-3:])
+    lowest = not any(learned[:-3]) and all(train[-1] <= t for t in train)
+    rules = {
+        "diverged": not finite,
+        "trained, then collapsed": finite and gone and any(learned),
+        "never started": finite and gone and not any(learned),
+        "late bloomer": finite and not gone and well and all(flat[:3]),
+        "trained": finite and not gone and well and not all(flat[:3]),
+        "unfinished": finite and not gone and not well and lowest,
+        "oscillating": finite and not gone and not well and not lowest,
+    }
+    assert rules.keys() == OUTCOMES.keys()
+    return [name for name, holds in rules.items() if holds]
+
+
+LOSSES = st.sampled_from([ON, SPLIT, BETWEEN, 1.4, FLOOR, UP, *BELOW, np.nan, np.inf]) | st.floats(0, 3)
+RUNS = st.integers(4, 9).flatmap(
+    lambda epochs: st.lists(
+        st.tuples(
+            st.lists(LOSSES, min_size=epochs, max_size=epochs),
+            st.lists(st.sampled_from([0, 0.5, 0.99, 1]), min_size=2, max_size=2),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+
+
+@settings(deadline=None)
+@given(RUNS)
+def test_every_run_has_exactly_one_outcome(runs):
+    names = plateaus.outcome(*(np.array(part) for part in zip(*runs, strict=True)), ENTROPY)
+    assert names.shape == (len(runs),)
+    for name, run in zip(names, runs, strict=True):
+        assert by_rule(*run) == [name]
+
+
+def test_outcomes_of_many_runs():
+    rng = np.random.default_rng(0)
+    train = rng.choice([ON, ON, ON, BETWEEN, 1.4, UP, UP, UP], (5000, 6))
+    dead, finite = rng.choice([0, 0, 0, 0, 1], (5000, 2)), rng.random(5000) < 0.9
+    names = plateaus.outcome(train, dead, finite, ENTROPY)
+    assert set(names) == set(OUTCOMES)
+    assert [[str(n)] for n in names] == [by_rule(*run) for run in zip(train, dead, finite, strict=True)]
+    order = rng.permutation(5000)
+    assert np.array_equal(plateaus.outcome(train[order], dead[order], finite[order], ENTROPY), names[order])
+
+
+def test_a_network_without_a_hidden_layer_that_is_measured_is_not_dead():
+    assert plateaus.outcome([[ON] * 4], np.zeros((1, 0)), [True], ENTROPY) == ["trained"]
+
+
+def test_curves_that_do_not_fit_are_refused():
+    good = {"train": np.ones((2, 4)), "dead": np.zeros((2, 3)), "finite": [True, True], "entropy": 2.3}
+    assert plateaus.outcome(**good).shape == (2,)
+    for change in (
+        {"train": np.ones((2, LATE))},
+        {"train": np.ones((2, 0))},
+        {"train": np.ones(4)},
+        {"train": np.ones((3, 4))},
+        {"train": np.ones((2, 4, 1))},
+        {"dead": np.zeros((3, 3))},
+        {"dead": np.zeros(2)},
+        {"finite": [True]},
+        {"finite": True},
+        {"finite": [[True, True]]},
+    ):
+        with pytest.raises(ValueError, match=r"^train must be \(M, E\) with more than 3 epochs"):
+            plateaus.outcome(**good | change)
+    for entropy in (0, -1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="^entropy must be above 0 and finite"):
+            plateaus.outcome(**good | {"entropy": entropy})
+
+
+# a dead network, the short way
+
+
+@pytest.mark.parametrize("more", [{}, {"rate": 3.0}, {"sampling": "drawn"}])
+def test_only_the_biases_of_a_dead_network_are_trained_and_nothing_else_differs(more, monkeypatch):
+    setting = small(**{"init": "dead", "epochs": 3, "keep": True, "outputs": True} | more)
+    short = plateaus.job(setting.config(), range(2))
+    calls = []
+
+    def plainly(layers, setting, batches, rates):
+        calls.append(len(batches))
+        images = plateaus.training(setting.pixels, setting.images, len(setting.channels))
+        layers, _, record = convnets.fit(layers, images, batches, rates, design=setting.design)
+        return layers, record
+
+    monkeypatch.setattr(plateaus, "_biases_only", plainly)
+    whole = plateaus.job(setting.config(), range(2))
+    assert sum(calls) == setting.steps
+    assert whole.keys() == short.keys()
+    for name in whole:
+        assert np.array_equal(whole[name], short[name]), name
+    assert np.ptp(short["output"], axis=1).max() > 0
+
+
+def test_a_network_that_may_come_back_is_trained_as_a_whole(monkeypatch):
+    monkeypatch.setattr(plateaus, "_biases_only", lambda *_: pytest.fail("not dead"))
+    plateaus.job(small(epochs=1).config(), range(2))
+    dead = small(init="dead", epochs=1, keep=True)
+    before = plateaus.job(replace(dead, epochs=0).config(), range(2))
+    plateaus.job(replace(dead, init="glorot", slope=0.1, after=dead).config(), range(2), before)
+    plateaus.job(replace(dead, momentum=0.5).config(), range(2))
+    plateaus.job(replace(dead, clip=1.0).config(), range(2))

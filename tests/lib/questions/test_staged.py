@@ -1,0 +1,427 @@
+"""Recipes: what they refuse, what they cost, and that a recipe is no more than the engine called by hand."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lib import data, nets, train
+from lib.ensembles import ensemble, store
+from lib.questions import staged
+from lib.questions.staged import Stage
+
+SIZES = [784, 6, 5, 4, 10]
+SEEDS = [11, 3, 2**31 - 1]
+ONE = ((3, 0.01),)
+
+
+def recipe(*stages, **change):
+    arguments = {"images": (100, 40), "sizes": SIZES, "sd": 0.1, "bias": 0.1, "batch": 10} | change
+    return staged.recipe(stages or (Stage(1, ONE),), **arguments)
+
+
+GREEDY = (Stage(1, ONE), Stage(2, ((2, 0.02), (3, 0.01)), learns=(1, 2)), Stage(3, ONE))
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    return data.load()
+
+
+def arrays(layers):
+    return [np.asarray(layer) for layer in layers]
+
+
+def same(a, b):
+    return all(np.array_equal(u, v) for u, v in zip(arrays(a), arrays(b), strict=True))
+
+
+# Recipes
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"sizes": [783, 5, 10]}, "sizes must begin with 784 and end with 10"),
+        ({"sizes": [784, 5, 9]}, "sizes must begin with 784 and end with 10"),
+        ({"sizes": [784, 0, 10]}, "sizes must be at least two positive integers"),
+        ({"sizes": [784, 5.5, 10]}, "sizes must be at least two positive integers"),
+        ({"sizes": []}, "sizes must be at least two positive integers"),
+        ({"sd": 0}, "sd must be"),
+        ({"sd": -0.1}, "sd must be"),
+        ({"sd": np.nan}, "sd must be"),
+        ({"sd": np.inf}, "sd must be"),
+        ({"sd": "0.1"}, "sd must be"),
+        ({"bias": np.nan}, "bias must be"),
+        ({"bias": -np.inf}, "bias must be"),
+        ({"bias": "x"}, "bias must be"),
+        ({"divisor": 254}, "divisor must be 255 or 256"),
+        ({"ridge": 0}, "ridge must be"),
+        ({"ridge": -1.0}, "ridge must be"),
+        ({"ridge": np.nan}, "ridge must be"),
+        ({"ridge": "x"}, "ridge must be"),
+        ({"batch": 7}, "a batch of 7 does not divide 40"),
+        ({"batch": 0}, "at least 1"),
+        ({"batch": 2.5}, "whole"),
+        ({"images": (0, 0)}, "count must be at least 1"),
+        ({"images": (-1, 40)}, "start must be at least 0"),
+        ({"images": (59_970, 40)}, r"start \+ count must be at most 60000"),
+        ({"images": (0.5, 40)}, "start must be an integer"),
+        ({"images": (0,)}, "images must be a pair"),
+        ({"images": 40}, "images must be a pair"),
+        ({"judged_on": (139, 10)}, r"judged_on \(139, 10\) shares images"),
+        ({"judged_on": (0, 60_000)}, "judged_on .* shares images"),
+        ({"judged_on": (60_000, 1)}, r"start \+ count must be at most 60000"),
+        ({"judged_on": (0,)}, "judged_on must be a pair"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_refused(change, message, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda: pytest.fail("data were loaded"))
+    with pytest.raises(ValueError, match=message):
+        recipe(**change)
+
+
+@pytest.mark.parametrize(
+    "stage, message",
+    [
+        (Stage(0, ONE), "depth must be 1 to 3, got 0"),
+        (Stage(4, ONE), "depth must be 1 to 3, got 4"),
+        (Stage(1.0, ONE), "depth must be 1 to 3, got 1.0"),
+        (Stage("1", ONE), "depth must be 1 to 3, got '1'"),
+        (Stage(1, ()), "rates must be pairs"),
+        (Stage(1, ((0, 0.1),)), "rates must be pairs .* at least one step"),
+        (Stage(1, ((-1, 0.1), (2, 0.1))), "rates must be pairs"),
+        (Stage(1, ((1.5, 0.1),)), "rates must be pairs"),
+        (Stage(1, ((1, -0.1),)), "rates must be pairs"),
+        (Stage(1, ((1, np.nan),)), "rates must be pairs"),
+        (Stage(1, ((1, np.inf),)), "rates must be pairs"),
+        (Stage(1, ((1, "x"),)), "rates must be pairs"),
+        (Stage(1, ((1,),)), "rates must be pairs"),
+        (Stage(1, 0.1), "rates must be pairs"),
+        (Stage(1, ONE, learns=()), "learns must be layers 0 to 1"),
+        (Stage(1, ONE, learns=[]), "learns must be layers 0 to 1"),
+        (Stage(1, ONE, learns=(2,)), r"learns must be layers 0 to 1, got \(2,\)"),
+        (Stage(1, ONE, learns=(-1,)), "learns must be layers 0 to 1"),
+        (Stage(1, ONE, learns=1), "learns must be layers 0 to 1"),
+        (Stage(1, ONE, fresh=(4,)), r"fresh must be layers 0 to 3, got \(4,\)"),
+        (Stage(1, ONE, loss="hinge"), "loss must be one of .*'hinge'"),
+        (Stage(2, ONE, loss="binary cross-entropy"), "loss .* the binary one at depth 1 only"),
+        (Stage(1, ONE, optimiser="Adam"), "optimiser .*'Adam'"),
+        (Stage(1, ONE, images=(59_970, 40)), r"start \+ count must be at most 60000"),
+        (Stage(1, ONE, images=(0, 45)), "a batch of 10 does not divide 45"),
+        (Stage(1, ONE, images=()), "images must be a pair"),
+    ],
+)
+def test_a_stage_that_does_not_fit_is_refused(stage, message, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda: pytest.fail("data were loaded"))
+    with pytest.raises(ValueError, match=message) as caught:
+        recipe(Stage(1, ONE), stage)
+    if "batch" not in message and "start" not in message:
+        assert "stage 1" in str(caught.value), "the message says which stage"
+
+
+def test_no_stages_is_refused():
+    with pytest.raises(ValueError, match="stages must hold at least one"):
+        staged.recipe([], images=(0, 10), sizes=SIZES, sd=0.1, bias=0.1, batch=10)
+
+
+def test_images_to_judge_on_are_no_images_of_any_stage():
+    assert recipe(judged_on=(140, 10))["judged_on"] == [140, 10]
+    assert recipe(judged_on=(90, 10))["judged_on"] == [90, 10]
+    with pytest.raises(ValueError, match="judged_on .* shares images"):
+        recipe(Stage(1, ONE), Stage(2, ONE, images=(500, 40)), judged_on=(539, 10))
+
+
+def test_a_recipe_is_plain_data_and_comes_back_from_json():
+    plan = recipe(*GREEDY, Stage(3, ONE, fresh=(1,), images=(0, 40)), ridge=0.1)
+    back = json.loads(json.dumps(plan))
+    assert [Stage(**s).depth for s in back["stages"]] == [1, 2, 3, 3]
+    assert same(staged.networks(back, SEEDS)[1], staged.networks(plan, SEEDS)[1])
+
+
+# Cost
+
+
+@pytest.mark.parametrize(
+    "stage, sizes, wanted",
+    [
+        # forward 784*100 + 100*10; as many for the weights; and from the head's 10 back to its 100 inputs
+        (Stage(1, ONE), [784, 100, 10], 2 * 79_400 + 1_000),
+        (Stage(1, ONE), [784, 100, 100, 10], 2 * 79_400 + 1_000),
+        # all of 784-100-100-10
+        (Stage(2, ONE), [784, 100, 100, 10], 2 * 89_400 + 11_000),
+        # the first layer frozen: no gradient for it, and none passed down to it
+        (Stage(2, ONE, learns=(1, 2)), [784, 100, 100, 10], 89_400 + 11_000 + 1_000),
+        # the head alone
+        (Stage(2, ONE, learns=(2,)), [784, 100, 100, 10], 89_400 + 1_000),
+        # a frozen layer in between is passed through
+        (Stage(2, ONE, learns=(2, 0)), [784, 100, 100, 10], 89_400 + 79_400 + 11_000),
+        # autoencoders: 784-100-784, and 784-100-50-100
+        (Stage(1, ONE, loss="binary cross-entropy"), [784, 100, 10], 2 * 156_800 + 78_400),
+        (Stage(2, ONE, loss="squared error", learns=(1, 2)), [784, 100, 50, 10], 88_400 + 10_000 + 5_000),
+    ],
+)
+def test_multiplications_against_counts_by_hand(stage, sizes, wanted):
+    assert staged.multiplications(stage, sizes) == wanted
+
+
+def test_steps():
+    assert staged.steps(Stage(1, ((3, 0.1), (0, 1.0), (4, 0.2)))) == 7
+
+
+# The stages against the engine called by hand
+
+
+def draw(shapes, stream):
+    return nets.truncated_normal(SEEDS, shapes, 0.1, 0.1, stream)
+
+
+def by_hand(mnist, layers, rates, loss, first=100, count=40, divisor=255, y=None, **settings):
+    x = mnist.x_train[first : first + count].astype(np.float32) / np.float32(divisor)
+    if y is None:
+        y = np.eye(10)[mnist.y_train[first : first + count]]
+    batches = train.cycled(count, 10, len(rates))
+    return train.fit(
+        layers, train.Inputs(x), y, batches, np.array(rates), hidden="tanh", loss=loss, **settings
+    )
+
+
+def test_greedy_stages_are_the_engine_called_by_hand(mnist):
+    shapes = nets.shapes(SIZES)
+    a, b, c, out = draw(shapes, 0)
+    (head,) = draw([(7, 10)], 1)
+    a, _ = by_hand(mnist, (a, head), [0.01] * 3, "cross-entropy")
+    (head,) = draw([(6, 10)], 2)
+    trained = [False, True, True]
+    _, b, _ = by_hand(mnist, (a, b, head), [0.02] * 2 + [0.01] * 3, "cross-entropy", trained=trained)
+    wanted = by_hand(mnist, (a, b, c, out), [0.01] * 3, "cross-entropy")
+    start, layers = staged.networks(recipe(*GREEDY), SEEDS)
+    assert same(start, draw(shapes, 0))
+    assert same(layers, wanted)
+
+
+def test_settings_of_recipe_and_stage_reach_the_engine(mnist):
+    (a, b), (head,) = draw(nets.shapes([784, 6, 10]), 0), draw([(7, 784)], 1)
+    x = mnist.x_train[:20].astype(np.float32) / np.float32(256)
+    a, _ = by_hand(
+        mnist, (a, head), [0.01] * 3, "binary cross-entropy", 0, 20, 256, y=x, optimiser="adam"
+    )  # fmt: skip
+    wanted = by_hand(mnist, (a, b), [0.5], "cross-entropy", divisor=256, optimiser="adagrad")
+    stages = (
+        Stage(1, ONE, loss="binary cross-entropy", optimiser="adam", images=(0, 20)),
+        Stage(1, ((1, 0.5),), optimiser="adagrad"),
+    )
+    assert same(staged.networks(recipe(*stages, sizes=[784, 6, 10], divisor=256), SEEDS)[1], wanted)
+
+
+def test_autoencoders_reproduce_what_their_layer_receives(mnist, monkeypatch):
+    calls = []
+    fit = train.fit
+
+    def spy(layers, inputs, targets, batches, rates, **settings):
+        calls.append((arrays(layers), np.asarray(targets), settings["loss"]))
+        return fit(layers, inputs, targets, batches, rates, **settings)
+
+    monkeypatch.setattr(train, "fit", spy)
+    losses = ["binary cross-entropy", "squared error", "squared error"]
+    stages = [Stage(k, ONE, learns=(k - 1, k), loss=loss) for k, loss in enumerate(losses, start=1)]
+    staged.networks(recipe(*stages), SEEDS)
+    x = mnist.x_train[100:140].astype(np.float32) / np.float32(255)
+    assert [loss for *_, loss in calls] == losses
+    assert [layers[-1].shape for layers, *_ in calls] == [(3, 7, 784), (3, 6, 6), (3, 5, 5)]
+    assert np.array_equal(calls[0][1], x)
+    for layers, targets, _ in calls[1:]:
+        for member in range(3):
+            h = x
+            for layer in layers[:-2]:  # up to the input of the layer that learns
+                h = np.tanh(h @ layer[member, :-1] + layer[member, -1])
+            np.testing.assert_allclose(targets[member], h, atol=1e-5)
+
+
+def test_layers_that_do_not_learn_keep_their_bits():
+    start, layers = staged.networks(recipe(Stage(3, ONE, learns=(1, 3))), SEEDS)
+    assert [np.array_equal(a, b) for a, b in zip(start, layers, strict=True)] == [True, False, True, False]
+    start, layers = staged.networks(recipe(Stage(2, ONE)), SEEDS)
+    assert [np.array_equal(a, b) for a, b in zip(start, layers, strict=True)] == [False, False, True, True]
+    start, layers = staged.networks(recipe(Stage(3, ONE, loss="squared error")), SEEDS)
+    assert np.array_equal(start[3], layers[3]), "the head of an autoencoder is not the output layer"
+
+
+def test_fresh_draws_only_the_layers_named():
+    still = ((1, 0.0),)
+    start, layers = staged.networks(recipe(Stage(3, still, fresh=(0, 2))), SEEDS)
+    changed = [not np.array_equal(a, b) for a, b in zip(start, layers, strict=True)]
+    assert changed == [True, False, True, False]
+    for k in (0, 2):
+        assert np.isclose(start[k][:, :-1], layers[k][:, :-1]).mean() < 0.01
+        assert np.array_equal(start[k][:, -1], layers[k][:, -1])
+    _, twice = staged.networks(recipe(Stage(3, still, fresh=(0, 2)), Stage(3, still, fresh=(2, 3))), SEEDS)
+    changed = [not np.array_equal(a, b) for a, b in zip(layers, twice, strict=True)]
+    assert changed == [False, False, True, True]
+    assert same(staged.networks(recipe(Stage(3, still)), SEEDS)[1], start)
+
+
+def test_stages_do_not_change_the_initial_layers():
+    plans = [recipe(*GREEDY), recipe(GREEDY[2]), recipe(Stage(1, ONE, loss="squared error"), *GREEDY)]
+    starts = [staged.networks(plan, SEEDS)[0] for plan in plans]
+    assert same(starts[0], starts[1]) and same(starts[0], starts[2])
+    # nor do later stages change what earlier ones did
+    first = staged.networks(recipe(GREEDY[0]), SEEDS)[1]
+    more = staged.networks(recipe(GREEDY[0], Stage(2, ONE, learns=(1, 2))), SEEDS)[1]
+    assert np.array_equal(first[0], more[0])
+
+
+# The job
+
+
+@pytest.fixture(scope="module")
+def measured():
+    plan = recipe(*GREEDY, ridge=0.1)
+    return plan, staged.job(plan, SEEDS)
+
+
+def test_shapes_of_what_is_measured(measured):
+    shapes = {name: value.shape for name, value in measured[1].items()}
+    assert shapes == {
+        "correct": (3, 1250),
+        "loss": (3,),
+        "fitted": (3,),
+        "norm": (3, 4),
+        "moved": (3, 4),
+        "slope": (3, 3),
+        "dimension": (3, 3),
+        "probe": (3, 3),
+    }
+    assert "probe" not in staged.job(recipe(GREEDY[0]), SEEDS)
+
+
+def test_what_is_measured_against_numpy(measured, mnist):
+    plan, result = measured
+    start, layers = (arrays(group) for group in staged.networks(plan, SEEDS))
+    x, y = mnist.x_train[100:140] / 255, mnist.y_train[100:140]
+    right = staged.unpack(result["correct"])
+    assert right.shape == (3, 10_000) and right.dtype == bool
+    for m in range(3):
+
+        def run(values, m=m):
+            hidden = []
+            for k, layer in enumerate(layers):
+                values = values @ layer[m, :-1] + layer[m, -1]
+                if k < len(layers) - 1:
+                    values = np.tanh(values)
+                    hidden.append(values)
+            return hidden, values
+
+        hidden, z = run(x)
+        log_total = np.log(np.exp(z).sum(axis=1))
+        assert result["loss"][m] == pytest.approx((log_total - z[np.arange(40), y]).mean(), rel=1e-4)
+        assert result["fitted"][m] == pytest.approx((z.argmax(axis=1) == y).mean())
+        scores = run(mnist.x_test / 255)[1]
+        wanted = scores.argmax(axis=1) == mnist.y_test
+        gap = np.sort(scores, axis=1)
+        clear = gap[:, -1] - gap[:, -2] > 1e-4
+        assert clear.mean() > 0.9
+        assert np.array_equal(right[m][clear], wanted[clear])
+        for k in range(3):
+            assert result["slope"][m, k] == pytest.approx((1 - hidden[k] ** 2).mean(), rel=1e-4)
+            v = np.linalg.eigvalsh(np.cov(hidden[k].T))
+            assert result["dimension"][m, k] == pytest.approx(v.sum() ** 2 / (v**2).sum(), rel=1e-3)
+        for k in range(4):
+            assert result["norm"][m, k] == pytest.approx(np.linalg.norm(layers[k][m]), rel=1e-5)
+            moved = np.linalg.norm(layers[k][m].astype(float) - start[k][m])
+            assert result["moved"][m, k] == pytest.approx(moved, rel=1e-3, abs=1e-6)
+
+
+def test_judged_on_other_images_of_the_training_file(mnist):
+    plan = recipe(GREEDY[2], judged_on=(200, 30))
+    packed = staged.job(plan, SEEDS)["correct"]
+    assert packed.shape == (3, 4)
+    right = staged.unpack(packed, 30)
+    layers = staged.networks(plan, SEEDS)[1]
+    z = nets.forward(layers, mnist.x_train[200:230].astype(np.float32) / np.float32(255), "tanh")[-1].numpy()
+    assert np.array_equal(right, z.argmax(axis=2) == mnist.y_train[200:230])
+
+
+def test_a_network_that_is_not_finite_is_wrong_everywhere_and_not_taken_for_a_class(mnist):
+    """The largest of scores that are no numbers is the first: a tenth of the images would be right."""
+    wild = Stage(3, ((20, 3e38),))
+    plan = recipe(wild, ridge=0.1)
+    layers = staged.networks(plan, SEEDS)[1]
+    assert not any(np.isfinite(layer).all(axis=(1, 2)).any() for layer in arrays(layers))
+    result = staged.job(plan, SEEDS)
+    assert not result["correct"].any()
+    assert result["fitted"].tolist() == [0, 0, 0]
+    assert np.isnan(result["loss"]).all()
+    assert not result["probe"].any()
+
+
+def test_one_score_that_is_not_finite_spoils_its_image_alone():
+    scores = np.array([[0, 3, 1], [np.nan, 3, 1], [0, np.inf, 1], [-np.inf, 3, 1], [0, 1, 3]])[None]
+    assert staged._right(scores, np.ones(5, int)).tolist() == [[True, False, False, False, False]]
+
+
+def test_a_member_that_is_not_finite_leaves_the_others_as_they_are(mnist):
+    layers = staged.networks(recipe(*GREEDY), SEEDS)[1]
+    x, y = mnist.x_test[:700].astype(np.float32) / np.float32(255), mnist.y_test[:700]
+    clean = staged._judge(layers, [], x, y)
+    ill = [np.where([[[False]], [[True]], [[False]]], np.nan, layer).astype(np.float32) for layer in layers]
+    right = staged._judge(ill, [], x, y)
+    assert clean.shape == right.shape == (1, 3, 700)
+    assert clean[0, 1].any() and not right[0, 1].any()
+    assert np.array_equal(right[0, [0, 2]], clean[0, [0, 2]])
+
+
+def test_unpack_is_the_inverse_of_packing():
+    right = np.random.default_rng(0).random((3, 10_000)) < 0.5
+    assert np.array_equal(staged.unpack(np.packbits(right, axis=1)), right)
+    assert np.array_equal(staged.unpack(np.packbits(right[:, :13], axis=1), 13), right[:, :13])
+
+
+# The same results from any run
+
+
+def test_the_key_of_a_finished_chunk_holds_all_of_the_engine():
+    modules = {name for name, _ in store.code(staged.job)[1]}
+    assert modules >= {f"lib.{n}" for n in ("backend", "data", "diagnose", "nets", "staged", "train")}
+    assert not modules & {f"lib.{n}" for n in ("ensemble", "store", "stats", "claims", "plot", "page", "run")}
+
+
+RUN = """
+import hashlib, json, sys
+from lib.ensembles import ensemble
+from lib.questions import staged
+plans = {"again": json.loads(sys.argv[1])}
+result = ensemble.run(staged.job, plans, range(24), chunk=16, workers=1)["again"]
+for name in sorted(result):
+    print(name, hashlib.sha256(result[name].tobytes()).hexdigest())
+"""
+
+
+def test_same_seeds_same_bits_with_any_workers_and_in_a_fresh_process(tmp_path, monkeypatch):
+    stages = (Stage(1, ONE, loss="binary cross-entropy", optimiser="adagrad"), Stage(3, ONE))
+    plan = recipe(*stages, ridge=0.1, judged_on=(500, 300))
+    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
+    results = []
+    for workers in (2, 1):
+        monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / str(workers)))
+        results.append(ensemble.run(staged.job, {"here": plan}, range(24), chunk=16, workers=workers)["here"])
+    digests = [
+        [f"{name} {hashlib.sha256(result[name].tobytes()).hexdigest()}" for name in sorted(result)]
+        for result in results
+    ]
+    assert digests[0] == digests[1]
+    env = os.environ | {
+        "SGD_BOOK_CHUNKS": str(tmp_path / "fresh"),
+        "PYTHONPATH": str(Path(staged.__file__).parents[2]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, json.dumps(plan)], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == digests[0]
+    assert done.stderr == ""
