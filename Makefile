@@ -36,7 +36,7 @@ gate: $(VENV)/.installed  ## judge the built book again
 	$(PY) -m book.build gate
 
 data: $(VENV)/.installed  ## fetch the data and check it
-	$(PY) -m lib.data fetch
+	$(PY) -m lib.fetch fetch
 
 chapter: $(VENV)/.installed  ## make a new chapter from the template: make chapter NAME=wide_nets
 	$(PY) -m book.template $(NAME)

@@ -450,9 +450,9 @@ def main(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
     if args.only != ["floor"]:
         try:
             sys.path.insert(0, str(ROOT))
-            from lib import data
+            from lib import fetch
 
-            data.load()  # fetched here where needed, so that a failure is told once
+            fetch.fetch()  # where needed, and here, so that a failure is told once
         except Exception as e:
             say(f"{parser.prog}: error: no data: {e}")
             return 2

@@ -21,8 +21,8 @@ CHAPTER = "chapters/greedy_layerwise_training.ipynb"
 # Run here: the command, its exit status, and a part of what it says.
 RUN = {
     f"papermill --help-notebook {CHAPTER}": (0, "networks: int"),
-    "python -m lib.data where": (0, "mnist"),
-    "python -m lib.data verify": (0, "content verified"),
+    "python -m lib.fetch where": (0, "mnist"),
+    "python -m lib.fetch verify": (0, "content verified"),
     "make status": (0, "not run"),
     "make record": (2, "nothing was recorded"),  # there is nothing yet
     "python -m book.sweep --help": (0, "--grid"),
@@ -44,7 +44,7 @@ ELSEWHERE = {
     "python3.11 -m venv .venv": ("Makefile", "$(PYTHON) -m venv --clear $(VENV)"),
     "pip install -r requirements.txt": ("Makefile", "-r requirements.txt"),
     "pip install -r requirements-test.txt": ("Makefile", "-r requirements-test.txt"),
-    "python -m lib.data fetch": ("Makefile", "$(PY) -m lib.data fetch"),
+    "python -m lib.fetch fetch": ("Makefile", "$(PY) -m lib.fetch fetch"),
     "python -m book.build build": ("Makefile", "$(PY) -m book.build build\n"),
     "python -m book.build build --preview": ("Makefile", "$(PY) -m book.build build --preview"),
     "python -m pytest": ("Makefile", "$(PY) -m pytest"),
