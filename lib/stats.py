@@ -54,7 +54,6 @@ class Across(NamedTuple):
     mean: Estimate
     positive: int
     subsets: int
-    sign_p: float
 
 
 def _number(
@@ -101,22 +100,22 @@ def _estimate(value: Any, ends: _Ends, n: int, method: str, level: float) -> Est
     return Estimate(float(value), float(low), float(high), int(n), f"{method}, {100 * level:g} %")
 
 
-def _student(x: _Array, level: float) -> _Ends:
+def _student(x: _Array, level: float, method: str = "Student t") -> Estimate:
     half = stats.t.ppf((1 + level) / 2, x.size - 1) * stats.sem(x)
-    return x.mean() - half, x.mean() + half
+    return _estimate(x.mean(), (x.mean() - half, x.mean() + half), x.size, method, level)
 
 
-def _interval(
+def _resampled(
     data: tuple[_Array, ...],
     statistic: Callable[..., Any],
+    theory: Estimate,
     seed: int,
     level: float,
-    paired: bool,
-    theory: Callable[[], tuple[_Ends, str]],
-) -> tuple[_Ends, str]:
-    """BCa interval and its name; those of ``theory`` where resampling is not honest or not possible."""
+    paired: bool = False,
+) -> Estimate:
+    """The estimate of theory, with a BCa interval where resampling is honest and possible."""
     if min(x.size for x in data) < FEW:
-        return theory()
+        return theory
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # SciPy warns where BCa does not exist, which is asked for below
         found = stats.bootstrap(
@@ -133,7 +132,9 @@ def _interval(
         )
     ends = tuple(found.confidence_interval)
     # not finite where all resamples agree, and where some have no spread to divide by
-    return (ends, "BCa bootstrap") if np.isfinite(ends).all() else theory()
+    return (
+        _estimate(theory.value, ends, theory.n, "BCa bootstrap", level) if np.isfinite(ends).all() else theory
+    )
 
 
 def mean(x: ArrayLike, seed: int, level: float = 0.95) -> Estimate:
@@ -156,12 +157,7 @@ def mean(x: ArrayLike, seed: int, level: float = 0.95) -> Estimate:
     _resampling(seed, level)
     if np.ptp(values) == 0:
         return _estimate(values[0], (values[0], values[0]), values.size, "constant", level)
-
-    def theory() -> tuple[_Ends, str]:
-        return _student(values, level), "Student t"
-
-    ends, method = _interval((values,), np.mean, seed, level, False, theory)
-    return _estimate(values.mean(), ends, values.size, method, level)
+    return _resampled((values,), np.mean, _student(values, level), seed, level)
 
 
 def proportion(x: ArrayLike, level: float = 0.95) -> Estimate:
@@ -248,24 +244,6 @@ def sign_flip(a: ArrayLike, b: ArrayLike, seed: int, resamples: int = RESAMPLES)
     return float(result.pvalue)
 
 
-def kolmogorov_smirnov(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
-    """Largest gap between the arms' cumulative distributions, and p if they were alike and independent.
-
-    Args:
-        a: one value per network, shape (M,).
-        b: the other arm, shape (M',).
-
-    Returns:
-        Statistic, 0 to 1, and p (``scipy.stats.ks_2samp``); ties make p too large, and so does a positive
-        correlation between paired arms.
-
-    Raises:
-        ValueError: bad samples.
-    """
-    result = stats.ks_2samp(*_arms(a, b, paired=False))
-    return float(result.statistic), float(result.pvalue)
-
-
 def superiority(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False, level: float = 0.95) -> Estimate:
     """P(A > B) + P(A = B) / 2 for one network of each arm, drawn independently: U / (M M').
 
@@ -298,14 +276,10 @@ def superiority(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False, lev
         return np.sum(ones * (np.cumsum(twos, axis=-1) - twos / 2), axis=-1) / (x.shape[-1] * y.shape[-1])
 
     value, n = float(statistic(*data)), min(one.size, two.size)
-
-    def theory() -> tuple[_Ends, str]:
-        z2 = stats.norm.isf((1 - level) / 2) ** 2 / (max(1, n // 2) if paired else n)
-        half = math.sqrt(z2 * value * (1 - value) + z2**2 / 4)
-        return tuple((value + z2 / 2 + end) / (1 + z2) for end in (-half, half)), "Wilson"
-
-    found = _interval(data, statistic, seed, level, paired, theory)
-    return _estimate(value, found[0], n, found[1], level)
+    z2 = stats.norm.isf((1 - level) / 2) ** 2 / (max(1, n // 2) if paired else n)
+    half = math.sqrt(z2 * value * (1 - value) + z2**2 / 4)
+    ends = tuple((value + z2 / 2 + end) / (1 + z2) for end in (-half, half))
+    return _resampled(data, statistic, _estimate(value, ends, n, "Wilson", level), seed, level, paired)
 
 
 def _counts(index: _Array, size: int) -> _Array:
@@ -348,14 +322,9 @@ def cohen_d(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False, level: 
         return (np.mean(x, axis=-1) - np.mean(y, axis=-1)) / np.sqrt(pooled / (n + m - 2))
 
     value = float(statistic(one, two))
-
-    def theory() -> tuple[_Ends, str]:
-        error = math.sqrt((n + m) / (n * m) + value**2 / (2 * (n + m)))
-        half = stats.t.ppf((1 + level) / 2, n + m - 2) * error
-        return (value - half, value + half), "normal theory"
-
-    found = _interval((one, two), statistic, seed, level, paired, theory)
-    return _estimate(value, found[0], min(n, m), found[1], level)
+    half = stats.t.ppf((1 + level) / 2, n + m - 2) * math.sqrt((n + m) / (n * m) + value**2 / (2 * (n + m)))
+    theory = _estimate(value, (value - half, value + half), min(n, m), "normal theory", level)
+    return _resampled((one, two), statistic, theory, seed, level, paired)
 
 
 def variance_ratio(a: ArrayLike, b: ArrayLike, seed: int, paired: bool, level: float = 0.95) -> Estimate:
@@ -384,13 +353,11 @@ def variance_ratio(a: ArrayLike, b: ArrayLike, seed: int, paired: bool, level: f
         return np.log(np.var(x, axis=-1, ddof=1)) - np.log(np.var(y, axis=-1, ddof=1))
 
     value = float(statistic(one, two))
-
-    def theory() -> tuple[_Ends, str]:
-        outer = np.log(stats.f.ppf(((1 + level) / 2, (1 - level) / 2), one.size - 1, two.size - 1))
-        return (value - outer[0], value - outer[1]), "F, normal theory"
-
-    ends, method = _interval((one, two), statistic, seed, level, paired, theory)
-    return _estimate(math.exp(value), tuple(np.exp(ends)), min(one.size, two.size), method, level)
+    outer = np.log(stats.f.ppf(((1 + level) / 2, (1 - level) / 2), one.size - 1, two.size - 1))
+    ends, n = (value - outer[0], value - outer[1]), min(one.size, two.size)
+    theory = _estimate(value, ends, n, "F, normal theory", level)
+    found = _resampled((one, two), statistic, theory, seed, level, paired)
+    return found._replace(value=math.exp(value), low=math.exp(found.low), high=math.exp(found.high))
 
 
 def power(effect: float, sd: float, n: int, level: float = 0.05) -> float:
@@ -467,7 +434,8 @@ def welch_from_summary(
         The estimate, in the unit of the means.
 
     Raises:
-        ValueError: an argument out of its range, and when both standard deviations are 0.
+        ValueError: an argument out of its range, and when both standard deviations are 0, or no more than
+            1e-12 of the larger mean: the rounding of values that are all alike.
 
     Source:
         Satterthwaite 1946, Biometrics Bull. 2, 110-114; Welch 1947, Biometrika 34, 28-35.
@@ -478,8 +446,8 @@ def welch_from_summary(
         raise ValueError(f"ddof: got {ddof!r}, wanted 0 or 1")
     v1 = _number("sd1", sd1, 0) ** 2 / (_whole("n1", n1, 2) - 1 + ddof)
     v2 = _number("sd2", sd2, 0) ** 2 / (_whole("n2", n2, 2) - 1 + ddof)
-    if v1 + v2 == 0:
-        raise ValueError("sd1 and sd2: both 0, wanted at least one above")
+    if max(sd1, sd2) <= 1e-12 * max(abs(mean1), abs(mean2)) or v1 + v2 == 0:
+        raise ValueError(f"sd1 and sd2: got {sd1!r} and {sd2!r}, wanted one above 0 by more than rounding")
     freedom = (v1 + v2) ** 2 / (v1**2 / (n1 - 1) + v2**2 / (n2 - 1))
     half = stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(v1 + v2)
     return _estimate(difference, (difference - half, difference + half), min(n1, n2), "Welch t", level)
@@ -537,25 +505,8 @@ def split_variance(correct: NDArray[np.bool_], seed: int, level: float = 0.95) -
     return Spread(over(total), over(noise), over(n / (n - 1) * (total - noise)))
 
 
-def binomial_sd(accuracy: float, images: int) -> float:
-    """Standard deviation of accuracy if all images were equally hard: ``sqrt(p (1 - p) / N)``.
-
-    Args:
-        accuracy: p, 0 to 1.
-        images: N, at least 1.
-
-    Returns:
-        Standard deviation of a share; more than independent errors on images of unequal hardness give.
-
-    Raises:
-        ValueError: an argument out of its range.
-    """
-    p = _number("accuracy", accuracy, 0, 1)
-    return math.sqrt(p * (1 - p) / _whole("images", images, 1))
-
-
 def across(estimates: Sequence[Estimate], level: float = 0.95) -> Across:
-    """An effect over subsets of the data: its mean with Student's interval, and the sign test.
+    """An effect over subsets of the data: its mean with Student's interval, and how often it is positive.
 
     The subsets are the draws: the interval holds the variation between them, not the estimates' own ones.
 
@@ -564,18 +515,15 @@ def across(estimates: Sequence[Estimate], level: float = 0.95) -> Across:
         level: confidence, above 0 and below 1.
 
     Returns:
-        Mean over subsets (its n is S), subsets with an effect above 0, S, and the exact two-sided p of the
-        sign test, which leaves out effects of exactly 0.
+        Mean over subsets (its n is S), subsets with an effect above 0, and S.
 
     Raises:
         ValueError: fewer than 2 estimates, values that are not finite, a bad level.
     """
     values = _sample("estimates", [estimate.value for estimate in estimates])
     _number("level", level, 0, 1, ends=False)
-    positive, signs = int(np.sum(values > 0)), int(np.sum(values != 0))
-    p = float(stats.binomtest(positive, signs).pvalue) if signs else 1.0
-    over = _estimate(values.mean(), _student(values, level), values.size, "Student t over subsets", level)
-    return Across(over, positive, values.size, p)
+    over = _student(values, level, "Student t over subsets")
+    return Across(over, int(np.sum(values > 0)), values.size)
 
 
 def holm(p: Sequence[float]) -> NDArray[np.float64]:
