@@ -43,42 +43,19 @@ def distributions(
         samples: Values of each sample, by name.
         published: Mean and standard deviation, by the same names.
     """
-    everything = np.concatenate(list(samples.values()))
-    edges = np.linspace(everything.min(), everything.max(), 41)
-    top = 0.0
-    for color, values in zip(PALETTE, samples.values(), strict=False):
-        heights, *_ = ax.hist(values, edges, density=True, histtype="stepfilled", color=color, alpha=0.3)
-        ax.hist(values, edges, density=True, histtype="step", color=color)
-        top = max(top, heights.max())
-    for row, (color, (name, (center, sd))) in enumerate(zip(PALETTE, published.items(), strict=False)):
-        y = top * (1.12 + 0.14 * row)
-        ax.errorbar(center, y, xerr=sd, fmt="o", color=color, capsize=4)
-        ax.annotate(
-            f"{name}: published mean ± sd",
-            (center + sd, y),
-            (8, 0),
-            textcoords="offset points",
-            va="center",
-            color=color,
-            fontsize=10,
-        )
-        values = samples[name]
-        ax.errorbar(
-            values.mean(), -top * (0.07 + 0.12 * row), xerr=values.std(), fmt="s", color=color, capsize=4
-        )
-        ax.annotate(
-            "this run",
-            (values.mean() + values.std(), -top * (0.07 + 0.12 * row)),
-            (8, 0),
-            textcoords="offset points",
-            va="center",
-            color=color,
-            fontsize=10,
-        )
+    edges = np.histogram_bin_edges(np.concatenate(list(samples.values())), 40)
+    top = max(np.histogram(values, edges, density=True)[0].max() for values in samples.values())
+    for row, (color, (name, values)) in enumerate(zip(PALETTE, samples.items(), strict=False)):
+        ax.hist(values, edges, density=True, histtype="stepfilled", facecolor=(*color, 0.3), edgecolor=color)
+        for y, mark, (center, sd), text in (
+            (top * (1.12 + 0.14 * row), "o", published[name], f"{name}: published mean ± sd"),
+            (-top * (0.07 + 0.12 * row), "s", (values.mean(), values.std()), "this run"),
+        ):
+            ax.errorbar(center, y, xerr=sd, fmt=mark, color=color, capsize=4)
+            _beside(ax, text, (center + sd, y), (8, 0), color, fontsize=10)
     ax.axhline(0, color=INK, linewidth=0.8)
-    ax.set_yticks([])
+    ax.set(yticks=[], ylabel="density of networks")
     ax.spines["left"].set_visible(False)
-    ax.set_ylabel("density of networks")
     return ax
 
 
@@ -98,28 +75,23 @@ def forest(
         colors: One for each row; default by whether the interval is above, below or across zero.
         limits: Ends of the axis; a value beyond them is written at that end.
     """
-    if limits is not None:
-        ax.set_xlim(limits)
+    inside = limits or (-np.inf, np.inf)
     for y, (_, value, low, high) in enumerate(rows):
-        color = (
-            colors[y] if colors is not None else PALETTE[0] if low > 0 else PALETTE[1] if high < 0 else FAINT
-        )
-        if limits is not None and not limits[0] <= value <= limits[1]:
-            left = value < limits[0]
-            text = f"\u25c2 {value:.3g}" if left else f"{value:.3g} \u25b8"
-            ax.text(
-                limits[0 if left else 1], y, text, color=color, va="center", ha="left" if left else "right"
-            )
-            continue
-        ax.plot([low, high], [y, y], color=color, linewidth=2, solid_capstyle="butt")
-        ax.plot(value, y, "o", color=color)
+        side = PALETTE[0] if low > 0 else PALETTE[1] if high < 0 else FAINT
+        color = side if colors is None else colors[y]
+        if value < inside[0]:
+            ax.text(inside[0], y, f"\u25c2 {value:.3g}", color=color, va="center", ha="left")
+        elif value > inside[1]:
+            ax.text(inside[1], y, f"{value:.3g} \u25b8", color=color, va="center", ha="right")
+        else:
+            ax.plot([low, high], [y, y], color=color, linewidth=2, solid_capstyle="butt")
+            ax.plot(value, y, "o", color=color)
     ax.axvline(0, color=INK, linewidth=0.8)
     if zero:
         ax.text(0, -0.7, f"  {zero}", fontsize=10, color=INK, va="center", clip_on=True)
-    ax.set_yticks(range(len(rows)), [row[0] for row in rows])
-    ax.set_ylim(len(rows) - 0.5, -1.1)  # a row's room on top for what a line means
-    ax.tick_params(axis="y", length=0)
-    return ax
+    if limits is not None:
+        ax.set_xlim(limits)
+    return _rows(ax, [row[0] for row in rows], 1.1)  # a row's room on top for what a line means
 
 
 def lines(
@@ -133,16 +105,15 @@ def lines(
         series: By name, (value, low, high) at each position.
         named: Whether to write the names; one of several panels will do.
     """
-    positions = np.arange(len(x))
     top = max(series, key=lambda name: series[name][0][0])
     for color, (name, estimates) in zip(PALETTE, series.items(), strict=False):
         value, low, high = np.array(estimates).T
-        ax.errorbar(positions, value, yerr=[value - low, high - value], fmt="o-", color=color, capsize=3)
+        ax.errorbar(range(len(x)), value, [value - low, high - value], fmt="o-", color=color, capsize=3)
         if named:
             # clear of the line's first piece, over which it stands
             place, side = (max(high[:2]), (-4, 5)) if name == top else (min(low[:2]), (-4, -15))
-            ax.annotate(name, (0, place), side, textcoords="offset points", color=color)
-    ax.set_xticks(positions, x)
+            _beside(ax, name, (0, place), side, color, va="baseline")
+    ax.set_xticks(range(len(x)), x)
     ax.set_xlim(-0.3, len(x) - 0.7)
     ax.margins(y=0.2)
     return ax
@@ -163,8 +134,7 @@ def ends(ax: Axes, x: float, labels: Sequence[tuple[float, str, object]], size: 
     for value, text, color in sorted(labels, key=lambda label: label[0]):
         place = ax.transData.transform((x, value))[1] * points
         free = max(place, free + 1.25 * size)
-        shift = {"xytext": (5, free - place), "textcoords": "offset points", "annotation_clip": False}
-        ax.annotate(text, (x, value), va="center", color=color, fontsize=size, **shift)
+        _beside(ax, text, (x, value), (5, free - place), color, fontsize=size, annotation_clip=False)
     return ax
 
 
@@ -176,17 +146,12 @@ def shares(ax: Axes, rows: Mapping[str, tuple[float, float]], names: tuple[str, 
         rows: By name, the two parts.
         names: What the two parts are.
     """
-    for y, (first, second) in enumerate(rows.values()):
-        ax.barh(y, first, color=PALETTE[0], height=0.55)
-        ax.barh(y, second, left=first, color=PALETTE[1], height=0.55)
-        if y == 0:
-            ax.annotate(names[0], (0, y - 0.32), va="bottom", color=PALETTE[0], fontsize=11)
-            place = {"va": "center", "textcoords": "offset points"}
-            ax.annotate(names[1], (first + second, y), (6, 0), color=PALETTE[1], fontsize=11, **place)
-    ax.set_yticks(range(len(rows)), list(rows))
-    ax.set_ylim(len(rows) - 0.5, -0.9)
-    ax.tick_params(axis="y", length=0)
-    return ax
+    first, second = np.array(list(rows.values())).T
+    ax.barh(range(len(rows)), first, 0.55, color=PALETTE[0])
+    ax.barh(range(len(rows)), second, 0.55, first, color=PALETTE[1])
+    _beside(ax, names[0], (0, -0.32), (0, 0), PALETTE[0], fontsize=11, va="bottom")
+    _beside(ax, names[1], (first[0] + second[0], 0), (6, 0), PALETTE[1], fontsize=11)
+    return _rows(ax, list(rows), 0.9)
 
 
 def parts(
@@ -203,24 +168,33 @@ def parts(
         colors: Of each part, in the order of stacking.
         upright: Whether the bars stand.
     """
-    draw, names = (ax.bar, ax.set_xticks) if upright else (ax.barh, ax.set_yticks)
-    for place, shares in enumerate(bars.values()):
-        done = 0.0
-        for part, color in colors.items():
-            share = 100 * shares.get(part, 0.0)
-            if not share:
-                continue
-            draw(place, share, 0.72, done, color=color, edgecolor="white", linewidth=0.6)
-            if share >= 12:
-                middle = (place, done + share / 2) if upright else (done + share / 2, place)
-                light = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] > 0.55
-                ink = {"color": INK if light else "white", "fontsize": 9}
-                ax.text(*middle, f"{share:.0f}", ha="center", va="center", **ink)
-            done += share
-    names(range(len(bars)), list(bars))
-    if upright:
-        ax.set(xlim=(-0.6, len(bars) - 0.4), ylim=(0, 100), ylabel="networks [%]")
-    else:
-        ax.set(ylim=(len(bars) - 0.4, -0.6), xlim=(0, 100), xlabel="networks [%]")
-    ax.tick_params(axis="x" if upright else "y", length=0)
+    places, done = range(len(bars)), np.zeros(len(bars))
+    for part, color in colors.items():
+        share = 100 * np.array([bar.get(part, 0.0) for bar in bars.values()])
+        draw = ax.bar if upright else ax.barh
+        drawn = draw(places, share, 0.72, done, color=color, edgecolor="white", linewidth=0.6)
+        light = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] > 0.55
+        ink = {"color": INK if light else "white", "fontsize": 9, "label_type": "center"}
+        ax.bar_label(drawn, [f"{s:.0f}" if s >= 12 else "" for s in share], **ink)
+        done += share
+    if not upright:
+        ax.set(xlim=(0, 100), xlabel="networks [%]")
+        return _rows(ax, list(bars), 0.6, 0.6)
+    ax.set_xticks(places, list(bars))
+    ax.set(xlim=(-0.6, len(bars) - 0.4), ylim=(0, 100), ylabel="networks [%]")
+    ax.tick_params(axis="x", length=0)
+    return ax
+
+
+def _beside(ax: Axes, text: str, place: tuple, shift: tuple[float, float], color: object, **options) -> None:
+    """Write a text at a place in data, shifted by points, its middle at that height."""
+    options = {"textcoords": "offset points", "va": "center", "color": color, **options}
+    ax.annotate(text, place, shift, **options)
+
+
+def _rows(ax: Axes, names: Sequence[str], top: float, bottom: float = 0.5) -> Axes:
+    """Name the rows 0, 1, ..., the first on top, with this much room above the first and below the last."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 1 + bottom, -top)
+    ax.tick_params(axis="y", length=0)
     return ax
