@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib import curvature, data, nets, train
+from lib import curvature, data, nets, order, train
 from lib.backend import tf
 from lib.ensembles import ensemble, store
 from lib.questions import drift
@@ -55,15 +55,15 @@ def test_a_setting_goes_through_json():
         ({"updates": 150}, "updates must be a multiple of 100, got 150"),
         ({"updates": -100}, "updates must be a whole number from 0"),
         ({"updates": 1e3}, "updates must be a whole number"),
-        ({"hidden": ()}, "hidden must be one or two whole numbers"),
-        ({"hidden": (3, 3, 3)}, "hidden must be one or two whole numbers"),
-        ({"hidden": (0,)}, "units in hidden must be a whole number from 1 to 1000, got 0"),
-        ({"hidden": 3}, "hidden must be one or two"),
-        ({"rates": ()}, "rates must be one number at least"),
-        ({"rates": (0.1, float("nan"))}, "each of rates must be a number from 1e-12"),
+        ({"hidden": ()}, "hidden must be 1 to 2 whole numbers"),
+        ({"hidden": (3, 3, 3)}, "hidden must be 1 to 2 whole numbers"),
+        ({"hidden": (0,)}, "hidden must be 1 to 2 whole numbers from 1 to 1000, got"),
+        ({"hidden": 3}, "hidden must be 1 to 2 whole"),
+        ({"rates": ()}, "rates must be one or more numbers from 1e-12"),
+        ({"rates": (0.1, float("nan"))}, "rates must be one or more numbers from 1e-12"),
         ({"rates": (0.1, 0.1)}, "decays must be as many as rates, got 1 for 2 rates"),
-        ({"decays": (-1.0,)}, "each of decays must be a number from 0"),
-        ({"decays": (True,)}, "each of decays must be a number"),
+        ({"decays": (-1.0,)}, "decays must be one or more numbers from 0"),
+        ({"decays": (True,)}, "decays must be one or more numbers"),
         ({"loss": "quadratic"}, "loss must be one of"),
         ({"sampling": "cycled"}, "sampling must be one of"),
         ({"batch": 43}, "batch must be at most the 42 images, got 43"),
@@ -156,7 +156,7 @@ def test_batches_that_are_drawn_repeat_images():
     assert different == pytest.approx(42 * (1 - (41 / 42) ** 40), rel=0.02)
 
 
-@pytest.mark.parametrize("sampling", drift.SAMPLING)
+@pytest.mark.parametrize("sampling", order.SAMPLING)
 def test_batches_do_not_depend_on_where_a_leg_begins(sampling):
     setting = small(order=1, sampling=sampling)
     whole = drift.batches(setting, 3, 0, 40)
