@@ -23,7 +23,7 @@ def _check(fits: Callable, plain: Callable, wanted: str) -> Check:
 
 
 def _within(value: object, kinds: tuple[type, ...], low: float, high: float) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool) and bool(low <= value <= high)
+    return isinstance(value, kinds) and not isinstance(value, bool) and low <= _plain(value) <= high
 
 
 def _plain(value):
