@@ -15,11 +15,11 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from lib import nets, settings
+from lib import checks, diagnose, nets
 from lib.backend import tf
 from lib.data import CLASSES
 
@@ -38,9 +38,9 @@ class Design:
         slope: Of the rectifier for negative inputs: 0 for ReLU, above for LeakyReLU.
     """
 
-    channels: tuple[int, ...] = (8, 16)
-    dense: tuple[int, ...] = (64,)
-    slope: float = 0.0
+    channels: Annotated[tuple[int, ...], checks.wholes(1, 1000, 1, 3)] = (8, 16)
+    dense: Annotated[tuple[int, ...], checks.wholes(1, 1000, 0, 5)] = (64,)
+    slope: Annotated[float, checks.number(0, math.nextafter(1, 0))] = 0.0
 
     def __post_init__(self) -> None:
         """Checks it.
@@ -48,14 +48,7 @@ class Design:
         Raises:
             ValueError: Something does not fit; says what, and what would.
         """
-        for name, value, low, high in (("channels", self.channels, 1, 3), ("dense", self.dense, 0, 5)):
-            fits = isinstance(value, (tuple, list)) and low <= len(value) <= high
-            if not fits or any(type(n) is not int or not 1 <= n <= 1000 for n in value):
-                raise ValueError(
-                    f"{name} must be {low} to {high} whole numbers from 1 to 1000, got {value!r}"
-                )
-            object.__setattr__(self, name, tuple(value))
-        settings.number("slope", self.slope, 0, math.nextafter(1, 0))
+        checks.fields(self)
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -360,9 +353,8 @@ def _loop(design, momentum, clip, gradients):
         seen = tf.concat([*seen, tf.reduce_mean(z, axis=1)], axis=1)
         return tuple(w - g for w, g in zip(layers, moves, strict=True)), velocity, seen
 
-    @tf.function(
-        autograph=False
-    )  # one graph for each set of shapes: the products side by side need to know them
+    # one graph for each set of shapes: the products side by side need to know them
+    @tf.function(autograph=False)
     def loop(layers, velocity, patches, labels, batches, rates):
         steps = tf.shape(batches)[0]
 
@@ -430,12 +422,11 @@ def look(layers: Sequence[tf.Tensor], data: Images, design: Design) -> Look:
         for piece in (data.part(slice(i, i + PIECE)) for i in range(0, len(data), PIECE))
     ]
     z = np.concatenate([part[2].numpy() for part in parts], axis=1)
-    finite = np.isfinite(z).all(axis=2)
-    guess = z.argmax(axis=2)
+    guess = diagnose.guess(z)
     return Look(
         sum(n * loss.numpy().astype(np.float64) for n, loss, *_ in parts) / len(data),
-        100 * ((guess == data.labels.numpy()) & finite).mean(axis=1),
-        np.stack([((guess == c) & finite).mean(axis=1) for c in range(CLASSES)], axis=1),
+        100 * (guess == data.labels.numpy()).mean(axis=1),
+        np.stack([(guess == c).mean(axis=1) for c in range(CLASSES)], axis=1),
         [
             np.max([p.numpy() for p in peaks], axis=0)
             for peaks in zip(*(part[3] for part in parts), strict=True)

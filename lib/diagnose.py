@@ -1,4 +1,4 @@
-"""What is measured on trained networks: saturation, norms, distance, effective dimension, linear probes."""
+"""What is measured on networks: guesses, saturation, norms, distance, effective dimension, linear probes."""
 
 from collections.abc import Sequence
 
@@ -23,6 +23,28 @@ def norms(layers: Sequence[tf.Tensor]) -> np.ndarray:
 def distances(layers: Sequence[tf.Tensor], others: Sequence[tf.Tensor]) -> np.ndarray:
     """Euclidean distance between two sets of layers, layer by layer: (M, L)."""
     return norms([a - b for a, b in zip(layers, others, strict=True)])
+
+
+def finite(layers: Sequence[tf.Tensor]) -> np.ndarray:
+    """Whether all parameters of each member are finite: (M,)."""
+    return np.stack([np.isfinite(w).all(axis=(1, 2)) for w in layers]).all(axis=0)
+
+
+def guess(z: np.ndarray, output: np.ndarray | None = None) -> np.ndarray:
+    """The class that each member takes each image for.
+
+    Args:
+        z: Pre-activations of the outputs, or other scores (..., K).
+        output: Activations (..., K) to take the largest of, where units that saturate make equal ones of
+            pre-activations that differ; the first of equal ones counts.
+
+    Returns:
+        Number of the largest (...); -1, no class, where a score is not finite: the largest of NaNs would be
+        the first one.
+    """
+    z = np.asarray(z)
+    largest = np.asarray(z if output is None else output).argmax(axis=-1)
+    return np.where(np.isfinite(z).all(axis=-1), largest, -1)
 
 
 def slope(activations: Sequence[tf.Tensor]) -> np.ndarray:

@@ -12,19 +12,20 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from lib import curvature, data, nets, settings, train
+from lib import curvature, data, diagnose, nets, order, train
 from lib.backend import tf
+from lib.checks import choice, numbers, whole, wholes
+from lib.questions import images, settings
 
 CHUNK = 1  # seeds at once: each has batches of its own
 PIECES = (5000, 500, 100)  # updates at a time, three shapes to compile; legs are multiples of the last one
 LONGEST = 100_000  # updates of a leg: what an interruption can cost; more in walks of more than MOST legs
 MOST = 200  # legs hold one another, and Python's stack is finite
 LOSSES = ("cross-entropy", "squared error")
-SAMPLING = ("shuffled", "drawn")
 LOOK = 5000  # training images on which a snapshot's loss is taken, at most
 CURVED = 2000  # training images whose loss gives the stiffest directions, at most
 TOLERANCE = 1e-3  # of their eigenvalues
@@ -53,50 +54,28 @@ class Setting(settings.Chain):
     same: ClassVar[tuple[str, ...]] = ("hidden", "arms")
 
     after: "Setting | None" = None
-    updates: int = 0
-    hidden: tuple[int, ...] = (20,)
-    rates: tuple[float, ...] = (0.1,)
-    decays: tuple[float, ...] = (0.0,)
-    loss: str = "cross-entropy"
-    batch: int = 10
-    sampling: str = "shuffled"
-    images: int = 50_000
-    validation: int = 10_000
-    order: int = 0
-    stiff: int = 0
+    updates: Annotated[int, whole(0, 10**9)] = 0
+    hidden: Annotated[tuple[int, ...], wholes(1, 1000, 1, 2)] = (20,)
+    rates: Annotated[tuple[float, ...], numbers(1e-12, 1e12)] = (0.1,)
+    decays: Annotated[tuple[float, ...], numbers(0, 1e3)] = (0.0,)
+    loss: Annotated[str, choice(LOSSES)] = "cross-entropy"
+    batch: Annotated[int, whole(1, 1000)] = 10
+    sampling: Annotated[str, choice(order.SAMPLING)] = "shuffled"
+    images: Annotated[int, whole(1, 50_000)] = 50_000
+    validation: Annotated[int, whole(1, 10_000)] = 10_000
+    order: Annotated[int, whole(0, 2**31 - 1)] = 0
+    stiff: Annotated[int, whole(0, 1000)] = 0
 
     def check(self) -> None:
-        """Checks all but ``after``."""
-        hidden = self.hidden
-        if not isinstance(hidden, tuple) or not 1 <= len(hidden) <= 2:
-            raise ValueError(f"hidden must be one or two whole numbers from 1 to 1000, got {hidden!r}")
-        for name, low, high in (
-            ("updates", 0, 10**9),
-            ("batch", 1, 1000),
-            ("images", 1, 50_000),
-            ("validation", 1, 10_000),
-            ("order", 0, 2**31 - 1),
-            ("stiff", 0, 1000),
-        ):
-            settings.whole(name, getattr(self, name), low, high)
-        for n in hidden:
-            settings.whole("units in hidden", n, 1, 1000)
+        """Checks what must fit on each other."""
         if self.updates % PIECES[-1]:
             raise ValueError(f"updates must be a multiple of {PIECES[-1]}, got {self.updates}")
         if self.batch > self.images:
             raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
-        for name, low, high in (("rates", 1e-12, 1e12), ("decays", 0, 1e3)):
-            value = getattr(self, name)
-            if not isinstance(value, tuple) or not value:
-                raise ValueError(f"{name} must be one number at least, got {value!r}")
-            for v in value:
-                settings.number(f"each of {name}", v, low, high)
         if len(self.rates) != len(self.decays):
             raise ValueError(
                 f"decays must be as many as rates, got {len(self.decays)} for {len(self.rates)} rates"
             )
-        settings.choice("loss", self.loss, LOSSES)
-        settings.choice("sampling", self.sampling, SAMPLING)
 
     @property
     def arms(self) -> int:
@@ -176,29 +155,13 @@ def batches(setting: Setting, seed: int, first: int, count: int) -> np.ndarray:
     while count:
         epoch, at = divmod(first, per_epoch)
         take = min(count, per_epoch - at)
-        whole = _epoch(seed, setting.order, epoch, setting.images, setting.sampling)
-        rows.append(whole[: per_epoch * setting.batch].reshape(-1, setting.batch)[at : at + take])
+        shown = _epoch((seed, setting.order, epoch), setting.images, setting.sampling)
+        rows.append(order.batches(shown, setting.batch)[at : at + take])
         first, count = first + take, count - take
     return np.concatenate(rows)
 
 
-@functools.lru_cache(maxsize=2)  # the next piece is often of the same epoch
-def _epoch(seed, order, epoch, images, sampling):
-    rng = np.random.default_rng([seed, order, epoch])
-    return rng.permutation(images) if sampling == "shuffled" else rng.integers(images, size=images)
-
-
-@functools.lru_cache(maxsize=1)
-def _images(images, validation):
-    """What is trained on, with its labels; and by name the images and labels that a snapshot is seen on."""
-    split = data.split_nielsen(data.load())
-    (x, y), (unseen, labels) = (
-        (data.scale(p[0][:n], 255), p[1][:n].astype(np.int32))
-        for p, n in ((split.train, images), (split.validation, validation))
-    )
-    inputs = train.Inputs(x)
-    looks = {"train": (inputs.x[:LOOK], y[:LOOK]), "validation": (tf.constant(unseen), labels)}
-    return inputs, tf.one_hot(y, data.CLASSES), looks
+_epoch = functools.lru_cache(maxsize=2)(order.epoch)  # the next piece is often of the same epoch
 
 
 def fresh(seed: int, hidden: Sequence[int], arms: int) -> tuple[tf.Tensor, ...]:
@@ -216,10 +179,12 @@ def fresh(seed: int, hidden: Sequence[int], arms: int) -> tuple[tf.Tensor, ...]:
 
 
 def losses(z: tf.Tensor, y: np.ndarray, loss: str) -> np.ndarray:
-    """Mean loss (nats for cross-entropy) and error in % of M members' outputs (M, N, K): (2, M)."""
+    """Mean loss (nats for cross-entropy) and error in % of M members' outputs (M, N, K): (2, M).
+
+    An output that is not finite is wrong.
+    """
     value = train.LOSSES[loss].value(z, tf.one_hot(y, data.CLASSES, dtype=z.dtype))
-    wrong = tf.argmax(z, axis=2, output_type=tf.int32) != y
-    error = 100 * tf.reduce_mean(tf.cast(wrong, z.dtype), axis=1)
+    error = 100 * tf.reduce_mean(tf.cast(diagnose.guess(z) != y, z.dtype), axis=1)
     return tf.stack([tf.reduce_mean(value, axis=1), error]).numpy()
 
 
@@ -246,7 +211,11 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
     if len(seeds) != CHUNK:
         raise ValueError(f"seeds must be {CHUNK} at once, got {len(seeds)}")
     setting = Setting.of(config)
-    inputs, targets, looks = _images(setting.images, setting.validation)
+    inputs, targets = images.taught(0, setting.images, 255)
+    looks = {
+        "train": (inputs.x[:LOOK], targets[:LOOK].argmax(axis=1)),
+        "validation": images.judged((50_000, setting.validation), 255),
+    }
     arms, [seed] = setting.arms, seeds
     if before is None:
         layers = fresh(seed, setting.hidden, arms)
@@ -289,7 +258,7 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
 def _stiffest(layers, x, y, setting, seed, arm):
     """Eigenvalues and eigenvectors of one network (k,) and (k, P); x with its column of ones."""
     size = sum(w.shape[1] * w.shape[2] for w in layers)
-    if not all(np.isfinite(w).all() for w in layers):
+    if not diagnose.finite(layers).all():
         return np.full(setting.stiff, np.nan), np.full((setting.stiff, size), np.nan, np.float32)
 
     def product(v):

@@ -7,16 +7,17 @@ then trains them epoch by epoch on batches shuffled anew, and looks at them afte
 Source: M. Nielsen, Neural Networks and Deep Learning, chapter 1, ``network.py``.
 """
 
-import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
-from lib import data, diagnose, nets, settings, train
+from lib import data, diagnose, nets, order, train
 from lib.backend import tf
+from lib.checks import choice, flag, number, optional, whole, wholes
+from lib.questions import images, settings
 
 CHUNK = 20  # networks at once; measured: with fewer the cores do less, with more nothing is gained
 TRAINING = 50_000
@@ -42,7 +43,6 @@ class Phase(settings.Chain):
         updates: Stop after this many updates of each epoch; None for all.
         looks: Epochs after which the networks are looked at, from 0 (before training, after any change);
             they always are after the last one, and epochs beyond it do not count.
-        stop: Stop when every network of a chunk has reached this accuracy in %, at a look.
         keep: Whether the result holds the networks, for phases that follow or to look into them.
         images: Training images, the first ones of Nielsen's 50,000.
         hidden: Hidden units.
@@ -52,56 +52,38 @@ class Phase(settings.Chain):
     same: ClassVar[tuple[str, ...]] = ("hidden", "images")
 
     after: "Phase | None" = None
-    epochs: int = 30
-    batch: int = 10
-    rate: float = 3.0
-    loss: str = "quadratic"
-    optimiser: str = "sgd"
-    decay: float = 0.0
-    decay_biases: bool = False
+    epochs: Annotated[int, whole(0, 10**6)] = 30
+    batch: Annotated[int, whole(1, TRAINING)] = 10
+    rate: Annotated[float, number(0, LARGEST)] = 3.0
+    loss: Annotated[str, choice(("quadratic", "binary cross-entropy"))] = "quadratic"
+    optimiser: Annotated[str, choice(train.OPTIMISERS)] = "sgd"
+    decay: Annotated[float, number(0, LARGEST)] = 0.0
+    decay_biases: Annotated[bool, flag] = False
     change: tuple = ()
-    updates: int | None = None
-    looks: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 10, 15, 20, 25, 30)
-    stop: float | None = None
-    keep: bool = False
-    images: int = TRAINING
-    hidden: int = 20
-    precision: str = "float64"
+    updates: Annotated[int | None, optional(whole(1, 10**9))] = None
+    looks: Annotated[tuple[int, ...], wholes(0, 10**6, rising=True)] = (0, 1, 2, 3, 4, 5, 10, 15, 20, 25, 30)
+    keep: Annotated[bool, flag] = False
+    images: Annotated[int, whole(1, TRAINING)] = TRAINING
+    hidden: Annotated[int, whole(1, 10_000)] = 20
+    precision: Annotated[str, choice(PRECISIONS)] = "float64"
 
     def check(self) -> None:
-        """Checks all but ``after``."""
-        for name, low, high in (
-            ("epochs", 0, 10**6),
-            ("batch", 1, TRAINING),
-            ("images", 1, TRAINING),
-            ("hidden", 1, 10_000),
-        ):
-            settings.whole(name, getattr(self, name), low, high)
-        if self.updates is not None:
-            settings.whole("updates", self.updates, 1, 10**9)
-        for name in ("rate", "decay", "stop"):
-            if name != "stop" or self.stop is not None:
-                settings.number(name, getattr(self, name), 0, LARGEST)
-        settings.choice("loss", self.loss, ("quadratic", "binary cross-entropy"))
-        settings.choice("optimiser", self.optimiser, train.OPTIMISERS)
-        settings.choice("precision", self.precision, PRECISIONS)
-        for name in ("keep", "decay_biases"):
-            settings.flag(name, getattr(self, name))
-        settings.ascending("looks", self.looks, 0, 10**6)
-        change = self.change
+        """Checks the change and its arguments."""
+        change = tuple(self.change) if isinstance(self.change, list) else self.change
         if not isinstance(change, tuple) or (change and not isinstance(change[0], str)):
             raise ValueError(f"change must be a name and its arguments, got {change!r}")
         if change:
             name, *arguments = change
-            settings.choice("change", name, CHANGES)
+            choice(CHANGES)("change", name)
             if self.after is None:
                 raise ValueError(f"change {name!r} needs networks to change: after is None")
             if len(arguments) != CHANGES[name].arguments:
                 raise ValueError(f"change {name!r} takes {CHANGES[name].arguments} numbers, got {arguments}")
-            for argument in arguments:
-                settings.number(f"argument of change {name!r}", argument, -LARGEST, LARGEST)
+            finite = number(-LARGEST, LARGEST)
+            change = (name, *(finite(f"argument of change {name!r}", argument) for argument in arguments))
             if name == "redraw" and arguments[0] not in (0, 1):
                 raise ValueError(f"change 'redraw' takes the number of a layer, 0 or 1, got {arguments[0]!r}")
+        object.__setattr__(self, "change", change)
 
     def config(self) -> dict:
         """As plain data; looks that never come are left out."""
@@ -186,33 +168,6 @@ CHANGES = {
 # --- the job ---
 
 
-@functools.lru_cache(maxsize=2)
-def _training(images: int, precision: str) -> tuple[train.Inputs, np.ndarray]:
-    x, y = data.split_nielsen(data.load()).train
-    return (
-        train.Inputs(data.scale(x[:images], 256, precision)),
-        np.eye(data.CLASSES, dtype=precision)[y[:images]],
-    )
-
-
-@functools.lru_cache(maxsize=2)
-def _test(precision: str) -> tuple[tf.Tensor, np.ndarray]:
-    x, y = data.split_nielsen(data.load()).test
-    return tf.constant(data.scale(x, 256, precision)), y
-
-
-def order(block: int, phase: int, epoch: int, images: int) -> np.ndarray:
-    """The order of the training images in an epoch: shared by the networks of a chunk.
-
-    Args:
-        block: Number of the chunk: first seed by size.
-        phase: Number of the phase in its chain, from 0: phases that follow the same one see the same orders.
-        epoch: Number of the epoch, from 0.
-        images: How many.
-    """
-    return np.random.default_rng([block, phase, epoch]).permutation(images)
-
-
 def job(
     config: Mapping, seeds: Sequence[int], before: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
@@ -230,8 +185,8 @@ def job(
         ``output_slope``, ``hidden_slope``: mean 4a(1 - a), 1 for a unit at rest and 0 for a saturated one.
         ``gradient`` (M, E, 2): norm of each layer's gradient of the mean cost over the first training images.
         ``finite`` (M, E): whether all weights are. ``norm`` (M, E, 2): of each layer's parameters.
-        ``recall`` (M, 10): fraction of each class classified rightly, at the end. ``epochs`` (M,): how many
-        were run; looks after a stop repeat the last one. With ``keep``, ``layer0`` and ``layer1``.
+        ``recall`` (M, 10): fraction of each class classified rightly, at the end. With ``keep``, ``layer0``
+        and ``layer1``.
     """
     phase = Phase.of(config)
     dtype = tf.as_dtype(phase.precision)
@@ -244,54 +199,54 @@ def job(
         name, *arguments = phase.change
         fresh = [f.numpy() for f in nets.normal(seeds, shapes, 1 + phase.depth, tf.float64)]
         held = [w.numpy().astype(np.float64) for w in layers]
-        seen = nets.forward([tf.constant(w) for w in held], _test("float64")[0], "sigmoid")
+        seen = nets.forward([tf.constant(w) for w in held], images.judged(None, 256, "float64")[0], "sigmoid")
         with np.errstate(all="ignore"):  # overflow is an outcome
             changed = CHANGES[name].apply(held, fresh, *seen, *arguments)
         layers = tuple(tf.cast(w, dtype) for w in changed)
-    inputs, targets = _training(phase.images, phase.precision)
+    inputs, targets = _training(phase)
     batch = min(phase.batch, len(inputs))
-    state, epoch, looks = train.State(), 0, []
-    while True:
-        if epoch in phase.looks:
+    state, looks = train.State(), []
+    for epoch in range(phase.epochs + 1):
+        if epoch in phase.looks or epoch == phase.epochs:
             looks.append(_look(layers, phase))
-            if phase.stop is not None and (looks[-1]["accuracy"] >= phase.stop).all():
-                break
         if epoch == phase.epochs:
             break
-        images = order(seeds[0] // len(seeds), phase.depth, epoch, len(inputs))
-        images = images[: (phase.updates or len(inputs)) * batch]
-        whole = len(images) - len(images) % batch
-        for chosen in (images[:whole].reshape(-1, batch), images[None, whole:]):
-            if chosen.size:
+        # shared by the networks of a chunk; phases that follow the same one see the same orders
+        chosen = order.epoch([seeds[0] // len(seeds), phase.depth, epoch], len(inputs))
+        chosen = chosen[: (phase.updates or len(inputs)) * batch]
+        whole_batches = order.batches(chosen, batch)
+        for batches in (whole_batches, chosen[None, whole_batches.size :]):
+            if batches.size:
                 layers = train.fit(
                     layers,
                     inputs,
                     targets,
-                    chosen,
-                    np.full(len(chosen), phase.rate / chosen.shape[1]),
+                    batches,
+                    np.full(len(batches), phase.rate / batches.shape[1]),
                     hidden="sigmoid",
                     loss=phase.loss,
                     optimiser=phase.optimiser,
-                    decay=phase.decay * chosen.shape[1] / len(inputs),
+                    decay=phase.decay * batches.shape[1] / len(inputs),
                     decay_biases=phase.decay_biases,
                     state=state,
                 )
-        epoch += 1
-    looks += looks[-1:] * (len(phase.looks) - len(looks))
-    result = {name: np.stack([look[name] for look in looks], axis=1) for name in looks[0] if name != "recall"}
-    result |= {"recall": looks[-1]["recall"], "epochs": np.full(len(seeds), epoch)}
+    result = {name: np.stack([look[name] for look in looks], axis=1) for name in looks[0]}
+    result["recall"] = looks[-1]["recall"]
     if phase.keep:
         result |= {f"layer{k}": layer.numpy() for k, layer in enumerate(layers)}
     return result
 
 
+def _training(phase: Phase) -> tuple[train.Inputs, np.ndarray]:
+    return images.taught(0, phase.images, 256, phase.precision)
+
+
 def _look(layers: Sequence[tf.Tensor], phase: Phase) -> dict[str, np.ndarray]:
-    x, y = _test(phase.precision)
+    x, y = images.judged(None, 256, phase.precision)
     hidden, z = nets.forward(layers, x, "sigmoid")
     output = tf.sigmoid(z)
-    # As in the source, the first of outputs that are equal. It would be that of NaNs too: counted as a guess.
-    right = (output.numpy().argmax(axis=2) == y) & np.isfinite(z).all(axis=2)
-    inputs, targets = _training(phase.images, phase.precision)
+    right = diagnose.guess(z, output) == y
+    inputs, targets = _training(phase)
     gradient = train.gradient(layers, inputs, targets, slice(PROBED), hidden="sigmoid", loss=phase.loss)
     return {
         "accuracy": 100 * right.mean(axis=1),
@@ -302,5 +257,5 @@ def _look(layers: Sequence[tf.Tensor], phase: Phase) -> dict[str, np.ndarray]:
         "hidden_slope": diagnose.sigmoid_slope(hidden),
         "gradient": diagnose.norms(gradient),
         "norm": diagnose.norms(layers),
-        "finite": np.stack([np.isfinite(w).all(axis=(1, 2)) for w in layers]).all(axis=0),
+        "finite": diagnose.finite(layers),
     }

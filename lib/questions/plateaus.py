@@ -9,12 +9,14 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from lib import convnets, curvature, data, settings
+from lib import convnets, curvature, data, diagnose, order
 from lib.backend import tf
+from lib.checks import choice, flag, number, optional, whole, wholes
+from lib.questions import settings
 
 CHUNK = 8  # networks at once; measured: with more, their activations leave the cache
 PIXELS = {  # mean and scale that are taken off bytes; the last ones are those of MNIST's training file
@@ -22,7 +24,6 @@ PIXELS = {  # mean and scale that are taken off bytes; the last ones are those o
     "0 to 1": (0.0, 255.0),
     "standardised": (0.1307 * 255, 0.3081 * 255),
 }
-SAMPLING = ("shuffled", "drawn")
 CURVED = 500  # training images that curvature is measured on
 PRODUCTS, TOLERANCE = 30, 0.01  # at most, and residual: an eigenvalue to about one percent
 
@@ -56,57 +57,35 @@ class Setting(settings.Chain):
     same: ClassVar[tuple[str, ...]] = ("channels", "dense")
 
     after: "Setting | None" = None
-    epochs: int = 20
-    channels: tuple[int, ...] = (8, 16)
-    dense: tuple[int, ...] = (64,)
-    slope: float = 0.0
-    batch: int = 32
-    pixels: str = "0 to 1"
-    init: str = "glorot"
-    rate: float = 0.1
-    warmup: int = 0
-    momentum: float = 0.0
-    clip: float | None = None
-    sampling: str = "shuffled"
-    images: int = 1000
-    validation: int = 500
-    sharp: tuple[int, ...] = ()
-    window: tuple[int, int] | None = None
-    outputs: bool = False
-    keep: bool = False
+    epochs: Annotated[int, whole(0, 10**6)] = 20
+    channels: Annotated[tuple[int, ...], wholes(1, 1000, 1, 3)] = (8, 16)
+    dense: Annotated[tuple[int, ...], wholes(1, 1000, 0, 5)] = (64,)
+    slope: Annotated[float, number(0, math.nextafter(1, 0))] = 0.0
+    batch: Annotated[int, whole(1, 50_000)] = 32
+    pixels: Annotated[str, choice(PIXELS)] = "0 to 1"
+    init: Annotated[str, choice(convnets.INITS)] = "glorot"
+    rate: Annotated[float, number(1e-12, 1e12)] = 0.1
+    warmup: Annotated[int, whole(0, 10**6)] = 0
+    momentum: Annotated[float, number(0, math.nextafter(1, 0))] = 0.0
+    clip: Annotated[float | None, optional(number(1e-12, float(np.finfo(np.float32).max)))] = None
+    sampling: Annotated[str, choice(order.SAMPLING)] = "shuffled"
+    images: Annotated[int, whole(1, 50_000)] = 1000
+    validation: Annotated[int, whole(1, 10_000)] = 500
+    sharp: Annotated[tuple[int, ...], wholes(0, 10**6, rising=True)] = ()
+    window: Annotated[tuple[int, int] | None, optional(wholes(0, 10**12, 2, 2, rising=True))] = None
+    outputs: Annotated[bool, flag] = False
+    keep: Annotated[bool, flag] = False
 
     def check(self) -> None:
-        """Checks all but ``after``."""
-        self.design  # noqa: B018  # checks channels, dense and slope
-        for name, low, high in (
-            ("epochs", 0, 10**6),
-            ("images", 1, 50_000),
-            ("validation", 1, 10_000),
-            ("batch", 1, 50_000),
-            ("warmup", 0, 10**6),
-        ):
-            settings.whole(name, getattr(self, name), low, high)
+        """Checks what must fit on each other."""
         if self.batch > self.images:
             raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
-        settings.number("rate", self.rate, 1e-12, 1e12)
-        settings.number("momentum", self.momentum, 0, math.nextafter(1, 0))
-        if self.clip is not None:
-            settings.number("clip", self.clip, 0, float(np.finfo(np.float32).max))
-        if self.clip == 0:
-            raise ValueError("clip must be above 0, or None for no limit, got 0")
-        for name, known in (("pixels", PIXELS), ("init", convnets.INITS), ("sampling", SAMPLING)):
-            settings.choice(name, getattr(self, name), known)
         if self.init == "dead" and self.slope:
             raise ValueError(f"init 'dead' needs a slope of 0, got {self.slope!r}")
-        for name in ("outputs", "keep"):
-            settings.flag(name, getattr(self, name))
-        settings.ascending("sharp", self.sharp, 0, self.epochs)
-        if self.window is not None:
-            fits = isinstance(self.window, tuple) and len(self.window) == 2
-            if not fits or any(type(s) is not int for s in self.window):
-                raise ValueError(f"window must be two steps or None, got {self.window!r}")
-            if not 0 <= self.window[0] < self.window[1] <= self.steps:
-                raise ValueError(f"window must lie in steps 0 to {self.steps}, got {self.window!r}")
+        if self.sharp and self.sharp[-1] > self.epochs:
+            raise ValueError(f"sharp must be epochs from 0 to {self.epochs}, got {self.sharp!r}")
+        if self.window and self.window[1] > self.steps:
+            raise ValueError(f"window must lie in steps 0 to {self.steps}, got {self.window!r}")
 
     @property
     def design(self) -> convnets.Design:
@@ -122,24 +101,21 @@ class Setting(settings.Chain):
 # --- data ---
 
 
-@functools.lru_cache(maxsize=8)
 def training(pixels: str, images: int, blocks: int) -> convnets.Images:
     """The training images, scaled and cut for networks of this number of blocks."""
-    x, y = data.split_nielsen(data.load()).train
-    return _cut(x[:images], y[:images], pixels, blocks)
+    return _cut(0, images, pixels, blocks)
 
 
-@functools.lru_cache(maxsize=8)
 def validation(pixels: str, images: int, blocks: int) -> convnets.Images:
     """The validation images, scaled and cut likewise."""
-    x, y = data.split_nielsen(data.load()).validation
-    return _cut(x[:images], y[:images], pixels, blocks)
+    return _cut(50_000, images, pixels, blocks)
 
 
-def _cut(x, y, pixels, blocks):
-    mean, scale = PIXELS[pixels]
-    design = convnets.Design((1,) * blocks, ())
-    return convnets.images((x.astype(np.float32) - np.float32(mean)) / np.float32(scale), y, design)
+@functools.lru_cache(maxsize=16)
+def _cut(first, count, pixels, blocks):
+    mean, scale = (np.float32(v) for v in PIXELS[pixels])
+    x, y = data.subset(data.load(), first, count)
+    return convnets.images((x.astype(np.float32) - mean) / scale, y, convnets.Design((1,) * blocks, ()))
 
 
 def entropy(labels: np.ndarray) -> float:
@@ -153,21 +129,15 @@ def entropy(labels: np.ndarray) -> float:
     return float(-(share * np.log(share)).sum())
 
 
-def order(block: int, epoch: int, images: int, batch: int, sampling: str = "shuffled") -> np.ndarray:
+def batches(block: int, epoch: int, setting: Setting) -> np.ndarray:
     """Batches of an epoch, shared by the networks of a chunk: (T, B).
 
     Args:
         block: Number of the chunk: first seed by size.
         epoch: Number of the epoch from 0, counted through all settings of a chain.
-        images: How many there are.
-        batch: How many in a batch.
-        sampling: 'shuffled' or 'drawn'.
+        setting: What tells the images, the batch and the sampling.
     """
-    generator = np.random.default_rng([block, epoch])
-    steps = images // batch
-    if sampling == "drawn":
-        return generator.integers(images, size=(steps, batch))
-    return generator.permutation(images)[: steps * batch].reshape(steps, batch)
+    return order.batches(order.epoch([block, epoch], setting.images, setting.sampling), setting.batch)
 
 
 # --- training ---
@@ -199,8 +169,8 @@ def job(
         (M, W, P). With ``keep``: ``layer0`` and so on, ``velocity0`` and so on.
     """
     setting = Setting.of(config)
-    design, batch = setting.design, setting.batch
-    blocks, per_epoch = len(design.channels), setting.images // batch
+    design = setting.design
+    blocks, per_epoch = len(design.channels), setting.images // setting.batch
     images = training(setting.pixels, setting.images, blocks)
     unseen = validation(setting.pixels, setting.validation, blocks)
     first = setting.before("epochs")
@@ -219,7 +189,7 @@ def job(
             sharp.append(curvatures(layers, setting, seeds))
         if epoch == setting.epochs:
             break
-        batches = order(seeds[0] // len(seeds), first + epoch, setting.images, batch, setting.sampling)
+        shown = batches(seeds[0] // len(seeds), first + epoch, setting)
         step = epoch * per_epoch + np.arange(per_epoch)
         rates = setting.rate * np.minimum(1, (step + 1) / (setting.warmup * per_epoch or 1))
         start, stop = setting.window or (0, 0)
@@ -232,12 +202,12 @@ def job(
                 flat = curvature.flat(layers).numpy()
                 window.append((seen.dead, seen.loss, flat))
             if locked:
-                layers, record = _biases_only(layers, setting, batches[part], rates[part])
+                layers, record = _biases_only(layers, setting, shown[part], rates[part])
             else:
                 layers, velocity, record = convnets.fit(
                     layers,
                     images,
-                    batches[part],
+                    shown[part],
                     rates[part],
                     design=design,
                     momentum=setting.momentum,
@@ -267,7 +237,7 @@ def job(
         "predicted": end.predicted,
         "gradient": np.stack([np.sqrt((g * g).sum(axis=(1, 2))) for g in slope], axis=1),
         "nonzero": np.stack([(g != 0).mean(axis=(1, 2)) for g in slope], axis=1),
-        "finite": _finite(layers, end.loss),
+        "finite": diagnose.finite(layers) & np.isfinite(end.loss),
     }
     if sharp:
         for k, name in enumerate(("sharpness", "residual", "batch_sharpness")):
@@ -286,15 +256,11 @@ def job(
     return result
 
 
-def _finite(layers: Sequence[tf.Tensor], loss: np.ndarray) -> np.ndarray:
-    return np.stack([np.isfinite(w).all(axis=(1, 2)) for w in layers]).all(axis=0) & np.isfinite(loss)
-
-
 STUB = convnets.Design((1,), (1,))
 
 
 def _biases_only(
-    layers: Sequence[tf.Tensor], setting: Setting, batches: np.ndarray, rates: np.ndarray
+    layers: Sequence[tf.Tensor], setting: Setting, shown: np.ndarray, rates: np.ndarray
 ) -> tuple[tuple[tf.Tensor, ...], convnets.Record]:
     """Train networks whose last hidden layer is dead for every training image: only the output's biases move.
 
@@ -306,7 +272,7 @@ def _biases_only(
     zeros = [tf.zeros((first.shape[0], rows, columns)) for rows, columns in STUB.shapes]
     off = tf.concat([zeros[0][:, :-1], tf.fill((first.shape[0], 1, 1), convnets.OFF)], axis=1)
     output = tf.concat([zeros[2][:, :-1], last[:, -1:]], axis=1)
-    stub, _, record = convnets.fit((off, zeros[1], output), images, batches, rates, design=STUB)
+    stub, _, record = convnets.fit((off, zeros[1], output), images, shown, rates, design=STUB)
     return (*layers[:-1], tf.concat([last[:, :-1], stub[-1][:, -1:]], axis=1)), record
 
 
@@ -412,13 +378,13 @@ def branch(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         layers, velocity = tuple(tf.repeat(w, len(factors), axis=0) for w in origin), None
         train, peak = [], np.full(len(factors), -np.inf)
         for epoch in range(config["jump"] + config["back"]):
-            batches = order(10**6 + seed, epoch, setting.images, setting.batch, setting.sampling)
+            shown = batches(10**6 + seed, epoch, setting)
             rate = setting.rate * (factors if epoch < config["jump"] else np.ones_like(factors))
             layers, velocity, record = convnets.fit(
                 layers,
                 images,
-                batches,
-                np.repeat(rate[None], len(batches), axis=0),
+                shown,
+                np.repeat(rate[None], len(shown), axis=0),
                 design=design,
                 momentum=setting.momentum,
                 clip=setting.clip,
@@ -428,7 +394,7 @@ def branch(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
             if epoch < config["jump"]:
                 peak = np.maximum(peak, record.loss.max(axis=1))  # NaN stays
         end = convnets.look(layers, images, design)
-        ends = (end.loss, end.accuracy, end.dead, _finite(layers, end.loss))
+        ends = (end.loss, end.accuracy, end.dead, diagnose.finite(layers) & np.isfinite(end.loss))
         rows.append((np.stack(train, axis=1), peak, *ends))
     names = ("train", "peak", "loss", "hit", "silent", "finite")
     return {name: np.stack(parts) for name, parts in zip(names, zip(*rows, strict=True), strict=True)}

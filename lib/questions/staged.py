@@ -4,7 +4,8 @@ The job for `lib.ensembles` behind every recipe of greedy and end-to-end trainin
 it can be shown, stored and sent elsewhere.
 """
 
-import functools
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -12,8 +13,11 @@ import numpy as np
 
 from lib import data, diagnose, nets, train
 from lib.backend import tf
+from lib.checks import choice, number, optional, whole, wholes
+from lib.questions import images as pictures
 
 BLOCK = 500  # test images at a time: their activations then stay in the cache
+LEAST, LARGEST = math.ulp(0.0), sys.float_info.max
 LABELS = "cross-entropy"  # the loss that looks at the labels
 
 
@@ -77,14 +81,10 @@ def recipe(
     shapes = nets.shapes(sizes)
     if sizes[0] != 784 or sizes[-1] != data.CLASSES:
         raise ValueError(f"sizes must begin with 784 and end with {data.CLASSES}, got {list(sizes)}")
-    if not (_number(sd) and sd > 0):
-        raise ValueError(f"sd must be a finite number above 0, got {sd!r}")
-    if not _number(bias):
-        raise ValueError(f"bias must be a finite number, got {bias!r}")
+    sd, bias = number(LEAST, LARGEST)("sd", sd), number(-LARGEST, LARGEST)("bias", bias)
     if divisor not in (255, 256):
         raise ValueError(f"divisor must be 255 or 256, got {divisor!r}")
-    if ridge is not None and not (_number(ridge) and ridge > 0):
-        raise ValueError(f"ridge must be a finite number above 0, or None, got {ridge!r}")
+    ridge = optional(number(LEAST, LARGEST))("ridge", ridge)
     if not stages:
         raise ValueError("stages must hold at least one stage")
     used = [("images", images)]
@@ -97,53 +97,44 @@ def recipe(
         train.cycled(chosen[1], batch, 1)
         if judged_on is not None and max(chosen[0], judged_on[0]) < min(sum(chosen), sum(judged_on)):
             raise ValueError(f"judged_on {judged_on} shares images with {name} {chosen}")
-    for number, stage in enumerate(stages):
-        where = f"stage {number}"
-        if not _whole([stage.depth], 1, len(shapes) - 1):
-            raise ValueError(f"{where}: depth must be 1 to {len(shapes) - 1}, got {stage.depth!r}")
-        pairs = isinstance(stage.rates, (tuple, list)) and all(
-            isinstance(p, (tuple, list)) and len(p) == 2 and _whole(p[:1], 0) and _number(p[1]) and p[1] >= 0
-            for p in stage.rates
-        )
-        if not pairs or not steps(stage):
-            raise ValueError(
-                f"{where}: rates must be pairs (steps, rate), at least one step, got {stage.rates!r}"
-            )
-        if stage.learns is not None and not (stage.learns and _whole(stage.learns, 0, stage.depth)):
-            raise ValueError(f"{where}: learns must be layers 0 to {stage.depth}, got {stage.learns!r}")
-        if not _whole(stage.fresh, 0, len(shapes) - 1):
-            raise ValueError(f"{where}: fresh must be layers 0 to {len(shapes) - 1}, got {stage.fresh!r}")
-        if stage.loss not in train.LOSSES or (stage.loss == "binary cross-entropy" and stage.depth > 1):
-            raise ValueError(
-                f"{where}: loss must be one of {sorted(train.LOSSES)}, the binary one at depth 1 only, "
-                f"got {stage.loss!r} at depth {stage.depth}"
-            )
-        if stage.optimiser not in train.OPTIMISERS:
-            raise ValueError(
-                f"{where}: optimiser must be one of {sorted(train.OPTIMISERS)}, got {stage.optimiser!r}"
-            )
+    stages = [_checked(stage, f"stage {k}: ", len(shapes) - 1) for k, stage in enumerate(stages)]
     return {
         "stages": [asdict(stage) for stage in stages],
-        "images": list(images),
+        "images": [int(n) for n in images],
         "sizes": [int(s) for s in sizes],
         "sd": float(sd),
         "bias": float(bias),
         "batch": int(batch),
         "divisor": int(divisor),
         "ridge": ridge,
-        "judged_on": judged_on and list(judged_on),
+        "judged_on": judged_on and [int(n) for n in judged_on],
         "data": data.CONTENT_SHA256,
     }
 
 
-def _number(value: object) -> bool:
-    """Whether a value is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
-
-
-def _whole(values: object, low: int, high: float = np.inf) -> bool:
-    """Whether values are a list of whole numbers in a range, of Python's own type, which JSON can hold."""
-    return isinstance(values, (tuple, list)) and all(type(v) is int and low <= v <= high for v in values)
+def _checked(stage: Stage, where: str, most: int) -> Stage:
+    """A stage in plain values; refuses, naming where, what does not fit on this many layers but the head."""
+    pairs = stage.rates
+    if not isinstance(pairs, (tuple, list)) or any(
+        not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in pairs
+    ):
+        raise ValueError(f"{where}rates must be pairs (steps, rate), got {pairs!r}")
+    count, rate = whole(0, 10**9), number(0, LARGEST)
+    depth = whole(1, most)(f"{where}depth", stage.depth)
+    stage = Stage(
+        depth,
+        tuple((count(f"{where}steps in rates", n), rate(f"{where}rate in rates", r)) for n, r in pairs),
+        optional(wholes(0, depth, 1))(f"{where}learns", stage.learns),
+        wholes(0, most)(f"{where}fresh", stage.fresh),
+        choice(train.LOSSES)(f"{where}loss", stage.loss),
+        choice(train.OPTIMISERS)(f"{where}optimiser", stage.optimiser),
+        stage.images and tuple(int(n) for n in stage.images),
+    )
+    if not steps(stage):
+        raise ValueError(f"{where}rates must hold at least one step, got {pairs!r}")
+    if stage.loss == "binary cross-entropy" and depth > 1:
+        raise ValueError(f"{where}loss 'binary cross-entropy' is for depth 1, got depth {depth}")
+    return stage
 
 
 def steps(stage: Stage) -> int:
@@ -159,19 +150,6 @@ def multiplications(stage: Stage, sizes: Sequence[int]) -> int:
     return sum(counts) + sum(counts[k] for k in learns) + sum(counts[min(learns) + 1 :])
 
 
-@functools.lru_cache(maxsize=4)
-def _images(first: int, count: int, divisor: int) -> tuple[train.Inputs, np.ndarray]:
-    x, y = data.subset(data.load(), first, count)
-    return train.Inputs(data.scale(x, divisor)), np.eye(data.CLASSES, dtype=np.float32)[y]
-
-
-@functools.lru_cache(maxsize=1)
-def _judged(where: tuple[int, int] | None, divisor: int) -> tuple[np.ndarray, np.ndarray]:
-    mnist = data.load()
-    x, y = data.subset(mnist, *where) if where else (mnist.x_test, mnist.y_test)
-    return data.scale(x, divisor), y
-
-
 def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
     """Initial and trained layers of the networks with these seeds."""
     shapes = nets.shapes(config["sizes"])
@@ -181,19 +159,19 @@ def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ..
 
     start = draw(shapes, 0)
     layers = list(start)
-    for number, stage in enumerate(Stage(**s) for s in config["stages"]):
+    for k, stage in enumerate(Stage(**s) for s in config["stages"]):
         # Streams of their own: a stage more at the end does not change the draws of the others.
         if stage.fresh:
-            anew = draw(shapes, 1000 + number)
-            layers = [anew[k] if k in stage.fresh else layer for k, layer in enumerate(layers)]
+            anew = draw(shapes, 1000 + k)
+            layers = [anew[i] if i in stage.fresh else layer for i, layer in enumerate(layers)]
         used = layers[: stage.depth]
-        inputs, targets = _images(*(stage.images or config["images"]), config["divisor"])
+        inputs, targets = pictures.taught(*(stage.images or config["images"]), config["divisor"])
         if stage.loss != LABELS:
             targets = inputs.x
             if stage.depth > 1:
                 targets = nets.forward(layers, inputs.x, "tanh")[stage.depth - 2]
         whole = stage.depth == len(layers) - 1 and stage.loss == LABELS
-        head = layers[-1] if whole else draw([(used[-1].shape[2] + 1, targets.shape[-1])], 1 + number)[0]
+        head = layers[-1] if whole else draw([(used[-1].shape[2] + 1, targets.shape[-1])], 1 + k)[0]
         learns = range(stage.depth + 1) if stage.learns is None else stage.learns
         *used, head = train.fit(
             (*used, head),
@@ -204,17 +182,12 @@ def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ..
             hidden="tanh",
             loss=stage.loss,
             optimiser=stage.optimiser,
-            trained=[k in learns for k in range(stage.depth + 1)],
+            trained=[i in learns for i in range(stage.depth + 1)],
         )
         layers[: stage.depth] = used
         if whole:
             layers[-1] = head
     return start, tuple(layers)
-
-
-def _right(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    # the largest of NaNs is the first, which would be counted as a guess
-    return (scores.argmax(axis=-1) == labels) & np.isfinite(scores).all(axis=-1)
 
 
 def _judge(
@@ -225,7 +198,7 @@ def _judge(
     for i in range(0, len(x), BLOCK):
         *hidden, z = nets.forward(layers, x[i : i + BLOCK], "tanh")
         scores = [tf.matmul(nets.with_ones(h), p) for h, p in zip(hidden, probes, strict=False)]
-        result.append([_right(s.numpy(), y[i : i + BLOCK]) for s in (*scores, z)])
+        result.append([diagnose.guess(s) == y[i : i + BLOCK] for s in (*scores, z)])
     return np.concatenate(result, axis=-1)
 
 
@@ -244,8 +217,8 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         ``dimension`` on the training images, and ``probe`` on the test images, if asked for.
     """
     start, layers = networks(config, seeds)
-    inputs, targets = _images(*config["images"], config["divisor"])
-    test, labels = _judged(config["judged_on"] and tuple(config["judged_on"]), config["divisor"])
+    inputs, targets = pictures.taught(*config["images"], config["divisor"])
+    test, labels = pictures.judged(config["judged_on"] and tuple(config["judged_on"]), config["divisor"])
     *activations, z = nets.forward(layers, inputs.x, "tanh")
     probes = []
     if config["ridge"] is not None:
@@ -254,7 +227,7 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     result = {
         "correct": np.packbits(right, axis=1),
         "loss": tf.reduce_mean(train.LOSSES["cross-entropy"].value(z, targets), axis=1).numpy(),
-        "fitted": _right(z.numpy(), targets.argmax(axis=1)).mean(axis=1),
+        "fitted": (diagnose.guess(z) == targets.argmax(axis=1)).mean(axis=1),
         "norm": diagnose.norms(layers),
         "moved": diagnose.distances(layers, start),
         "slope": diagnose.slope(activations),

@@ -176,3 +176,16 @@ def test_bad_ridge_is_refused(ridge):
     h = tf.zeros((1, 4, 2))
     with pytest.raises(ValueError, match="ridge must"):
         probe_accuracy(h, np.eye(2)[[0, 1, 0, 1]], h, np.array([0, 1, 0, 1]), ridge)
+
+
+def test_a_guess_is_the_largest_score_and_none_where_one_is_not_finite():
+    z = np.array([[0, 3, 1], [np.nan, 3, 1], [0, np.inf, 1], [-np.inf, 3, 1], [0, 1, 3], [2, 2, 0]])
+    assert diagnose.guess(z[None]).tolist() == [[1, -1, -1, -1, 2, 0]]
+    assert diagnose.guess(z, np.ones_like(z)).tolist() == [0, -1, -1, -1, 0, 0], "of the outputs"
+    assert diagnose.guess(tf.constant(z, tf.float32)).tolist() == [1, -1, -1, -1, 2, 0]
+
+
+def test_finite_are_members_all_of_whose_parameters_are():
+    layers = [np.ones((4, 3, 2)), np.ones((4, 3, 1))]
+    layers[0][1, 2, 0], layers[1][2, 0, 0], layers[1][3, 2, 0] = np.nan, np.inf, -np.inf
+    assert diagnose.finite(layers).tolist() == [True, False, False, False]

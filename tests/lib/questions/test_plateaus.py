@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import convnets, curvature, data
+from lib import convnets, curvature, data, order
 from lib.backend import tf
 from lib.ensembles import ensemble
 from lib.questions import plateaus
@@ -249,38 +249,12 @@ def test_images_are_the_first_ones_and_those_from_the_50000th_on(pixels, blocks,
         assert images.labels.numpy().tolist() == y[:count].tolist()
 
 
-def test_an_epoch_takes_every_image_once_in_whole_batches():
-    for images, batch, steps in ((40, 8, 5), (43, 8, 5), (7, 7, 1), (7, 1, 7), (9, 5, 1)):
-        batches = plateaus.order(3, 1, images, batch)
-        assert batches.shape == (steps, batch)
-        assert len(set(batches.ravel())) == steps * batch
-        assert batches.min() >= 0 and batches.max() < images
-    assert sorted(plateaus.order(3, 1, 40, 8).ravel()) == list(range(40))
-    assert plateaus.order(3, 1, 40, 8).ravel().tolist() != list(range(40))
-
-
-def test_what_is_left_out_changes_with_the_epoch():
-    orders = [plateaus.order(0, epoch, 43, 8).ravel() for epoch in range(20)]
-    left = [frozenset(range(43)) - frozenset(o.tolist()) for o in orders]
-    assert {len(part) for part in left} == {3} and len(set(left)) > 10
-
-
-@pytest.mark.parametrize("sampling", plateaus.SAMPLING)
-def test_an_order_depends_on_block_and_epoch_alone(sampling):
-    numbers = list(itertools.product((0, 1, 7), repeat=2))
-    orders = [plateaus.order(*n, 40, 8, sampling) for n in numbers]
-    assert len({o.tobytes() for o in orders}) == len(numbers)
-    assert np.array_equal(plateaus.order(1, 7, 40, 8, sampling), orders[numbers.index((1, 7))])
-
-
-def test_drawn_batches_repeat_images_within_their_range():
-    batches = np.stack([plateaus.order(0, epoch, 43, 8, "drawn") for epoch in range(100)])
-    assert batches.shape == (100, STEPS, 8)
-    assert set(batches.ravel()) == set(range(43))
-    assert all(len(set(epoch.ravel())) < 40 for epoch in batches)
-    assert any(len(set(batch)) < 8 for batch in batches[0]), "in one batch, too"
-    counts = np.bincount(batches.ravel(), minlength=43)
-    assert np.abs(counts - 4000 / 43).max() < 5 * np.sqrt(4000 / 43), "all alike"
+@pytest.mark.parametrize("sampling", order.SAMPLING)
+def test_batches_depend_on_block_and_epoch_and_what_the_setting_says(sampling):
+    setting = small(sampling=sampling)
+    wanted = order.epoch([3, 1], 43, sampling)[:40].reshape(5, 8)
+    assert np.array_equal(plateaus.batches(3, 1, setting), wanted)
+    assert plateaus.batches(3, 1, replace(setting, batch=43)).shape == (1, 43)
 
 
 # Runs against a plain loop
@@ -292,7 +266,7 @@ def plain(setting, rates=None):
     layers, velocity = convnets.initial(SEEDS, design, setting.init), None
     looks, losses, outputs = [convnets.look(layers, unseen, design)], [], []
     for epoch in range(setting.epochs):
-        batches = plateaus.order(2, epoch, setting.images, setting.batch, setting.sampling)
+        batches = plateaus.batches(2, epoch, setting)
         rate = np.full(len(batches), setting.rate) if rates is None else rates[epoch]
         layers, velocity, record = convnets.fit(
             layers,
@@ -348,7 +322,7 @@ def test_a_member_is_the_network_alone_with_the_chunks_batches():
     result = result_of(setting)
     layers = convnets.initial([5], setting.design, setting.init)
     for epoch in range(2):
-        batches = plateaus.order(2, epoch, 43, 8)
+        batches = plateaus.batches(2, epoch, setting)
         rates = np.full(STEPS, 0.1)
         layers, _, _ = convnets.fit(layers, seen_by(setting), batches, rates, design=setting.design)
     for a, b in zip(layers_of(result), layers, strict=True):
@@ -544,7 +518,7 @@ def test_a_window_holds_the_weights_before_each_step():
     setting = small(keep=True, window=WINDOW)
     result = result_of(setting)
     design, images = setting.design, seen_by(setting)
-    batches = np.concatenate([plateaus.order(2, epoch, 43, 8) for epoch in range(2)])
+    batches = np.concatenate([plateaus.batches(2, epoch, setting) for epoch in range(2)])
     networks = [
         curvature.unflat(result["window_layers"][:, k], constant(made(design)))
         for k in range(WINDOW[1] - WINDOW[0])
@@ -800,7 +774,7 @@ def test_a_branch_goes_on_as_the_network_alone(number, branched):
     for row, seed in enumerate(ORDERS):
         layers, losses = plateaus.checkpoint(6, setting), []
         for epoch in range(5):
-            batches = plateaus.order(10**6 + seed, epoch, 43, 8)
+            batches = plateaus.batches(10**6 + seed, epoch, setting)
             rates = np.full(STEPS, 0.1 * factor if epoch < 2 else 0.1)
             layers, _, record = convnets.fit(layers, images, batches, rates, design=design)
             losses.append(record.loss[0])
@@ -990,8 +964,9 @@ def test_outcomes_of_many_runs():
     names = plateaus.outcome(train, dead, finite, ENTROPY)
     assert set(names) == set(OUTCOMES)
     assert [[str(n)] for n in names] == [by_rule(*run) for run in zip(train, dead, finite, strict=True)]
-    order = rng.permutation(5000)
-    assert np.array_equal(plateaus.outcome(train[order], dead[order], finite[order], ENTROPY), names[order])
+    turned = rng.permutation(5000)
+    again = plateaus.outcome(train[turned], dead[turned], finite[turned], ENTROPY)
+    assert np.array_equal(again, names[turned])
 
 
 def test_a_network_without_a_hidden_layer_that_is_measured_is_not_dead():

@@ -89,28 +89,31 @@ def test_a_recipe_that_does_not_fit_is_refused(change, message, monkeypatch):
 @pytest.mark.parametrize(
     "stage, message",
     [
-        (Stage(0, ONE), "depth must be 1 to 3, got 0"),
-        (Stage(4, ONE), "depth must be 1 to 3, got 4"),
-        (Stage(1.0, ONE), "depth must be 1 to 3, got 1.0"),
-        (Stage("1", ONE), "depth must be 1 to 3, got '1'"),
-        (Stage(1, ()), "rates must be pairs"),
-        (Stage(1, ((0, 0.1),)), "rates must be pairs .* at least one step"),
-        (Stage(1, ((-1, 0.1), (2, 0.1))), "rates must be pairs"),
-        (Stage(1, ((1.5, 0.1),)), "rates must be pairs"),
-        (Stage(1, ((1, -0.1),)), "rates must be pairs"),
-        (Stage(1, ((1, np.nan),)), "rates must be pairs"),
-        (Stage(1, ((1, np.inf),)), "rates must be pairs"),
-        (Stage(1, ((1, "x"),)), "rates must be pairs"),
+        (Stage(0, ONE), "depth must be a whole number from 1 to 3, got 0"),
+        (Stage(4, ONE), "depth must be a whole number from 1 to 3, got 4"),
+        (Stage(1.0, ONE), "depth must be a whole number from 1 to 3, got 1.0"),
+        (Stage("1", ONE), "depth must be a whole number from 1 to 3, got '1'"),
+        (Stage(1, ()), "rates must hold at least one step"),
+        (Stage(1, ((0, 0.1),)), "rates must hold at least one step"),
+        (Stage(1, ((-1, 0.1), (2, 0.1))), "steps in rates must be a whole number from 0"),
+        (Stage(1, ((1.5, 0.1),)), "steps in rates must be a whole number from 0"),
+        (Stage(1, ((1, -0.1),)), "rate in rates must be a number from 0"),
+        (Stage(1, ((1, np.nan),)), "rate in rates must be a number from 0"),
+        (Stage(1, ((1, np.inf),)), "rate in rates must be a number from 0"),
+        (Stage(1, ((1, "x"),)), "rate in rates must be a number from 0"),
         (Stage(1, ((1,),)), "rates must be pairs"),
         (Stage(1, 0.1), "rates must be pairs"),
-        (Stage(1, ONE, learns=()), "learns must be layers 0 to 1"),
-        (Stage(1, ONE, learns=[]), "learns must be layers 0 to 1"),
-        (Stage(1, ONE, learns=(2,)), r"learns must be layers 0 to 1, got \(2,\)"),
-        (Stage(1, ONE, learns=(-1,)), "learns must be layers 0 to 1"),
-        (Stage(1, ONE, learns=1), "learns must be layers 0 to 1"),
-        (Stage(1, ONE, fresh=(4,)), r"fresh must be layers 0 to 3, got \(4,\)"),
+        (Stage(1, ONE, learns=()), "learns must be one or more whole numbers from 0 to 1"),
+        (Stage(1, ONE, learns=[]), "learns must be one or more whole numbers from 0 to 1"),
+        (Stage(1, ONE, learns=(2,)), r"learns must be one or more whole numbers from 0 to 1, got \(2,\)"),
+        (Stage(1, ONE, learns=(-1,)), "learns must be one or more whole numbers from 0 to 1"),
+        (Stage(1, ONE, learns=1), "learns must be one or more whole numbers from 0 to 1"),
+        (Stage(1, ONE, fresh=(4,)), r"fresh must be whole numbers from 0 to 3, got \(4,\)"),
         (Stage(1, ONE, loss="hinge"), "loss must be one of .*'hinge'"),
-        (Stage(2, ONE, loss="binary cross-entropy"), "loss .* the binary one at depth 1 only"),
+        (
+            Stage(2, ONE, loss="binary cross-entropy"),
+            "loss 'binary cross-entropy' is for depth 1, got depth 2",
+        ),
         (Stage(1, ONE, optimiser="Adam"), "optimiser .*'Adam'"),
         (Stage(1, ONE, images=(59_970, 40)), r"start \+ count must be at most 60000"),
         (Stage(1, ONE, images=(0, 45)), "a batch of 10 does not divide 45"),
@@ -123,6 +126,14 @@ def test_a_stage_that_does_not_fit_is_refused(stage, message, monkeypatch):
         recipe(Stage(1, ONE), stage)
     if "batch" not in message and "start" not in message:
         assert "stage 1" in str(caught.value), "the message says which stage"
+
+
+def test_numpys_numbers_are_plain_in_a_recipe():
+    stage = Stage(np.int64(1), ((np.int32(3), np.float32(0.5)),), learns=[np.int64(0)])
+    plan = recipe(stage, sd=np.float64(0.1), ridge=np.float32(0.5), images=(np.int64(100), np.int64(40)))
+    assert json.loads(json.dumps(plan)) == json.loads(
+        json.dumps(recipe(Stage(1, ((3, 0.5),), learns=(0,)), ridge=0.5))
+    )
 
 
 def test_no_stages_is_refused():
@@ -360,11 +371,6 @@ def test_a_network_that_is_not_finite_is_wrong_everywhere_and_not_taken_for_a_cl
     assert not result["probe"].any()
 
 
-def test_one_score_that_is_not_finite_spoils_its_image_alone():
-    scores = np.array([[0, 3, 1], [np.nan, 3, 1], [0, np.inf, 1], [-np.inf, 3, 1], [0, 1, 3]])[None]
-    assert staged._right(scores, np.ones(5, int)).tolist() == [[True, False, False, False, False]]
-
-
 def test_a_member_that_is_not_finite_leaves_the_others_as_they_are(mnist):
     layers = staged.networks(recipe(*GREEDY), SEEDS)[1]
     x, y = mnist.x_test[:700].astype(np.float32) / np.float32(255), mnist.y_test[:700]
@@ -387,8 +393,9 @@ def test_unpack_is_the_inverse_of_packing():
 
 def test_the_key_of_a_finished_chunk_holds_all_of_the_engine():
     modules = {name for name, _ in store.code(staged.job)[1]}
-    assert modules >= {f"lib.{n}" for n in ("backend", "data", "diagnose", "nets", "staged", "train")}
-    assert not modules & {f"lib.{n}" for n in ("ensemble", "store", "stats", "claims", "plot", "page", "run")}
+    engine = ("backend", "data", "diagnose", "nets", "questions.staged", "train")
+    assert modules >= {f"lib.{n}" for n in engine}
+    assert not any(m.startswith(("lib.ensembles", "lib.page", "lib.stats", "book")) for m in modules)
 
 
 RUN = """
