@@ -131,7 +131,7 @@ def stacked(values: tf.Tensor, members: int) -> tf.Tensor:
     return tf.stack(tf.split(values, members, axis=1))
 
 
-@tf.function  # one graph for each set of shapes: the products side by side need to know them
+@tf.function(autograph=False)  # a graph for each set of shapes, which the products side by side need
 def _forward(layers, inputs, hidden):
     values = stacked(tf.matmul(inputs, wide(layers[0])), layers[0].shape[0])
     outputs = [values]

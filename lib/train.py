@@ -334,7 +334,7 @@ PIECE = 1000  # examples at a time: their activations then stay in the cache
 
 @functools.cache
 def _gradient(hidden, loss):
-    @tf.function  # one graph for each set of shapes: the products side by side need to know them
+    @tf.function(autograph=False)  # a graph for each set of shapes, which the products side by side need
     def total(layers, x, y):
         values = nets._forward(layers, nets.with_ones(x), hidden)
         d = LOSSES[loss].delta(values[-1], y)
@@ -430,7 +430,7 @@ def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compile
         return i + 1, tuple(layers), tuple(slots)
 
     # one graph for each set of shapes: the products side by side need to know them
-    @functools.partial(tf.function, jit_compile=compiled or None)
+    @functools.partial(tf.function, autograph=False, jit_compile=compiled or None)
     def loop(layers, slots, before, inputs, targets, batches, rates):
         _, layers, slots = tf.while_loop(
             lambda i, *_: i < tf.shape(rates)[0],
