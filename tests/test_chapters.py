@@ -173,7 +173,7 @@ def test_plain_papermill_ends_with_that_error(chapter, given, tmp_path):
 
 EDGES = {
     "zero-epochs": (BROKEN, {"epochs": 0}),  # nothing is trained, nothing is broken
-    "overflow": (BROKEN, {"break_rate": 1e9, "rate": 1e6, "batch": 60}),  # 60 does not divide 500 either
+    "overflow": (BROKEN, {"break_rate": 1e9, "rate": 1e6, "batch": 60}),  # 60 does not divide 100 either
     "all-die": (PLATEAU, {"rate": 1e6, "rates": [1e9], "small_batch": 120}),  # or diverge; one batch
     "none-learns": (PLATEAU, {"rate": 1e-6, "rates": [1e-9], "channels": [2, 2, 2], "dense": [1]}),
     "all-dead": (DRIFT, {"rates": [30, 100]}),
