@@ -19,12 +19,7 @@ from lib.page import claims
 _FEW = 6  # values of a parameter, at most, for a colour or a panel each
 _TOLD = 12  # runs that the figure's description lists one by one
 _LOG_SPAN = 30  # values that lie further apart by this factor are drawn on a logarithmic axis
-_MARKS = {
-    "holds": "✓ holds",
-    "fails": "✗ fails",
-    "undecided": "? undecided",
-    "out of range": "– out of range",
-}
+_MARKS = {"holds": "✓", "fails": "✗", "undecided": "?", "out of range": "–"}
 _PAGE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
     Path(__file__).with_suffix(".html").read_text("utf-8")
 )
@@ -214,7 +209,7 @@ def figure(measure: str, units: Mapping[str, str], runs: Sequence[Record]) -> tu
         "x": "along {}",
         "hue": "a colour for each {}",
         "col": "a panel for each {}",
-        "size": "larger points for larger {}",
+        "size": "a size for each {}",
     }
     words = ", ".join(ways[role].format(name) for role, name in placed.items()) or "one run"
     missing = len(runs) - len(points)

@@ -527,28 +527,25 @@ def estimate(results: Results, root: Path, workers: int) -> tuple[float | None, 
         judged by, or what to do where there is nothing to judge by.
     """
     name, scale = results.plan.notebook.stem, results.plan.scale
-    recorded, took, at = record.read(root / record.TIMINGS), results.seconds(), _SCALES.index(scale)
-    times = {each: sum(recorded.get(each, {}).get(name, {}).values()) for each in _SCALES}
-
-    def words(bound: str, each: float, source: str) -> str:
-        whole = lasts(len(results.todo), workers, each)
-        return f"time: {bound} {_clock(whole)}: {_clock(each)} each, {source}"
-
-    if took:
-        mean = sum(took) / len(took)
-        return mean, words("about", mean, f"the mean of {len(took)} finished run(s) of this sweep")
-    source = (
-        f"from {record.TIMINGS}, the chapter at scale {{}} with all cores; other parameters take other times"
-    )
-    if times[scale]:
-        return times[scale], words("about", times[scale], source.format(scale))
-    for bound, others in (("less than", _SCALES[at + 1 :]), ("more than", _SCALES[:at][::-1])):
-        for other in filter(times.get, others):
-            return None, words(
-                bound, times[other], f"{source.format(other)}; none is recorded at scale {scale}"
+    recorded, at = record.read(root / record.TIMINGS), _SCALES.index(scale)
+    each, bound, source = None, "about", ""
+    if took := results.seconds():
+        each, source = sum(took) / len(took), f"the mean of {len(took)} finished run(s) of this sweep"
+    for other in (scale, *_SCALES[at + 1 :], *reversed(_SCALES[:at])):
+        cells = recorded.get(other, {}).get(name)
+        if each is None and cells:
+            each, source = (
+                sum(cells.values()),
+                f"from {record.TIMINGS}: the chapter at scale {other}, with all ",
             )
-    first = f"{record.TIMINGS} has no time of {name}: start the sweep, and its first run will tell"
-    return None, f"time: shows after the first run. {first}; --smoke takes least"
+            source += "cores of its machine; a run here has one core, and other parameters take other times"
+            if other != scale:
+                bound = "more than" if _SCALES.index(other) < at else "less than"
+                source += f"; at scale {scale} none is recorded"
+    if each is None:
+        return None, f"time: {record.TIMINGS} has none of {name}; start the sweep, its first run will tell"
+    whole = _clock(lasts(len(results.todo), workers, each))
+    return each if bound == "about" else None, f"time: {bound} {whole}: {_clock(each)} each, {source}"
 
 
 # ---- command line ----------------------------------------------------------------------------------------
