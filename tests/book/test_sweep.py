@@ -269,7 +269,7 @@ SOURCE = "from results/timings.json: the chapter at scale"
         ({"preview": {"toy": {"a": 60.0, "b": 30.0}}}, f"time: about 04:30: 01:30 each, {SOURCE} preview"),
         ({"smoke": {"toy": {"a": 1}}, "full": {"toy": {"a": 90}}}, "time: less than 04:30: 01:30 each"),
         ({"smoke": {"toy": {"a": 90}}}, f"time: more than 04:30: 01:30 each, {SOURCE} smoke"),
-        ({"smoke": {"toy": {"a": 90}}}, "; none is recorded at scale preview"),
+        ({"smoke": {"toy": {"a": 90}}}, "; at scale preview none is recorded"),
     ],
 )
 def test_a_dry_run_shows_runs_and_time_and_writes_nothing(project, capsys, timings, time):
