@@ -44,7 +44,7 @@ def one_sweep(chapter: str, runs: int, workers: int, folder: Path) -> tuple[floa
     plan = sweep.plan(sweep.chapter(chapter, ROOT), "smoke", {}, sets)
     results = sweep.Results(plan, folder / "out", ROOT, None)
     with contextlib.redirect_stderr(io.StringIO()):
-        _, seconds = timed(sweep.sweep, results, sweep._Local(workers), ROOT, print)
+        _, seconds = timed(sweep.carry_out, results, sweep.Local(workers), ROOT)
     if results.count("done") != runs:
         raise SystemExit(f"{results.count('failed')} of {runs} runs failed")
     return seconds, results
