@@ -50,9 +50,10 @@ test: $(VENV)/.installed-test data  ## run the tests, on up to four cores
 look: $(VENV)/.installed-test  ## look at the built book with a browser that has no window
 	$(PY) -m pytest -n logical --maxprocesses 4 tests/book/test_pages.py --book $(BOOK)
 
-lint: $(VENV)/.installed-test  ## check code, notebooks, prose, workflows and citation file
+lint: $(VENV)/.installed-test  ## check code, who imports whom, notebooks, prose, workflows and citation file
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo --no-cache
 	$(PY) -m book.prose
 	$(VENV)/bin/zizmor --offline --no-progress --persona=pedantic .github/workflows
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
