@@ -1,7 +1,10 @@
 # make book: everything, from a fresh clone to _build/html/index.html. Every target can be interrupted and
 # given again. The same without make: see the README.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+# The first that fits. Results are recorded with 3.11; another one changes their last bits at most.
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(or $(shell for one in python3.11 python3.12 python3.13 python3; do \
+  $$one -c '$(FITS)' 2> /dev/null && echo $$one && break; done),python3)
 VENV ?= .venv
 PY := $(VENV)/bin/python
 PORT ?= 8000
@@ -47,9 +50,10 @@ test: $(VENV)/.installed-test data  ## run the tests, on up to four cores
 look: $(VENV)/.installed-test  ## look at the built book with a browser that has no window
 	$(PY) -m pytest -n logical --maxprocesses 4 tests/book/test_pages.py --book $(BOOK)
 
-lint: $(VENV)/.installed-test  ## check code, notebooks, prose, workflows and citation file
+lint: $(VENV)/.installed-test  ## check code, who imports whom, notebooks, prose, workflows and citation file
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo --no-cache
 	$(PY) -m book.prose
 	$(VENV)/bin/zizmor --offline --no-progress --persona=pedantic .github/workflows
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -62,11 +66,13 @@ serve:  ## show the built book at http://localhost:8000
 clean:  ## remove what was built and executed; the environment and the data stay
 	rm -rf _build
 
-# A mark is written last, so an installation cut short is made again.
+# A mark is written last, so an installation cut short is made again. Where no Python fits, uv gets one.
 $(VENV)/.installed: requirements.txt constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 12) else \
-	  f"Python 3.11 or 3.12 is wanted, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.11 ...")'
-	@test -x $(PY) && $(PY) -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@if $(PY) -m pip --version > /dev/null 2>&1; then :; \
+	elif $(PYTHON) -c '$(FITS)' 2> /dev/null; then $(PYTHON) -m venv --clear $(VENV); \
+	elif [ $(origin PYTHON) = file ] && command -v uv > /dev/null; then uv venv --clear --seed --python 3.11 $(VENV); \
+	else echo "Python 3.11 to 3.13 with its module venv is wanted, $(PYTHON) is not: install one (Debian: python3-venv)" \
+	  "or uv (docs.astral.sh/uv), or name one that you have: make PYTHON=python3.12 ..." >&2; exit 1; fi
 	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 

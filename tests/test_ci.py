@@ -11,7 +11,7 @@ import conftest
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = "bash dirname git mkdir tee grep tail id unshare true readlink cat".split()
+TOOLS = "bash dirname git mkdir tee grep tail id unshare true readlink cat sleep".split()
 MAKE = """#!/bin/bash
 echo "$1 $(readlink /proc/self/ns/net)" >> "$CALLS"
 case $1 in
@@ -22,7 +22,9 @@ esac
 [[ -z "$LEAVES" ]] || echo x > "$LEAVES"
 """
 APT = """#!/bin/bash
+sleep "${APT_SECONDS:-0}"
 echo "apt-get $*" >> "$CALLS"
+[[ ${APT_STATUS:-0} == 0 ]] || echo "E: refused" >&2
 exit "${APT_STATUS:-0}"
 """
 
@@ -142,12 +144,18 @@ def test_what_fails_stops_it(ci, target):
     assert calls[-1][0] == target and "passed;" not in done.stdout
 
 
-def test_a_browser_is_installed_where_there_is_none(ci):
-    done, calls = ci(without=["chromium"])
-    assert done.returncode == 0, done.stderr
-    assert [" ".join(call) for call in calls[:2]] == [
+@pytest.mark.parametrize(("fails", "status"), [("", 0), ("lint", 2)])
+def test_where_there_is_no_browser_one_is_installed_beside_the_rest_and_waited_for(ci, fails, status):
+    done, calls = ci(without=["chromium"], APT_SECONDS="0.5", FAILS=fails)
+    assert done.returncode == status, done.stderr
+    assert [" ".join(call) for call in calls if call[0] == "apt-get"] == [
         "apt-get update -qq",
         "apt-get install -qq -y --no-install-recommends chromium",
+    ]
+    names = [name for name, _ in calls]
+    assert names[0] == "lint" and names[1:3] == [
+        "apt-get",
+        "apt-get",
     ]
 
 
@@ -156,6 +164,7 @@ def test_where_no_browser_can_be_installed_it_says_so_and_goes_on(ci, how):
     done, calls = ci(["chromium", "apt-get"]) if how == "no apt-get" else ci(["chromium"], APT_STATUS="100")
     assert done.returncode == 0, done.stderr
     assert "no browser can be installed here: the tests that want one are skipped" in done.stdout
+    assert ("E: refused" in done.stdout) == (how == "refused")
     assert [target for target, _ in calls if target != "apt-get"] == ["lint", "test", "book", "look"]
 
 

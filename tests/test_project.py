@@ -296,6 +296,38 @@ def test_every_module_has_tests(module):
     ) in known_to_tests()
 
 
+WRONG = {  # an import that is wrong, and the contract that it breaks
+    ("lib/stats.py", "from book import run"): "the book is made of the library",
+    ("lib/nets.py", "from lib import train"): "within the library",
+    ("lib/data.py", "from lib.page import text"): "within the library",
+    ("lib/questions/staged.py", "from lib.ensembles import store"): "within the library",
+    ("lib/unheard.py", ""): "within the library",  # a module that no line names
+    ("lib/page/text.py", "from lib.page import figures"): "no two modules",
+    ("book/gate.py", "from book import record"): "no two modules",
+    ("lib/page/params.py", "from lib import nets"): "what only reads",
+    ("lib/page/claims.py", "from lib.questions import staged"): "what only reads",
+    ("book/record.py", "import tensorflow"): "what only reads",
+}
+
+
+def test_who_imports_whom_is_as_it_should_be():
+    passes(tool("lint-imports"), "--no-cache")
+
+
+@pytest.mark.parametrize(("name", "line"), WRONG)
+def test_a_wrong_import_is_found(tmp_path, name, line):
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / name).open("a") as module:
+        module.write(f"\n{line}\n")
+    done = subprocess.run(
+        [tool("lint-imports"), "--no-cache"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    broken = re.findall(r"^(.*?) BROKEN$", done.stdout.replace(" \n", " "), re.MULTILINE)
+    assert done.returncode == 1 and any(words.startswith(WRONG[name, line]) for words in broken), done.stdout
+
+
 # ---- what may not be in a public repository --------------------------------------------------------------
 
 PATH = re.compile(r"(?<![\w.:/~<>-])/(?:home|root|Users|work|opt|mnt|workspace|builds)/[\w.~-]+")
