@@ -48,7 +48,7 @@ ELSEWHERE = {
     "python -m book.build build": ("Makefile", "$(PY) -m book.build build\n"),
     "python -m book.build build --preview": ("Makefile", "$(PY) -m book.build build --preview"),
     "python -m pytest": ("Makefile", "$(PY) -m pytest"),
-    "make pdf": ("tests/book/test_latex.py", 'build.main(["pdf"]'),
+    "make pdf": ("tests/book/test_latex.py", 'cli.main(["pdf"]'),
     "jupyter-book build .": ("tests/book/test_book.py", "test_a_plain_build_without_a_network"),
 }
 STARTS = r"(?:make|python[\d.]*|pip|papermill|jupyter-book)"

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 import toy_book
 
-from book import build, gate, history, latex, record, run, sphinx_book
+from book import build, cli, gate, history, latex, record, run, sphinx_book
 from lib.page.text import SAYS_MIME
 
 
@@ -50,7 +50,7 @@ def built(tmp_path_factory, nowhere):
         cell.metadata["tags"] = [tag]
     root = toy_book.project(tmp_path_factory.mktemp("built") / "book", toy=chapter)
     for command in ("run", "record", "build", "build --preview", "gate", "gate --preview"):
-        assert build.main(command.split(), root) == 0, command
+        assert cli.main(command.split(), root) == 0, command
     return root
 
 
@@ -65,8 +65,8 @@ def published(built, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(build.URL, URL.rstrip("/"))
         patch.setenv("SGD_BOOK_REPOSITORY", REPOSITORY)
-        assert build.main(["build"], root) == 0
-        assert build.main(["gate"], root) == 0
+        assert cli.main(["build"], root) == 0
+        assert cli.main(["gate"], root) == 0
     return root
 
 
@@ -223,7 +223,7 @@ def test_with_addresses_cards_sitemap_and_buttons_are_right(published):
 def test_an_address_that_is_none_is_refused_before_anything_runs(good, monkeypatch, capsys):
     root, built, _ = good
     monkeypatch.setenv(build.URL, "books.example.org")
-    assert build.main(["build"], root) == 1
+    assert cli.main(["build"], root) == 1
     assert "SGD_BOOK_URL: got 'books.example.org'" in capsys.readouterr().err and built == ["full"]
 
 
@@ -263,7 +263,7 @@ def test_a_preview_is_compared_with_nothing_and_not_kept(built):
 
 @pytest.mark.skipif(bool(latex.missing()), reason=latex.missing() or "-")
 def test_the_book_becomes_a_pdf(built):
-    assert build.main(["pdf"], built) == 0
+    assert cli.main(["pdf"], built) == 0
     assert (built / "_build" / "book.pdf").read_bytes().startswith(b"%PDF")
     text = (built / "_build" / "staging" / "latex" / "_build" / "latex" / "book.tex").read_text()
     assert r"pasted-text}{2.5}" in text and r"\begin{longtable}" in text and "Download" not in text
@@ -492,17 +492,17 @@ def test_status_names_every_chapter_and_scale(good):
 
 def test_unknown_chapters_and_parameters_are_refused(project, capsys):
     root, _, _ = project
-    assert build.main(["run", "toi"], root) == 1
+    assert cli.main(["run", "toi"], root) == 1
     assert "there are toy, second" in capsys.readouterr().err
-    assert build.main(["run", "toy", "-p", "sise", "3"], root) == 1
+    assert cli.main(["run", "toy", "-p", "sise", "3"], root) == 1
     assert "size" in capsys.readouterr().err
-    assert build.main(["run", "-p", "size", "3"], root) == 1
+    assert cli.main(["run", "-p", "size", "3"], root) == 1
     assert not list((root / "_build").rglob("*.ipynb"))
 
 
 def test_a_chapter_can_be_run_at_parameters_of_ones_own(project, capsys):
     root, _, _ = project
-    assert build.main(["run", "toy", "-p", "size", "9"], root) == 0
+    assert cli.main(["run", "toy", "-p", "size", "9"], root) == 0
     copy = nbformat.read(root / "_build" / "executed" / "custom" / "toy.ipynb", as_version=4)
     assert copy.cells[2].source == "# Parameters\nsize = 9\n"
 
@@ -510,7 +510,7 @@ def test_a_chapter_can_be_run_at_parameters_of_ones_own(project, capsys):
 @pytest.mark.parametrize("command", [[], ["run"], ["build"], ["gate"], ["record"], ["status"]])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as done:
-        build.main([*command, "--help"])
+        cli.main([*command, "--help"])
     assert done.value.code == 0 and "usage:" in capsys.readouterr().out
 
 
@@ -519,7 +519,7 @@ def test_an_interruption_is_told_as_one(tmp_path, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(build, "build", interrupted)
-    assert build.main(["build"], tmp_path) == 130
+    assert cli.main(["build"], tmp_path) == 130
     assert "goes on from there" in capsys.readouterr().out
 
 
