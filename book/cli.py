@@ -197,7 +197,8 @@ def serve(root: Path, folder: Path | None, port: int) -> None:
         click.echo(
             f"{os.path.relpath(place)}{what} is at http://localhost:{server.server_port}/, until Ctrl-C"
         )
-        server.serve_forever()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 @cli.command(

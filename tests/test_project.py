@@ -84,7 +84,7 @@ def version(name: str) -> str | None:
         return None
 
 
-PINNED = ["requirements.txt", "requirements-cluster.txt", "requirements-test.txt", "constraints.txt"]
+PINNED = [f"requirements{of}.txt" for of in ("", "-cluster", "-test", "-lab")] + ["constraints.txt"]
 
 
 @pytest.mark.parametrize("name", PINNED)
@@ -105,7 +105,7 @@ def test_every_pin_is_exact_and_is_the_installed_version(name):
 
 
 def test_the_lock_has_all_that_the_requirements_pull_in():
-    named = pins("requirements-cluster.txt") + pins("requirements-test.txt")
+    named = [pin for name in PINNED[1:4] for pin in pins(name)]
     locked = {canonicalize_name(p.name) for p in pins("constraints.txt") + named}
     todo = [(pin.name, ("", *pin.extras)) for pin in pins("requirements.txt") + named]
     seen, missing = set(), set()
