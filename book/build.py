@@ -78,7 +78,7 @@ def run_chapters(
     """
     wanted, names = chapters(root, only), [chapter.name for chapter in chapters(root)]
     recorded = record.read(root / record.TIMINGS).get(scale, {})
-    faults, todo = [], []
+    faults, todo = {}, []
     for chapter in wanted:
         title = f"chapter {names.index(chapter.name) + 1} of {len(names)}, {chapter.name} ({scale})"
         try:
@@ -89,7 +89,7 @@ def run_chapters(
                 say(f"{title}: current, not run again")
         except ValueError as error:
             say(f"{title}: FAILED")
-            faults.append(f"{chapter.name}: {error}")
+            faults[chapter.name] = f"{chapter.name}: {error}"
     if todo and (seconds := lasts([chapter.path for chapter, *_ in todo], recorded)):
         say(f"{len(todo)} to run, about {clock(seconds)} by {record.TIMINGS}, less where work is kept")
     for chapter, title, copy in todo:
@@ -97,8 +97,9 @@ def run_chapters(
             run.run(chapter.path, copy.path, copy.given, Progress(title, recorded.get(chapter.name)), root)
         except (ValueError, run.RunError) as error:
             say(f"{title}: FAILED")
-            faults.append(str(error) if isinstance(error, run.RunError) else f"{chapter.name}: {error}")
-    return faults
+            own = isinstance(error, run.RunError)  # it names the chapter
+            faults[chapter.name] = str(error) if own else f"{chapter.name}: {error}"
+    return [faults[chapter.name] for chapter in wanted if chapter.name in faults]
 
 
 def lasts(notebooks: Sequence[Path], recorded: Mapping[str, Mapping[str, float]]) -> float | None:

@@ -1,4 +1,4 @@
-"""The command line: what cannot be together is refused, and before a lock is waited for; help comes at once."""
+"""The command line: what cannot be is refused, before a lock is waited for, and help comes at once."""
 
 import json
 import os

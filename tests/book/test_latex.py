@@ -2,6 +2,7 @@
 
 import base64
 import shutil
+import subprocess
 
 import nbformat
 import pytest
@@ -64,6 +65,18 @@ def test_without_tex_one_error_says_what_to_install(tmp_path, monkeypatch, capsy
     said = capsys.readouterr().out
     assert "NOT made" in said and said.count("apt-get install") == 1
     assert all(name in said for name in ("latexmk", "texlive-xetex", "librsvg2-bin"))
+
+
+def test_tex_that_takes_too_long_is_one_error(tmp_path, monkeypatch, capsys):
+    def slow(_):
+        raise subprocess.TimeoutExpired("latexmk", 1800)
+
+    monkeypatch.setattr(latex, "missing", lambda: "")
+    monkeypatch.setattr(latex, "pdf", slow)
+    monkeypatch.setattr(build, "ready", lambda *_: [])
+    monkeypatch.setattr(build, "build_pages", lambda root, *_: root)
+    assert cli.main(["pdf"], tmp_path) == 1
+    assert "NOT made:\nCommand 'latexmk' timed out after 1800 seconds" in capsys.readouterr().out
 
 
 @needs_tex

@@ -203,9 +203,11 @@ def test_a_full_disk_leaves_the_last_copy_and_nothing_half(tmp_path, monkeypatch
     assert [p.name for p in out.parent.iterdir()] == ["toy.ipynb"]
     assert out.read_text() == "the last good copy"
     monkeypatch.setattr(papermill, "execute_notebook", full)
-    with pytest.raises(run.RunError, match="No space left"):
+    out.with_name("toy.failed.ipynb").write_text("of an earlier run")
+    with pytest.raises(run.RunError, match="No space left") as caught:
         run.run(notebook, out, {}, quiet(), tmp_path)
     assert out.read_text() == "the last good copy"
+    assert "failed.ipynb" not in str(caught.value), "what an earlier run executed is told as this one's"
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
