@@ -132,7 +132,8 @@ def test_requirements_stand_in_the_order_that_pip_needs():
     lines = text("requirements.txt").splitlines()
     assert (lines[0], lines[-1]) == ("-c constraints.txt", "-e .")
     assert text("requirements-test.txt").splitlines()[0] == "-r requirements-cluster.txt"
-    assert text("requirements-cluster.txt").splitlines()[0] == "-r requirements.txt"
+    for name in ("requirements-cluster.txt", "requirements-lab.txt"):
+        assert text(name).splitlines()[0] == "-r requirements.txt"
     assert "tensorflow" in {pin.name for pin in pins("requirements.txt")}
 
 
