@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from book import gate, history, latex, record, run
-from book.contents import ROOT, URL, Chapter, address, chapters, html_folder, pages
+from book.contents import ROOT, URL, Chapter, address, chapters, check_writable, html_folder, pages
 from book.progress import Progress, clock, expected
 
 __all__ = ["ROOT", "URL", "Chapter", "address", "chapters", "html_folder", "pages"]  # of `book.contents`
@@ -351,7 +351,7 @@ def status(root: Path, say: Say = say) -> int:
         place = html_folder(root, scale) / "index.html"
         say(f"{scale} book: {place.relative_to(root) if place.exists() else f'not built: {command}'}")
     try:
-        run.check_writable(root / "_build")
-    except run.RunError as error:
+        check_writable(root / "_build")
+    except PermissionError as error:
         say(str(error))
     return 0

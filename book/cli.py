@@ -113,7 +113,7 @@ def _own(root: Path, chapter: contents.Chapter, given: dict[str, str], out: Path
     own = root / "_build" / "executed" / "custom"
     digest = hashlib.sha256(json.dumps({name: values[name] for name in given}, sort_keys=True).encode())
     place = (out or own / f"{chapter.name}-{digest.hexdigest()[:8]}.ipynb").absolute()
-    run.check_writable(place, store.folder())
+    contents.check_writable(place, store.folder())
     recorded = record.read(root / record.TIMINGS).get("full", {})
     if seconds := build.lasts([chapter.path], recorded):
         build.say(f"{chapter.name}: at its own parameters it takes about {clock(seconds)}")
@@ -129,6 +129,7 @@ def status(root: Path) -> int:
     """Say which chapters are current, how long they took, and which books are built."""
     if not any((root / "_build" / "executed").glob("*/*.ipynb")):
         click.echo(NOTHING)
+        contents.check_writable(root / "_build")
         return 0
     from book import build
 

@@ -12,6 +12,10 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 ROOT = Path(__file__).resolve().parents[1]
 URL = "SGD_BOOK_URL"  # the address at which the book is published, where it is known
 TEMPLATE = "chapters/template/chapter.ipynb"
+REMEDY = (
+    "Work in a copy of the project; or run one chapter to a file elsewhere, with SGD_BOOK_CHUNKS=FOLDER, "
+    "which keeps what is trained"
+)
 
 
 class Chapter(NamedTuple):
@@ -95,6 +99,18 @@ def check_library(root: Path) -> None:
             raise ValueError(
                 f"PYTHONPATH: chapters would import {other} for {root / 'lib'}: take {entry} out"
             )
+
+
+def check_writable(*folders: Path) -> None:
+    """See that a run can keep there what it makes.
+
+    Raises:
+        PermissionError: it cannot, and what to do then.
+    """
+    for folder in folders:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not os.access(there, os.W_OK):
+            raise PermissionError(f"{there} cannot be written. {REMEDY}")
 
 
 def add_chapter(root: Path, name: str) -> Path:

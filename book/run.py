@@ -35,10 +35,6 @@ from lib.page import params
 
 SCALES = ("full", "preview", "smoke")
 REQUIREMENTS = ("requirements.txt", "constraints.txt")
-REMEDY = (
-    "Work in a copy of the project; or run one chapter to a file elsewhere, with SGD_BOOK_CHUNKS=FOLDER, "
-    "which keeps what is trained"
-)
 _SOCKET_LENGTH = 100  # some systems allow 104 bytes for the path of a local socket
 
 
@@ -290,18 +286,6 @@ def write(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def check_writable(*folders: Path) -> None:
-    """See that a run can keep there what it makes.
-
-    Raises:
-        RunError: it cannot, and what to do then.
-    """
-    for folder in folders:
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        if not os.access(there, os.W_OK):
-            raise RunError(f"{there} cannot be written. {REMEDY}")
-
-
 @contextlib.contextmanager
 def lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the project's build tree; while another process holds it, say so and wait.
@@ -313,10 +297,10 @@ def lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
         say: takes the message that names who is being waited for.
 
     Raises:
-        RunError: when the build tree cannot be written, and what to do then.
+        PermissionError: when the build tree cannot be written, and what to do then.
     """
     path = root / "_build" / "lock"
-    check_writable(path)
+    contents.check_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as stream:
         try:

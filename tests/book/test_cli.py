@@ -117,7 +117,7 @@ def test_a_place_that_cannot_be_written_is_told_with_what_to_do_before_anything_
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert cli.main(command.split(), project) == 1
     said = "".join(capsys.readouterr())
-    assert "cannot be written" in said and run.REMEDY in said and not ran
+    assert "cannot be written" in said and contents.REMEDY in said and not ran
     assert not (project / "_build").exists()
 
 
@@ -130,11 +130,13 @@ def test_a_chapter_runs_from_a_place_that_cannot_be_written_to_a_file_elsewhere(
     assert ran == [("toy", tmp_path / "x.ipynb", {"size": "3"})]
 
 
-def test_status_says_that_a_place_cannot_be_written(project, monkeypatch):
+def test_status_says_that_a_place_cannot_be_written(project, monkeypatch, capsys):
     monkeypatch.setattr(os, "access", lambda *_: False)
     said = []
     assert build.status(project, said.append) == 0
-    assert run.REMEDY in said[-1]
+    assert contents.REMEDY in said[-1]
+    assert cli.main(["status"], project) == 1
+    assert contents.REMEDY in capsys.readouterr().err
 
 
 # ---- runs of one's own
