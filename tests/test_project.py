@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from sphinx.util.matching import compile_matchers
 
-from book import build
+from book import build, cli
 from lib.page import params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -376,9 +376,11 @@ def test_commands_that_are_named_exist(name):
     targets = set(re.findall(r"^([a-z-]+):(?!=)", text("Makefile"), re.MULTILINE))
     named = set(re.findall(COMMAND + r"make ([a-z-]+)", content, re.MULTILINE))
     assert named <= targets
-    modules = set(re.findall(r"python -m lib\.(\w+)", content))
+    modules = set(re.findall(r"python -m (?:lib|book)\.(\w+)", content))
     assert modules <= {path.stem for path in MODULES}
-    assert named or modules
+    own = set(re.findall(COMMAND + r"sgd-book ([a-z]+)", content, re.MULTILINE))
+    assert own <= set(cli.cli.commands)
+    assert named or modules or own
 
 
 def test_readme_names_the_commands_and_what_it_links_to_is_there():
