@@ -8,47 +8,50 @@ PYTHON ?= $(or $(shell for one in python3.11 python3.12 python3.13 python3; do \
 VENV ?= .venv
 PY := $(VENV)/bin/python
 PORT ?= 8000
-BOOK ?= _build/html
+NOTHING = not run: nothing is there yet. make book makes everything, make preview a first look in minutes
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help book preview pdf run record status gate data chapter test look lint serve clean
+.PHONY: help book preview pdf run record status gate data chapter lab test look lint serve clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 book: $(VENV)/.installed data  ## run the chapters at full scale, build and check the book
-	$(PY) -m book.build build
+	$(PY) -m book build
 
 preview: $(VENV)/.installed data  ## the same at reduced scale, in _build/preview/html
-	$(PY) -m book.build build --preview
+	$(PY) -m book build --preview
 
 pdf: $(VENV)/.installed data  ## the whole book as _build/book.pdf; needs Debian's TeX
-	$(PY) -m book.build pdf
+	$(PY) -m book pdf
 
 run: $(VENV)/.installed data  ## run the chapters that are not current, build nothing
-	$(PY) -m book.build run
+	$(PY) -m book run
 
 record: $(VENV)/.installed  ## accept the verdicts and timings of the last full-scale run
-	$(PY) -m book.build record
+	$(PY) -m book record
 
-status: $(VENV)/.installed  ## which chapters are current
-	$(PY) -m book.build status
+status:  ## which chapters are current
+	@if test -e $(VENV)/.installed; then $(PY) -m book status; else echo '$(NOTHING)'; fi
 
 gate: $(VENV)/.installed  ## judge the built book again
-	$(PY) -m book.build gate
+	$(PY) -m book gate
 
 data: $(VENV)/.installed  ## fetch the data and check it
-	$(PY) -m lib.fetch fetch
+	$(PY) -m book data fetch
 
 chapter: $(VENV)/.installed  ## make a new chapter from the template: make chapter NAME=wide_nets
-	$(PY) -m book.template $(NAME)
+	$(PY) -m book new $(NAME)
+
+lab: $(VENV)/.installed-lab data  ## open the notebooks in JupyterLab
+	$(PY) -m jupyterlab
 
 test: $(VENV)/.installed-test data  ## run the tests, on up to four cores
 	$(PY) -m pytest -n logical --maxprocesses 4
 
 look: $(VENV)/.installed-test  ## look at the built book with a browser that has no window
-	$(PY) -m pytest -n logical --maxprocesses 4 tests/book/test_pages.py --book $(BOOK)
+	$(PY) -m pytest -n logical --maxprocesses 4 tests/book/test_pages.py --book $(or $(BOOK),_build/html)
 
 lint: $(VENV)/.installed-test  ## check code, who imports whom, notebooks, prose, workflows and citation file
 	$(PY) -m ruff check .
@@ -60,8 +63,8 @@ lint: $(VENV)/.installed-test  ## check code, who imports whom, notebooks, prose
 	$(VENV)/bin/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
-serve:  ## show the built book at http://localhost:8000
-	$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+serve:  ## show the built book, or its preview, at http://localhost:8000
+	@if test -e $(VENV)/.installed; then $(PY) -m book serve --port $(PORT) $(BOOK); else echo '$(NOTHING)'; exit 1; fi
 
 clean:  ## remove what was built and executed; the environment and the data stay
 	rm -rf _build
@@ -78,4 +81,8 @@ $(VENV)/.installed: requirements.txt constraints.txt pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-cluster.txt
 	$(PY) -m pip install --disable-pip-version-check -r requirements-test.txt
+	@touch $@
+
+$(VENV)/.installed-lab: $(VENV)/.installed requirements-lab.txt
+	$(PY) -m pip install --disable-pip-version-check -r requirements-lab.txt
 	@touch $@

@@ -1,97 +1,41 @@
 """Builds the book: run the chapters, gate them, build the pages, gate those, compare verdicts, publish.
 
-On the command line: ``python -m book.build run|build|gate|record|status``, each with ``--help``.
-
 Chapters that are current are not run again, and one that fails does not keep the others from running. The
 new book takes the place of the last good one only when everything has passed.
 """
 
-import argparse
 import errno
-import logging
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
-from sphinx_external_toc.parsing import parse_toc_yaml
-
 from book import gate, history, latex, record, run
-from book.progress import Progress, clock
+from book.contents import ROOT, URL, Chapter, address, chapters, check_writable, html_folder, pages
+from book.progress import Progress, clock, expected
 
-ROOT = Path(__file__).resolve().parents[1]
+__all__ = ["ROOT", "URL", "Chapter", "address", "chapters", "html_folder", "pages"]  # of `book.contents`
+
 INSIDE = "SGD_BOOK_INSIDE"  # set for the page builder: the chapters are there, and the lock is held
 SCALE = "SGD_BOOK_SCALE"
-URL = "SGD_BOOK_URL"  # the address at which the book is published, where it is known
 Say = Callable[[str], None]
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def say(text: str) -> None:
     """Writes a line to the terminal at once."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    print(text, flush=True)
 
 
-def address() -> str:
-    """The address at which the book is published, ending in ``/``; empty where it is not known.
-
-    Raises:
-        ValueError: when the environment holds something else.
-    """
-    given = os.environ.get(URL, "")
-    parts = urlsplit(given)
-    if given and not (
-        parts.scheme in ("http", "https") and parts.netloc and not parts.query + parts.fragment
-    ):
-        raise ValueError(f"{URL}: got {given!r}, wanted an address as https://host/path/")
-    return given and given.rstrip("/") + "/"
-
-
-class Chapter(NamedTuple):
-    """A notebook of the book.
-
-    Attributes:
-        docname: its page, e.g. ``chapters/greedy_layerwise_training``.
-        path: of the notebook.
-    """
-
-    docname: str
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """Its name without folder and ending."""
-        return self.path.stem
-
-
-def pages(root: Path) -> Iterator[tuple[str, Path]]:
-    """Pages of the book in their order, as (docname, file).
-
-    Raises:
-        FileNotFoundError: when the table of contents names a page that is not there.
-    """
-    for name in parse_toc_yaml(root / "_toc.yml"):
-        docname = name.removesuffix(".ipynb").removesuffix(".md")
-        found = [path for ending in (".ipynb", ".md") if (path := root / f"{docname}{ending}").is_file()]
-        if not found:
-            raise FileNotFoundError(f"_toc.yml names {name}, and there is no such page")
-        yield docname, found[0]
-
-
-def chapters(root: Path) -> list[Chapter]:
-    """Chapters of the book in their order: the pages that are notebooks."""
-    return [Chapter(docname, path) for docname, path in pages(root) if path.suffix == ".ipynb"]
-
-
-def html_folder(root: Path, scale: str) -> Path:
-    """Where the built pages of a scale are published."""
-    return root / "_build" / "html" if scale == "full" else root / "_build" / scale / "html"
+def refuse(faults: Sequence[str]) -> None:
+    """Raises a RunError with the faults, when there are any."""
+    if faults:
+        raise run.RunError("\n".join(faults))
 
 
 def executed(root: Path, scale: str) -> list[Any]:
@@ -113,8 +57,7 @@ def executed(root: Path, scale: str) -> list[Any]:
         faults += [f"{chapter.name}: {fault}" for fault in found]
         if not found:
             notebooks.append(notebook)
-    if faults:
-        raise run.RunError("\n".join(faults))
+    refuse(faults)
     return notebooks
 
 
@@ -133,27 +76,38 @@ def run_chapters(
     Returns:
         What failed, one text for each chapter that did.
     """
-    faults, every = [], chapters(root)
-    unknown = set(only) - {chapter.name for chapter in every}
-    if unknown:
-        there = ", ".join(chapter.name for chapter in every)
-        raise ValueError(f"no such chapter: {', '.join(sorted(unknown))}; there are {there}")
+    wanted, names = chapters(root, only), [chapter.name for chapter in chapters(root)]
     recorded = record.read(root / record.TIMINGS).get(scale, {})
-    for number, chapter in enumerate(every, 1):
-        if only and chapter.name not in only:
-            continue
-        title = f"chapter {number} of {len(every)}, {chapter.name} ({scale})"
+    faults, todo = {}, []
+    for chapter in wanted:
+        title = f"chapter {names.index(chapter.name) + 1} of {len(names)}, {chapter.name} ({scale})"
         try:
             copy = run.expected_copy(chapter.path, root, scale)
-            if not again and run.is_current(copy, root):
+            if again or not run.is_current(copy, root):
+                todo.append((chapter, title, copy))
+            else:
                 say(f"{title}: current, not run again")
-                continue
+        except ValueError as error:
+            say(f"{title}: FAILED")
+            faults[chapter.name] = f"{chapter.name}: {error}"
+    if todo and (seconds := lasts([chapter.path for chapter, *_ in todo], recorded)):
+        say(f"{len(todo)} to run, about {clock(seconds)} by {record.TIMINGS}, less where work is kept")
+    for chapter, title, copy in todo:
+        try:
             run.run(chapter.path, copy.path, copy.given, Progress(title, recorded.get(chapter.name)), root)
         except (ValueError, run.RunError) as error:
-            text = str(error) if isinstance(error, run.RunError) else f"{chapter.name}: {error}"
             say(f"{title}: FAILED")
-            faults.append(text)
-    return faults
+            own = isinstance(error, run.RunError)  # it names the chapter
+            faults[chapter.name] = str(error) if own else f"{chapter.name}: {error}"
+    return [faults[chapter.name] for chapter in wanted if chapter.name in faults]
+
+
+def lasts(notebooks: Sequence[Path], recorded: Mapping[str, Mapping[str, float]]) -> float | None:
+    """Seconds that chapters will take from nothing, by the recorded times of one scale; None when unknown."""
+    if not all(notebook.stem in recorded for notebook in notebooks):
+        return None
+    cells = {path.stem: [run.timed(cell) for cell in run.load(path).cells] for path in notebooks}
+    return sum(sum(expected(recorded[name], ids)) for name, ids in cells.items())
 
 
 def glue_faults(root: Path, notebooks: Sequence[Any]) -> list[str]:
@@ -230,17 +184,32 @@ def recover(place: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def changed_verdicts(root: Path, notebooks: Sequence[Any], head: Sequence[str]) -> list[str]:
+    """Verdicts that are not the recorded ones, as a table; empty when all are."""
+    changed = record.changes(record.read(root / record.VERDICTS), record.verdicts(notebooks))
+    rows = [(c.chapter, c.claim, c.before or "(new)", c.now or "(gone)") for c in changed]
+    return (
+        [f"{len(rows)} verdict(s) differ from {record.VERDICTS}:", record.table(rows, head)] if rows else []
+    )
+
+
 def verdict_faults(root: Path, notebooks: Sequence[Any]) -> list[str]:
     """What to say when verdicts are not the recorded ones; empty when they are."""
-    changed = record.changes(record.read(root / record.VERDICTS), record.verdicts(notebooks))
-    if not changed:
-        return []
-    rows = [(c.chapter, c.claim, c.before or "(new)", c.now or "(gone)") for c in changed]
-    return [
-        f"{len(changed)} verdict(s) differ from {record.VERDICTS}:",
-        record.table(rows, ("chapter", "claim", "recorded", "now")),
-        "If that is right and explained in the chapter: python -m book.build record, then build again.",
-    ]
+    found = changed_verdicts(root, notebooks, ("chapter", "claim", "recorded", "now"))
+    remedy = "If that is right and explained in the chapter: sgd-book record (make record), then build again."
+    return found and [*found, remedy]
+
+
+def ready(root: Path, scale: str, say: Say = say) -> list[Any]:
+    """Executed copies of all chapters, which are run where they are not current, and judged.
+
+    Raises:
+        RunError: naming all that failed.
+    """
+    refuse(run_chapters(root, scale, say=say))
+    notebooks = executed(root, scale)
+    refuse(glue_faults(root, notebooks))
+    return notebooks
 
 
 def build(root: Path, scale: str, say: Say = say) -> int:
@@ -255,32 +224,26 @@ def build(root: Path, scale: str, say: Say = say) -> int:
         0 when the book was published, 1 when anything failed and the last good book was left where it is.
     """
     place, prefix = html_folder(root, scale), urlsplit(address()).path or "/"
-    with run.lock(root, say):
-        recover(place)
-        for fault in history.read(root / history.FILE).faults():
-            say(fault)
-        faults = run_chapters(root, scale, say=say)
-        try:
-            if not faults:
-                notebooks = executed(root, scale)
-                faults = glue_faults(root, notebooks)
-            if not faults:
-                say("building the pages")
-                staged = build_pages(root, scale)
-                faults = gate.html_faults(staged, scale != "full", prefix)
-                faults += verdict_faults(root, notebooks) if scale == "full" else []
-            if not faults:
-                publish(staged, place)
-                if scale == "full":
-                    keep_history(place, root)
-        except (run.RunError, OSError) as error:
-            faults = [*faults, str(error)]
-    if faults:
-        say("\nthe book was NOT built:\n" + "\n".join(faults))
+    shown = (place / "index.html").relative_to(root)
+    try:
+        with run.lock(root, say):
+            recover(place)
+            for fault in history.read(root / history.FILE).faults():
+                say(fault)
+            notebooks = ready(root, scale, say)
+            say("building the pages")
+            staged = build_pages(root, scale)
+            faults = gate.html_faults(staged, scale != "full", prefix)
+            refuse(faults + (verdict_faults(root, notebooks) if scale == "full" else []))
+            publish(staged, place)
+            if scale == "full":
+                keep_history(place, root, say)
+    except (run.RunError, OSError) as error:
+        say(f"\nthe book was NOT built:\n{error}")
         if place.exists():
-            say(f"the last good book is still at {(place / 'index.html').relative_to(root)}")
+            say(f"the last good book is still at {shown}")
         return 1
-    say(f"the book is at {(place / 'index.html').relative_to(root)}")
+    say(f"the book is at {shown}")
     return 0
 
 
@@ -290,70 +253,79 @@ def print_book(root: Path, say: Say = say) -> int:
     Returns:
         0 when the PDF was made, 1 when anything failed and the last one was left where it is.
     """
-    place, faults = root / "_build" / "book.pdf", [text] if (text := latex.missing()) else []
-    if not faults:
+    place = root / "_build" / "book.pdf"
+    try:
+        refuse(list(filter(None, [latex.missing()])))
         with run.lock(root, say):
-            try:
-                faults = run_chapters(root, "full", say=say) or glue_faults(root, executed(root, "full"))
-                if not faults:
-                    say("building the pages, then the PDF: some minutes")
-                    made = latex.pdf(build_pages(root, "full", "latex") / "book.tex")
-                    os.replace(made, place)
-            except (RuntimeError, OSError) as error:
-                faults = [str(error)]
-    if faults:
-        say("\n".join(["the PDF was NOT made:", *faults]))
+            ready(root, "full", say)
+            say("building the pages, then the PDF: some minutes")
+            os.replace(latex.pdf(build_pages(root, "full", "latex") / "book.tex"), place)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        say(f"the PDF was NOT made:\n{error}")
         return 1
     say(f"the PDF is at {place.relative_to(root)}")
     return 0
 
 
-def keep_history(place: Path, root: Path) -> None:
+def keep_history(place: Path, root: Path, say: Say = say) -> None:
     """Keep the numbers of all builds, as they were published, for the next build."""
     published = place / Path(history.FILE).name
     if published.is_file():
-        run.write(root / history.FILE, published.read_text("utf-8"))
-
-
-def keep_record(root: Path, say: Say = say) -> int:
-    """Record verdicts, timings and covers of the full-scale copies, and timings of other current scales."""
-    try:
-        notebooks = executed(root, "full")
-    except run.RunError as error:
-        say(f"nothing was recorded, the full-scale chapters are not all current:\n{error}")
-        return 1
-    now, place = record.verdicts(notebooks), root / record.VERDICTS
-    changed = record.changes(record.read(place), now)
-    record.write(place, now, record.provenance(notebooks))
-    timings, made = record.read(root / record.TIMINGS), record.read_provenance(root / record.TIMINGS)
-    for scale in run.SCALES:
         try:
-            copies = notebooks if scale == "full" else executed(root, scale)
-        except run.RunError:
-            continue
-        timings[scale] = {c.name: record.timings(nb) for c, nb in zip(chapters(root), copies, strict=True)}
-        made[scale] = record.provenance(copies)
-    record.write(root / record.TIMINGS, timings, made)
+            run.write(root / history.FILE, published.read_text("utf-8"))
+        except OSError as error:
+            say(f"the book is published, but its numbers are not kept for the next one: {error}")
+
+
+def keep_record(root: Path, say: Say = say, scale: str = "full") -> int:
+    """Record verdicts, covers and timings of the full-scale copies, or the timings of another scale alone.
+
+    A chapter whose run took kept work keeps the timings that it has.
+
+    Returns:
+        0, or 1 when the chapters of that scale are not all current: then nothing is recorded.
+    """
+    with run.lock(root, say):
+        try:
+            notebooks = executed(root, scale)
+        except run.RunError as error:
+            say(f"nothing was recorded, the chapters at scale {scale} are not all current:\n{error}")
+            return 1
+        timings, made = record.read(root / record.TIMINGS), record.read_provenance(root / record.TIMINGS)
+        for chapter, notebook in zip(chapters(root), notebooks, strict=True):
+            if seconds := record.timings(notebook):
+                timings.setdefault(scale, {})[chapter.name] = seconds
+                made.setdefault(scale, {}).update(record.provenance([notebook]))
+            else:
+                say(f"{chapter.name}: its run took kept work, so its times are not recorded")
+        record.write(root / record.TIMINGS, timings, made)
+        if scale == "full":
+            keep_verdicts(root, notebooks, say)
+    say(f"recorded in {record.VERDICTS + ' and ' if scale == 'full' else ''}{record.TIMINGS}")
+    return 0
+
+
+def keep_verdicts(root: Path, notebooks: Sequence[Any], say: Say = say) -> None:
+    """Record the verdicts and covers of full-scale copies, and say which verdicts changed."""
+    head = ("chapter", "claim", "before", "now")
+    say("\n".join(changed_verdicts(root, notebooks, head)[1:]) or "no verdict changed")
+    record.write(root / record.VERDICTS, record.verdicts(notebooks), record.provenance(notebooks))
     for chapter, notebook in zip(chapters(root), notebooks, strict=True):
         picture = record.cover(notebook)
         if picture is not None:
             run.write(root / f"results/{chapter.name}.svg", picture)
-    rows = [(c.chapter, c.claim, c.before or "(new)", c.now or "(gone)") for c in changed]
-    say(record.table(rows, ("chapter", "claim", "before", "now")) if rows else "no verdict changed")
-    say(f"recorded in {record.VERDICTS} and {record.TIMINGS}")
-    return 0
 
 
 def check(root: Path, scale: str, say: Say = say) -> int:
     """Gate what is there: executed copies and built pages. Nothing is run or built."""
-    place = html_folder(root, scale)
-    try:
-        faults = glue_faults(root, executed(root, scale))
-    except run.RunError as error:
-        faults = [str(error)]
-    absent = [f"no book at {place.relative_to(root)}"]
-    prefix = urlsplit(address()).path or "/"
-    faults += gate.html_faults(place, scale != "full", prefix) if place.is_dir() else absent
+    place, prefix = html_folder(root, scale), urlsplit(address()).path or "/"
+    with run.lock(root, say):
+        try:
+            faults = glue_faults(root, executed(root, scale))
+        except run.RunError as error:
+            faults = [str(error)]
+        absent = [f"no book at {place.relative_to(root)}"]
+        faults += gate.html_faults(place, scale != "full", prefix) if place.is_dir() else absent
     say("\n".join(faults) or "passed")
     return 1 if faults else 0
 
@@ -363,88 +335,23 @@ def status(root: Path, say: Say = say) -> int:
     rows = []
     for chapter in chapters(root):
         for scale in run.SCALES:
-            try:
-                copy = run.expected_copy(chapter.path, root, scale)
-                state = "current" if run.is_current(copy, root) else "out of date"
-                took = run.load(copy.path).metadata["papermill"]["duration"]
-            except FileNotFoundError:
-                state, took = "not run", None
-            except (ValueError, KeyError) as error:
-                state, took = str(error), None
-            failed = (root / "_build" / "executed" / scale / f"{chapter.name}.failed.ipynb").exists()
-            rows.append((chapter.name, scale, state, clock(took), "last run failed" if failed else ""))
+            path = run.copy_path(chapter.path, root, scale)
+            state, took = "not run", None
+            if path.exists():
+                try:
+                    copy = run.expected_copy(chapter.path, root, scale)
+                    state = "current" if run.is_current(copy, root) else "out of date"
+                    took = run.load(path).metadata["papermill"]["duration"]
+                except (ValueError, KeyError) as error:
+                    state = str(error)
+            failed = "last run failed" if path.with_suffix(".failed.ipynb").exists() else ""
+            rows.append((chapter.name, scale, state, clock(took), failed))
     say(record.table(rows, ("chapter", "scale", "executed copy", "took", "")))
-    for scale in ("full", "preview"):
+    for scale, command in (("full", "make book"), ("preview", "make preview")):
         place = html_folder(root, scale) / "index.html"
-        say(f"{scale} book: {place.relative_to(root) if place.exists() else 'not built'}")
-    return 0
-
-
-def _run(root: Path, given: argparse.Namespace) -> int:
-    """The command ``run``: chapters at a scale, or one chapter at parameters of one's own."""
-    with run.lock(root, say):
-        if not given.parameter:
-            faults = run_chapters(root, "preview" if given.preview else "full", given.chapter, given.again)
-        else:
-            named = [c for c in chapters(root) if c.name in given.chapter]
-            if len(given.chapter) != 1 or not named:
-                raise ValueError("-p wants one chapter: " + ", ".join(c.name for c in chapters(root)))
-            out = given.out or root / "_build" / "executed" / "custom" / named[0].path.name
-            faults = []
-            try:
-                run.run(named[0].path, out, dict(given.parameter), Progress(named[0].name), root)
-                say(f"executed copy: {os.path.relpath(out)}")
-            except run.RunError as error:
-                faults = [str(error)]
-    if faults:
-        say("\n".join(faults))
-    return 1 if faults else 0
-
-
-def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m book.build", description=__doc__.split("\n\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    preview = {"action": "store_true", "help": "reduced parameters, every page marked as a preview"}
-    one = commands.add_parser("run", help="run chapters that are not current, build nothing")
-    one.add_argument("chapter", nargs="*", help="names of chapters; all if none is given")
-    one.add_argument("--preview", **preview)
-    one.add_argument("--again", action="store_true", help="run those that are current, too")
-    one.add_argument(
-        "-p",
-        dest="parameter",
-        nargs=2,
-        action="append",
-        metavar=("NAME", "VALUE"),
-        help="run one chapter at a parameter of your own; may be repeated",
-    )
-    one.add_argument("--out", type=Path, help="where the executed copy goes (with -p)")
-    for name, text in (
-        ("build", "run what is not current, gate, build the pages, compare verdicts, publish"),
-        ("gate", "judge the executed copies and the built pages, run nothing"),
-    ):
-        commands.add_parser(name, help=text, description=text).add_argument("--preview", **preview)
-    commands.add_parser("pdf", help="make a PDF of the whole book with Debian's TeX")
-    commands.add_parser("record", help="accept the verdicts and timings of the full-scale run")
-    commands.add_parser("status", help="say what is current")
-    given = parser.parse_args(arguments)
-    logging.getLogger("asyncio").setLevel(
-        logging.CRITICAL
-    )  # what an interruption leaves behind complains there
-    scale = "preview" if getattr(given, "preview", False) else "full"
+        say(f"{scale} book: {place.relative_to(root) if place.exists() else f'not built: {command}'}")
     try:
-        if given.command == "run":
-            return _run(root, given)
-        if given.command in ("build", "gate"):
-            return {"build": build, "gate": check}[given.command](root, scale)
-        return {"record": keep_record, "status": status, "pdf": print_book}[given.command](root)
-    except KeyboardInterrupt:
-        say("\ninterrupted; what was finished is kept, the same command goes on from there")
-        return 130
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        check_writable(root / "_build")
+    except PermissionError as error:
+        say(str(error))
+    return 0

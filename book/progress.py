@@ -9,14 +9,26 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TextIO
 
 from tqdm import tqdm
 
 LOG_SECONDS = 15.0  # between two lines of a log
 BAR_SECONDS = 0.5
-_BAR = "{desc} |{bar:12}| {postfix}"
+
+
+def expected(recorded: Mapping[str, float], cells: Sequence[str]) -> list[float]:
+    """Seconds of each cell of a run, judged by an earlier one.
+
+    Cells that the earlier run does not know share the time of those that are no more.
+
+    Args:
+        recorded: seconds of each cell in the earlier run, by cell id.
+        cells: ids of the cells of this run, in order; empty for cells that take no time.
+    """
+    new = sum(1 for cell in cells if cell and cell not in recorded)
+    share = sum(seconds for cell, seconds in recorded.items() if cell not in cells) / max(new, 1)
+    return [recorded.get(cell, share) if cell else 0.0 for cell in cells]
 
 
 def time_left(
@@ -35,40 +47,32 @@ def time_left(
         here: seconds since the present cell started.
 
     Returns:
-        Seconds, or None when the earlier run does not know all the cells.
+        Seconds, or None when there was no earlier run.
     """
-    if not recorded or any(cell not in recorded for cell in cells[at:] if cell):
+    if not recorded:
         return None
-    recorded = {**recorded, "": 0.0}
-    before = sum(recorded.get(cell, 0.0) for cell in cells[:at])
-    present = recorded[cells[at]] if at < len(cells) else 0.0
+    seconds = [*expected(recorded, cells), 0.0]
+    before, present = sum(seconds[:at]), seconds[at]
     speed = max(done, 1e-3) / before if before >= 2.0 else 1.0
     if present > 0:
         speed = max(speed, here / present)
-    return speed * (present + sum(recorded[cell] for cell in cells[at + 1 :])) - here
+    return speed * (present + sum(seconds[at + 1 :])) - here
 
 
 def clock(seconds: float | None) -> str:
     """Seconds as minutes and seconds, ``?`` when unknown."""
     if seconds is None:
         return "?"
-    minutes, rest = divmod(round(max(seconds, 0.0)), 60)
-    return f"{minutes}:{rest:02d}"
+    return "{}:{:02d}".format(*divmod(round(max(seconds, 0.0)), 60))
 
 
-def engine_note(path: Path) -> str:
+def engine_note(path: Path | None) -> str:
     """What the engine last wrote about its chunks, as ``label 3/20``; empty when it wrote nothing."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
+        *_, line, _ = path.read_text("utf-8").split("\n")  # the last one is empty, or half-written
+        return "{label} {done}/{total}".format_map(json.loads(line))
+    except (OSError, ValueError, KeyError, TypeError):
         return ""
-    for line in reversed(lines):
-        try:
-            entry = json.loads(line)
-            return f"{entry['label']} {entry['done']}/{entry['total']}"
-        except (ValueError, KeyError, TypeError):
-            continue  # a line half-written
-    return ""
 
 
 class Progress:
@@ -89,65 +93,54 @@ class Progress:
             stream: where to write; stderr if None.
             now: clock in seconds.
         """
-        self._title, self._recorded, self._now = title, dict(recorded or {}), now
+        self._title, self._recorded, self._now = title, recorded or {}, now
         self._stream = stream or sys.stderr
-        self._cells: Sequence[str] = ()
+        self._cells: list[str] = []
         self._at, self._start, self._cell_start = 0, now(), now()
-        self._bar: tqdm | None = None
         self._file: Path | None = None
-        self._stop = threading.Event()
+        self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
         """Start to show."""
         self._start = self._cell_start = self._now()
-        if self._stream.isatty():
-            self._bar = tqdm(file=self._stream, leave=False, dynamic_ncols=True, bar_format=_BAR)
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Stop, and leave one line that says how it ended."""
-        self._stop.set()
+        self._end.set()
         self._thread.join()
-        if self._bar is not None:
-            self._bar.close()
         how = "done" if kind is None else "stopped"
-        self._stream.write(f"{self._title}: {how} after {clock(self._now() - self._start)}\n")
-        self._stream.flush()
+        print(f"{self._title}: {how} after {clock(self._now() - self._start)}", file=self._stream, flush=True)
 
-    def engine(self, file: Path) -> None:
-        """Tell in which file the engine reports its chunks."""
-        self._file = file
+    def cells(self, ids: Sequence[str], file: Path | None = None) -> None:
+        """Tell which cells will run, and in which file the engine reports its chunks."""
+        self._cells, self._file = list(ids), file
 
-    def cells(self, ids: Sequence[str]) -> None:
-        """Tell which cells will run."""
-        self._cells = tuple(ids)
-        if self._bar is not None:
-            self._bar.total = len(self._cells)
-
-    def cell(self, index: int) -> None:
+    def cell(self, name: str) -> None:
         """Tell that a cell starts."""
-        self._at, self._cell_start = index, self._now()
+        if name in self._cells:
+            self._at, self._cell_start = self._cells.index(name), self._now()
 
     def line(self) -> str:
         """Where the run stands, in one line."""
         now = self._now()
         here = now - self._cell_start
         left = time_left(self._recorded, self._cells, self._at, now - self._start - here, here)
-        note = engine_note(self._file) if self._file else ""
         cell = f"cell {min(self._at + 1, len(self._cells))} of {len(self._cells)}"
-        times = f"{clock(now - self._start)} so far, {clock(left)} left"
-        return ", ".join(part for part in (cell, note, times) if part)
+        times = f"{clock(now - self._start)} so far" + ("" if left is None else f", {clock(left)} left")
+        return ", ".join(part for part in (cell, engine_note(self._file), times) if part)
 
     def _watch(self) -> None:
-        while not self._stop.wait(LOG_SECONDS if self._bar is None else BAR_SECONDS):
-            if self._bar is None:
-                self._stream.write(f"{self._title}: {self.line()}\n")
-                self._stream.flush()
-            else:
-                self._bar.n = self._at
-                self._bar.set_description_str(self._title, refresh=False)
-                self._bar.set_postfix_str(self.line())
+        if not self._stream.isatty():
+            while not self._end.wait(LOG_SECONDS):
+                print(f"{self._title}: {self.line()}", file=self._stream, flush=True)
+            return
+        with tqdm(
+            file=self._stream, leave=False, dynamic_ncols=True, bar_format="{desc} |{bar:12}| {postfix}"
+        ) as bar:
+            while not self._end.wait(BAR_SECONDS):
+                bar.total, bar.n = len(self._cells), self._at
+                bar.set_description_str(self._title, refresh=False)
+                bar.set_postfix_str(self.line())

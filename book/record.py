@@ -70,7 +70,12 @@ def _rounded(value: Any) -> Any:
 
 
 def timings(notebook: Mapping[str, Any]) -> dict[str, float]:
-    """Seconds of each code cell of an executed chapter, by cell id."""
+    """Seconds of each code cell of an executed chapter, by cell id.
+
+    Empty when the run took chunks that an earlier one had kept: its seconds say too little of a whole run.
+    """
+    if any(stamp.get("chunks", {}).get("kept") for stamp in gate.records(notebook, gate.STAMP_MIME)):
+        return {}
     seconds = {run.timed(c): c["metadata"].get("papermill", {}).get("duration") for c in notebook["cells"]}
     return {name: round(duration, 2) for name, duration in seconds.items() if name and duration is not None}
 

@@ -25,10 +25,9 @@ from IPython.core.inputtransformer2 import TransformerManager
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_core.paths import jupyter_runtime_dir
-from papermill.engines import NBClientEngine, papermill_engines
 from traitlets import default
 
-from book import gate
+from book import contents, gate
 from book.progress import Progress
 from lib.data import CONTENT_SHA256
 from lib.ensembles import sources
@@ -36,7 +35,6 @@ from lib.page import params
 
 SCALES = ("full", "preview", "smoke")
 REQUIREMENTS = ("requirements.txt", "constraints.txt")
-_KERNEL = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # TensorFlow's start-up notes would be stderr output
 _SOCKET_LENGTH = 100  # some systems allow 104 bytes for the path of a local socket
 
 
@@ -108,6 +106,11 @@ def load(notebook: Path) -> nbformat.NotebookNode:
         raise ValueError(f"{Path(notebook).name} is not a notebook: {error}") from None
 
 
+def copy_path(notebook: Path, root: Path, scale: str) -> Path:
+    """Where a chapter's executed copy at a scale is kept."""
+    return root / "_build" / "executed" / scale / notebook.name
+
+
 def expected_copy(notebook: Path, root: Path, scale: str) -> Copy:
     """Where a chapter's executed copy at a scale belongs, and its key now.
 
@@ -128,7 +131,7 @@ def expected_copy(notebook: Path, root: Path, scale: str) -> Copy:
         if given is None:
             raise ValueError(f"{notebook.name}: its metadata sgd_book names no parameters for {scale!r}")
     values = params.check(params.schema(notebook), given)
-    path = root / "_build" / "executed" / scale / notebook.name
+    path = copy_path(notebook, root, scale)
     return Copy(path, content_key(content, values, root), {name: values[name] for name in given})
 
 
@@ -149,10 +152,14 @@ def is_current(copy: Copy, root: Path) -> bool:
 class _LocalKernel(AsyncKernelManager):
     """A kernel reached by local sockets: no port to race for, nobody else on the machine can connect."""
 
+    chunks = ""  # file in which the engine reports them
+
     @property
     def kernel_spec(self) -> KernelSpec:
         """This Python, whatever kernel the user has registered under the same name."""
-        return KernelSpec(**get_kernel_dict())
+        # TensorFlow's start-up notes would be stderr output
+        variables = {"TF_CPP_MIN_LOG_LEVEL": "3", "SGD_BOOK_PROGRESS": self.chunks}
+        return KernelSpec(**get_kernel_dict(), env=variables)
 
     @default("connection_file")
     def _connection_file(self) -> str:
@@ -165,27 +172,6 @@ class _LocalKernel(AsyncKernelManager):
     def _transport(self) -> str:
         longest = Path(jupyter_runtime_dir(), f"kernel-{'0' * 36}-ipc-5")
         return "ipc" if os.name == "posix" and len(os.fsencode(longest)) < _SOCKET_LENGTH else "tcp"
-
-
-class _Watched(NBClientEngine):
-    """Papermill's engine, which also tells which cell starts."""
-
-    @classmethod
-    def execute_managed_notebook(
-        cls, nb_man: Any, kernel_name: str, progress: Progress, **options: Any
-    ) -> Any:
-        start = nb_man.cell_start
-
-        def started(cell: Any, cell_index: int | None = None, **more: Any) -> Any:
-            progress.cell(cell_index)
-            return start(cell, cell_index, **more)
-
-        nb_man.cell_start = started
-        progress.cells([timed(cell) for cell in nb_man.nb.cells])
-        return super().execute_managed_notebook(nb_man, kernel_name, **options)
-
-
-papermill_engines.register("sgd-book", _Watched)
 
 
 def timed(cell: Mapping[str, Any]) -> str:
@@ -219,47 +205,46 @@ def run(
             executed is then kept at ``<name>.failed.ipynb`` beside ``out``.
     """
     notebook, out = Path(notebook).resolve(), Path(out).resolve()
-    root = Path(root or Path(__file__).parents[1]).resolve()
-    values = params.check(params.schema(notebook), parameters)
-    key = content_key(load(notebook), values, root)
+    root = Path(root or contents.ROOT).resolve()
+    values, loaded = params.check(params.schema(notebook), parameters), load(notebook)
+    key = content_key(loaded, values, root)
     temporary = out.with_name(f".{out.stem}.running.ipynb")
     failed = out.with_name(f"{out.stem}.failed.ipynb")
     chunks = temporary.with_suffix(".progress")
     shown = progress or Progress(out.stem)
-    shown.engine(chunks)
+    shown.cells([timed(cell) for cell in loaded.cells], chunks)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        chunks.unlink(missing_ok=True)
-        with shown, _environment({**_KERNEL, "SGD_BOOK_PROGRESS": str(chunks)}):
+        for older in (chunks, failed):
+            older.unlink(missing_ok=True)
+        with shown:
             executed = papermill.execute_notebook(
                 str(notebook),
                 str(temporary),
                 {name: values[name] for name in parameters},
-                engine_name="sgd-book",
                 kernel_name="python3",
                 progress_bar=False,
                 cwd=str(root),
-                kernel_manager_class=_LocalKernel,
+                kernel_manager_class=type("_Kernel", (_LocalKernel,), {"chunks": str(chunks)}),
                 extra_arguments=["--log-level=CRITICAL"],  # when it is interrupted it complains at length
-                progress=shown,
+                on_cell_start=lambda cell, cell_index: shown.cell(timed(cell)),
             )
             faults = gate.notebook_faults(executed, [root])
+            if content_key(load(notebook), values, root) != key:
+                faults += ["its text, the library or the requirements changed while it ran; run it again"]
             if faults:
                 raise RunError("\n".join(faults))
-            if content_key(load(notebook), values, root) != key:
-                raise RunError("its text, the library or the requirements changed while it ran; run it again")
         executed.metadata[gate.RUN_METADATA] = {"key": key}
         for private in ("input_path", "output_path"):
             executed.metadata.papermill.pop(private, None)
         write(out, nbformat.writes(executed))
-        failed.unlink(missing_ok=True)
         return executed
     except Exception as error:
-        if isinstance(error, OSError):  # nothing can be written, or what was is cut short
-            temporary.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            os.replace(temporary, failed)
-        kept = f"\nwhat was executed is kept at {_relative(failed, root)}" if failed.exists() else ""
+        kept = ""
+        if not isinstance(error, OSError):  # then nothing can be written, or what was is cut short
+            with contextlib.suppress(OSError):
+                os.replace(temporary, failed)
+                kept = f"\nwhat was executed is kept at {_relative(failed, root)}"
         raise RunError(f"{notebook.stem}: {reason(error, _relative(out.parent, root))}{kept}") from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -281,19 +266,6 @@ def reason(error: BaseException, folder: str = "its folder") -> str:
 
 def _relative(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def write(path: Path, text: str) -> None:
@@ -323,8 +295,12 @@ def lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
     Args:
         root: the project's folder.
         say: takes the message that names who is being waited for.
+
+    Raises:
+        PermissionError: when the build tree cannot be written, and what to do then.
     """
     path = root / "_build" / "lock"
+    contents.check_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as stream:
         try:

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from sphinx.util.matching import compile_matchers
 
-from book import build
+from book import build, cli
 from lib.page import params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,7 +84,7 @@ def version(name: str) -> str | None:
         return None
 
 
-PINNED = ["requirements.txt", "requirements-cluster.txt", "requirements-test.txt", "constraints.txt"]
+PINNED = [f"requirements{of}.txt" for of in ("", "-cluster", "-test", "-lab")] + ["constraints.txt"]
 
 
 @pytest.mark.parametrize("name", PINNED)
@@ -105,7 +105,7 @@ def test_every_pin_is_exact_and_is_the_installed_version(name):
 
 
 def test_the_lock_has_all_that_the_requirements_pull_in():
-    named = pins("requirements-cluster.txt") + pins("requirements-test.txt")
+    named = [pin for name in PINNED[1:4] for pin in pins(name)]
     locked = {canonicalize_name(p.name) for p in pins("constraints.txt") + named}
     todo = [(pin.name, ("", *pin.extras)) for pin in pins("requirements.txt") + named]
     seen, missing = set(), set()
@@ -132,7 +132,8 @@ def test_requirements_stand_in_the_order_that_pip_needs():
     lines = text("requirements.txt").splitlines()
     assert (lines[0], lines[-1]) == ("-c constraints.txt", "-e .")
     assert text("requirements-test.txt").splitlines()[0] == "-r requirements-cluster.txt"
-    assert text("requirements-cluster.txt").splitlines()[0] == "-r requirements.txt"
+    for name in ("requirements-cluster.txt", "requirements-lab.txt"):
+        assert text(name).splitlines()[0] == "-r requirements.txt"
     assert "tensorflow" in {pin.name for pin in pins("requirements.txt")}
 
 
@@ -407,9 +408,11 @@ def test_commands_that_are_named_exist(name):
     targets = set(re.findall(r"^([a-z-]+):(?!=)", text("Makefile"), re.MULTILINE))
     named = set(re.findall(COMMAND + r"make ([a-z-]+)", content, re.MULTILINE))
     assert named <= targets
-    modules = set(re.findall(r"python -m lib\.(\w+)", content))
+    modules = set(re.findall(r"python -m (?:lib|book)\.(\w+)", content))
     assert modules <= {path.stem for path in MODULES}
-    assert named or modules
+    own = set(re.findall(COMMAND + r"sgd-book ([a-z]+)", content, re.MULTILINE))
+    assert own <= set(cli.cli.commands)
+    assert named or modules or own
 
 
 def test_readme_names_the_commands_and_what_it_links_to_is_there():

@@ -21,12 +21,14 @@ CHAPTER = "chapters/greedy_layerwise_training.ipynb"
 # Run here: the command, its exit status, and a part of what it says.
 RUN = {
     f"papermill --help-notebook {CHAPTER}": (0, "networks: int"),
-    "python -m lib.fetch where": (0, "mnist"),
-    "python -m lib.fetch verify": (0, "content verified"),
+    "sgd-book data where": (0, "mnist"),
+    "sgd-book data verify": (0, "content verified"),
     "make status": (0, "not run"),
+    "sgd-book --help": (0, "sweep"),
+    "python -m book": (2, "sweep"),  # no command is one too few
     "make record": (2, "nothing was recorded"),  # there is nothing yet
-    "python -m book.sweep --help": (0, "--grid"),
-    "python -m book.sweep greedy_layerwise_training -p networks 50 --grid rate=0.002,0.005,0.01 --dry-run": (
+    "sgd-book sweep --help": (0, "--grid"),
+    "sgd-book sweep greedy_layerwise_training -p networks 50 --grid rate=0.002,0.005,0.01 --dry-run": (
         0,
         "3 to run of 3",
     ),
@@ -34,7 +36,7 @@ RUN = {
     "make chapter NAME=wide_nets": (0, "listed in _toc.yml"),  # after all others: it adds a chapter
 }
 # Run here with something more: see the tests below.
-SPECIAL = {f"papermill {CHAPTER} mine.ipynb", "make serve", ". .venv/bin/activate"}
+SPECIAL = {f"papermill {CHAPTER} mine.ipynb", "make serve", "make lab", ". .venv/bin/activate"}
 # Too long to be run here: the file that has each run, and how it stands there.
 ELSEWHERE = {
     "make book": (".ci/run", "make book"),
@@ -44,14 +46,14 @@ ELSEWHERE = {
     "python3.11 -m venv .venv": ("Makefile", "$(PYTHON) -m venv --clear $(VENV)"),
     "pip install -r requirements.txt": ("Makefile", "-r requirements.txt"),
     "pip install -r requirements-test.txt": ("Makefile", "-r requirements-test.txt"),
-    "python -m lib.fetch fetch": ("Makefile", "$(PY) -m lib.fetch fetch"),
-    "python -m book.build build": ("Makefile", "$(PY) -m book.build build\n"),
-    "python -m book.build build --preview": ("Makefile", "$(PY) -m book.build build --preview"),
+    "sgd-book data fetch": ("Makefile", "$(PY) -m book data fetch"),
+    "sgd-book build": ("Makefile", "$(PY) -m book build\n"),
+    "sgd-book build --preview": ("Makefile", "$(PY) -m book build --preview"),
     "python -m pytest": ("Makefile", "$(PY) -m pytest"),
-    "make pdf": ("tests/book/test_latex.py", 'build.main(["pdf"]'),
+    "make pdf": ("tests/book/test_latex.py", 'cli.main(["pdf"]'),
     "jupyter-book build .": ("tests/book/test_book.py", "test_a_plain_build_without_a_network"),
 }
-STARTS = r"(?:make|python[\d.]*|pip|papermill|jupyter-book)"
+STARTS = r"(?:make|python[\d.]*|pip|papermill|jupyter-book|sgd-book)"
 
 
 def commands() -> list[str]:
@@ -100,6 +102,10 @@ def clone(tmp_path_factory):
             (place / ".venv" / part.name).symlink_to(part)
     for mark in (".installed", ".installed-test"):
         (place / ".venv" / mark).touch()
+    (place / "_scripts").mkdir()
+    script = place / "_scripts" / "sgd-book"  # as pip makes it; this environment has that of another folder
+    script.write_text(f"#!{sys.executable}\nimport sys\nfrom book.cli import main\nsys.exit(main())\n")
+    script.chmod(0o755)
     return place
 
 
@@ -107,7 +113,7 @@ def environment(clone: Path) -> dict[str, str]:
     """Of a reader who has activated the environment."""
     return {
         **os.environ,
-        "PATH": f"{clone / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([str(clone / "_scripts"), str(clone / ".venv" / "bin"), os.environ["PATH"]]),
         "PYTHONPATH": str(clone),  # this environment knows the library of another folder
         "PIP_DRY_RUN": "1",  # the environment is that of the tests: nothing may be installed in it
         "SGD_BOOK_CHUNKS": str(clone / "_build" / "chunks"),
@@ -146,6 +152,23 @@ def test_a_chapter_runs_with_ones_own_parameters(clone, one_core):
     assert given
     for name, value in given.items():
         assert f"{name} = {value}\n" in "".join(injected["source"]) + "\n"
+
+
+@pytest.mark.parametrize(("command", "status"), [("make status", 0), ("make serve", 2)])
+def test_before_anything_is_installed_it_says_what_to_do(clone, command, status):
+    done = subprocess.run(
+        ["bash", "-c", f"{command} VENV=elsewhere"],
+        cwd=clone, env=environment(clone), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr
+    assert "make book makes everything" in done.stdout and not (clone / "elsewhere").exists()
+
+
+def test_lab_installs_jupyterlab_and_opens_it(clone):
+    done = subprocess.run(
+        ["make", "-n", "lab"], cwd=clone, env=environment(clone), capture_output=True, text=True, check=True
+    )
+    assert "-r requirements-lab.txt" in done.stdout and done.stdout.splitlines()[-1].endswith("-m jupyterlab")
 
 
 def test_the_built_book_is_served(clone):

@@ -1,5 +1,6 @@
 """The book: one toy book built for real, and everything that must never reach its readers."""
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -15,7 +16,7 @@ import nbformat
 import pytest
 import toy_book
 
-from book import build, gate, history, latex, record, run, sphinx_book
+from book import build, cli, gate, history, latex, record, run, sphinx_book
 from lib.page.text import SAYS_MIME
 
 
@@ -50,7 +51,7 @@ def built(tmp_path_factory, nowhere):
         cell.metadata["tags"] = [tag]
     root = toy_book.project(tmp_path_factory.mktemp("built") / "book", toy=chapter)
     for command in ("run", "record", "build", "build --preview", "gate", "gate --preview"):
-        assert build.main(command.split(), root) == 0, command
+        assert cli.main(command.split(), root) == 0, command
     return root
 
 
@@ -65,8 +66,8 @@ def published(built, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(build.URL, URL.rstrip("/"))
         patch.setenv("SGD_BOOK_REPOSITORY", REPOSITORY)
-        assert build.main(["build"], root) == 0
-        assert build.main(["gate"], root) == 0
+        assert cli.main(["build"], root) == 0
+        assert cli.main(["gate"], root) == 0
     return root
 
 
@@ -223,7 +224,7 @@ def test_with_addresses_cards_sitemap_and_buttons_are_right(published):
 def test_an_address_that_is_none_is_refused_before_anything_runs(good, monkeypatch, capsys):
     root, built, _ = good
     monkeypatch.setenv(build.URL, "books.example.org")
-    assert build.main(["build"], root) == 1
+    assert cli.main(["build"], root) == 1
     assert "SGD_BOOK_URL: got 'books.example.org'" in capsys.readouterr().err and built == ["full"]
 
 
@@ -263,7 +264,7 @@ def test_a_preview_is_compared_with_nothing_and_not_kept(built):
 
 @pytest.mark.skipif(bool(latex.missing()), reason=latex.missing() or "-")
 def test_the_book_becomes_a_pdf(built):
-    assert build.main(["pdf"], built) == 0
+    assert cli.main(["pdf"], built) == 0
     assert (built / "_build" / "book.pdf").read_bytes().startswith(b"%PDF")
     text = (built / "_build" / "staging" / "latex" / "_build" / "latex" / "book.tex").read_text()
     assert r"pasted-text}{2.5}" in text and r"\begin{longtable}" in text and "Download" not in text
@@ -394,7 +395,7 @@ def test_a_verdict_that_is_not_the_recorded_one_stops_the_build(good, change):
     assert {"changed": "fails     holds", "new": "(new)     holds", "gone": "holds     (gone)"}[
         change
     ] in text
-    assert "book.build record" in text
+    assert "sgd-book record" in text
     assert fingerprint(root / "_build" / "html") == before
     assert build.keep_record(root, said.append) == 0
     assert build.build(root, "full", said.append) == 0
@@ -440,6 +441,65 @@ def test_nothing_is_recorded_from_chapters_that_are_not_current(good):
     spoil(root, "x = 1")
     assert build.keep_record(root, lambda _: None) == 1
     assert fingerprint(root / "results") == before
+
+
+def test_times_of_a_preview_are_recorded_alone(project):
+    root, _, _ = project
+    said = []
+    assert build.keep_record(root, said.append, "preview") == 1 and "preview are not all current" in said[-1]
+    assert build.run_chapters(root, "preview", say=said.append) == []
+    assert build.keep_record(root, said.append, "preview") == 0
+    timings = json.loads((root / "results" / "timings.json").read_text())
+    assert set(timings) == {"preview", "provenance"} and set(timings["preview"]) == {"toy", "second"}
+    assert timings["provenance"]["preview"]["toy"]["commit"] == "0123456789abcdef"
+    assert [path.name for path in (root / "results").iterdir()] == ["timings.json"]
+
+
+def test_times_are_not_taken_from_a_run_that_took_kept_work(good):
+    root, _, _ = good
+    before = record.read(root / record.TIMINGS)["full"]
+    for name, kept in (("toy", 3), ("second", 0)):
+        path = run.copy_path(root / "chapters" / f"{name}.ipynb", root, "full")
+        copy = nbformat.read(path, as_version=4)
+        copy.cells[2].metadata["papermill"]["duration"] = 1e4
+        copy.cells[-1].outputs[0].data[gate.STAMP_MIME]["chunks"] = {"computed": 0, "kept": kept}
+        nbformat.write(copy, path)
+    said = []
+    assert build.keep_record(root, said.append) == 0
+    after = record.read(root / record.TIMINGS)["full"]
+    assert after["toy"] == before["toy"] and max(after["second"].values()) == 1e4
+    assert [text for text in said if "times are not recorded" in text][0].startswith("toy: ")
+
+
+def test_numbers_that_cannot_be_kept_are_told_and_the_book_is_published(good, monkeypatch):
+    root, _, _ = good
+    said = []
+    published = root / "_build" / "html" / "history.jsonl"
+    published.write_text("{}")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(build, "recover", lambda _: None)
+    monkeypatch.setattr(build, "publish", lambda *_: None)
+    monkeypatch.setattr(run, "write", full)
+    assert build.build(root, "full", said.append) == 0
+    assert "No space left" in said[-2] and said[-1].startswith("the book is at")
+
+
+@pytest.mark.parametrize("judge", [build.keep_record, lambda root, say: build.check(root, "full", say)])
+def test_recording_and_judging_wait_for_a_build(good, monkeypatch, judge):
+    root, _, _ = good
+    held = []
+
+    @contextlib.contextmanager
+    def lock(*_):
+        held.append("lock")
+        yield
+
+    monkeypatch.setattr(run, "lock", lock)
+    assert judge(root, lambda _: None) == 0
+    assert held == ["lock"]
 
 
 # ---- the swap
@@ -490,37 +550,12 @@ def test_status_names_every_chapter_and_scale(good):
     assert re.search(r"toy +full +out of date", said[-3])
 
 
-def test_unknown_chapters_and_parameters_are_refused(project, capsys):
-    root, _, _ = project
-    assert build.main(["run", "toi"], root) == 1
-    assert "there are toy, second" in capsys.readouterr().err
-    assert build.main(["run", "toy", "-p", "sise", "3"], root) == 1
-    assert "size" in capsys.readouterr().err
-    assert build.main(["run", "-p", "size", "3"], root) == 1
-    assert not list((root / "_build").rglob("*.ipynb"))
-
-
 def test_a_chapter_can_be_run_at_parameters_of_ones_own(project, capsys):
     root, _, _ = project
-    assert build.main(["run", "toy", "-p", "size", "9"], root) == 0
-    copy = nbformat.read(root / "_build" / "executed" / "custom" / "toy.ipynb", as_version=4)
+    assert cli.main(["run", "toy", "-p", "size", "9"], root) == 0
+    (path,) = (root / "_build" / "executed" / "custom").iterdir()
+    copy = nbformat.read(path, as_version=4)
     assert copy.cells[2].source == "# Parameters\nsize = 9\n"
-
-
-@pytest.mark.parametrize("command", [[], ["run"], ["build"], ["gate"], ["record"], ["status"]])
-def test_every_command_explains_itself(command, capsys):
-    with pytest.raises(SystemExit) as done:
-        build.main([*command, "--help"])
-    assert done.value.code == 0 and "usage:" in capsys.readouterr().out
-
-
-def test_an_interruption_is_told_as_one(tmp_path, monkeypatch, capsys):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(build, "build", interrupted)
-    assert build.main(["build"], tmp_path) == 130
-    assert "goes on from there" in capsys.readouterr().out
 
 
 # ---- pieces

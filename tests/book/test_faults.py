@@ -24,7 +24,7 @@ from lib.ensembles import store
 
 KILLS = 10
 PATIENCE = 300  # seconds
-COMMAND = "import sys, pathlib; from book import build; sys.exit(build.main(sys.argv[1:], pathlib.Path('.')))"
+COMMAND = "import sys, pathlib; from book import cli; sys.exit(cli.main(sys.argv[1:], pathlib.Path('.')))"
 
 
 def start(root: Path, *command: str, **more) -> subprocess.Popen:
@@ -185,7 +185,7 @@ root, disk, found = Path("."), Path("_build"), []
 def listing():
     return {str(p): p.read_bytes() for p in sorted((disk / "html").rglob("*")) if p.is_file()}
 
-def build():
+def attempt():
     said = []
     return build.build(root, "full", said.append), "\\n".join(said)
 
@@ -195,12 +195,12 @@ for free in json.loads(sys.argv[1]):
     space = os.statvfs(disk)
     with open(disk / "ballast", "wb") as ballast:
         ballast.write(bytes(max(0, space.f_bavail * space.f_frsize - free)))
-    status, said = build()
+    status, said = attempt()
     kept = listing() == good
     half = (".tmp", ".part", ".progress", ".running.ipynb")
     left = [str(p) for p in disk.rglob("*") if p.name.endswith(half)]
     (disk / "ballast").unlink()
-    again, then = build()
+    again, then = attempt()
     found.append({"free": free, "status": status, "said": said, "kept": kept, "left": left,
                   "again": again, "then": then})
     good = listing()

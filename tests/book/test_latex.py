@@ -2,11 +2,12 @@
 
 import base64
 import shutil
+import subprocess
 
 import nbformat
 import pytest
 
-from book import build, latex
+from book import build, cli, latex
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="10"><rect width="9" height="9"/></svg>'
 TABLE = (
@@ -60,10 +61,22 @@ def test_a_drawing_becomes_pdf():
 def test_without_tex_one_error_says_what_to_install(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(build, "run_chapters", lambda *a, **k: pytest.fail("a chapter was run first"))
-    assert build.main(["pdf"], tmp_path) == 1
+    assert cli.main(["pdf"], tmp_path) == 1
     said = capsys.readouterr().out
     assert "NOT made" in said and said.count("apt-get install") == 1
     assert all(name in said for name in ("latexmk", "texlive-xetex", "librsvg2-bin"))
+
+
+def test_tex_that_takes_too_long_is_one_error(tmp_path, monkeypatch, capsys):
+    def slow(_):
+        raise subprocess.TimeoutExpired("latexmk", 1800)
+
+    monkeypatch.setattr(latex, "missing", lambda: "")
+    monkeypatch.setattr(latex, "pdf", slow)
+    monkeypatch.setattr(build, "ready", lambda *_: [])
+    monkeypatch.setattr(build, "build_pages", lambda root, *_: root)
+    assert cli.main(["pdf"], tmp_path) == 1
+    assert "NOT made:\nCommand 'latexmk' timed out after 1800 seconds" in capsys.readouterr().out
 
 
 @needs_tex

@@ -10,9 +10,7 @@ import pytest
 import toy_book
 
 ALONE = ["unshare", "--map-root-user", "--net"]
-BUILD = (
-    "import sys; from pathlib import Path; from book import build; sys.exit(build.main(['build'], Path('.')))"
-)
+BUILD = "import sys; from pathlib import Path; from book import cli; sys.exit(cli.main(['build'], Path('.')))"
 CALL = "import socket; socket.create_connection(('127.0.0.1', int({port})), 5)"
 
 

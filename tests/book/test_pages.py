@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 import toy_book
 
-from book import build
+from book import cli
 
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 PATIENCE = 180_000  # milliseconds: a long chapter on a busy machine
@@ -59,7 +59,7 @@ def toy(tmp_path_factory):
     chapter = toy_book.chapter("print('shown')", MOVED)
     root = toy_book.project(tmp_path_factory.mktemp("pages") / "book", toy=chapter)
     for command in ("run", "record", "build", "build --preview"):
-        assert build.main(command.split(), root) == 0, command
+        assert cli.main(command.split(), root) == 0, command
     return root
 
 

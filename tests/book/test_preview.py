@@ -9,7 +9,7 @@ import pytest
 import toy_book
 import yaml
 
-from book import build, gate
+from book import build, cli, gate
 
 WORKFLOW = toy_book.PROJECT / ".github" / "workflows" / "publish.yml"
 
@@ -18,11 +18,11 @@ WORKFLOW = toy_book.PROJECT / ".github" / "workflows" / "publish.yml"
 def built(tmp_path_factory):
     """A toy book built as a preview, then in full; and its pages as the preview left them."""
     root = toy_book.project(tmp_path_factory.mktemp("preview") / "book", toy=toy_book.chapter())
-    assert build.main(["build", "--preview"], root) == 0
+    assert cli.main(["build", "--preview"], root) == 0
     assert not (root / "_build" / "html").exists(), "a preview stands in the place of the book"
     preview = files(root / "_build" / "preview" / "html")
     for command in ("run", "record", "build"):
-        assert build.main([command], root) == 0
+        assert cli.main([command], root) == 0
     assert files(root / "_build" / "preview" / "html") == preview
     return root
 
@@ -53,7 +53,7 @@ def test_the_gate_refuses_every_page_of_a_preview(swapped, capsys):
         if name.endswith(".html") and name[0] != "_" and b'http-equiv="refresh"' not in content.lower()
     }
     assert {fault.partition(":")[0] for fault in marked} == pages and len(pages) > 3
-    assert build.main(["gate"], swapped) == 1
+    assert cli.main(["gate"], swapped) == 1
     assert "is marked as a preview" in capsys.readouterr().out
 
 
@@ -77,7 +77,7 @@ def test_a_scale_in_the_environment_does_not_change_what_a_build_builds(built, t
     root = tmp_path / "book"
     shutil.copytree(built, root, symlinks=True)
     monkeypatch.setenv(build.SCALE, "preview")
-    assert build.main(["build"], root) == 0
+    assert cli.main(["build"], root) == 0
     assert gate.html_faults(root / "_build" / "html", preview=False) == []
 
 
@@ -101,7 +101,7 @@ def check(root, make) -> int:
     return done.returncode
 
 
-BOOK = "import sys, pathlib; from book import build; sys.exit(build.main(sys.argv[1:], pathlib.Path('.')))"
+BOOK = "import sys, pathlib; from book import cli; sys.exit(cli.main(sys.argv[1:], pathlib.Path('.')))"
 GATE = f'exec "{sys.executable}" -c "{BOOK}" "$@"'
 
 

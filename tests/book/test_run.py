@@ -203,9 +203,11 @@ def test_a_full_disk_leaves_the_last_copy_and_nothing_half(tmp_path, monkeypatch
     assert [p.name for p in out.parent.iterdir()] == ["toy.ipynb"]
     assert out.read_text() == "the last good copy"
     monkeypatch.setattr(papermill, "execute_notebook", full)
-    with pytest.raises(run.RunError, match="No space left"):
+    out.with_name("toy.failed.ipynb").write_text("of an earlier run")
+    with pytest.raises(run.RunError, match="No space left") as caught:
         run.run(notebook, out, {}, quiet(), tmp_path)
     assert out.read_text() == "the last good copy"
+    assert "failed.ipynb" not in str(caught.value), "what an earlier run executed is told as this one's"
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
@@ -269,16 +271,18 @@ def test_time_left_follows_the_recorded_run():
     )  # slower than it should be
     assert progress.time_left(recorded, cells, 3, 30.0, 5.0) == pytest.approx(0.0)
     assert progress.time_left({}, cells, 0, 0.0, 1.0) is None
-    assert progress.time_left({"a": 1.0}, cells, 0, 0.0, 1.0) is None
+    new = ["a", "", "B", "c", "d"]  # of a chapter in which b was taken apart, into B and d
+    assert progress.time_left(recorded, new, 0, 0.0, 4.0) == pytest.approx(31.0)
+    assert progress.time_left(recorded, new, 4, 25.0, 4.0) == pytest.approx(6.0)
+    assert progress.time_left(recorded, ["a", "b", "c", "d"], 2, 30.0, 1.0) == pytest.approx(4.0)
 
 
 def test_progress_tells_chapter_cell_chunk_and_time(tmp_path):
-    ticks = iter([0.0, 0.0, 5.0, 7.0, 8.0, 9.0])
+    ticks = iter([0.0, 0.0, 5.0, 7.0, 8.0, 9.0, 10.0])
     stream = io.StringIO()
     shown = progress.Progress("chapter 1 of 2, toy", {"a": 5.0, "b": 10.0}, stream, lambda: next(ticks))
-    shown.cells(["a", "b"])
-    shown.cell(1)
-    shown.engine(tmp_path / "chunks")
+    shown.cells(["a", "b"], tmp_path / "chunks")
+    shown.cell("b")
     (tmp_path / "chunks").write_text('{"label": "arm A", "done": 3, "total": 20}\n{"lab')
     assert shown.line() == "cell 2 of 2, arm A 3/20, 0:07 so far, 0:08 left"
     with shown:

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import toy_book
 
-from book import build, gate, prose, record, run, template
+from book import build, cli, contents, gate, prose, record, run
 from lib.page import params
 
 ROOT = toy_book.PROJECT
@@ -19,16 +19,16 @@ def project(tmp_path, monkeypatch):
     """A toy book with the template and the real bibliography."""
     monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
     root = toy_book.project(tmp_path / "book", toy=toy_book.chapter())
-    (root / template.TEMPLATE).parent.mkdir(parents=True)
-    shutil.copy(ROOT / template.TEMPLATE, root / template.TEMPLATE)
+    (root / contents.TEMPLATE).parent.mkdir(parents=True)
+    shutil.copy(ROOT / contents.TEMPLATE, root / contents.TEMPLATE)
     bibliography = (ROOT / "references.bib").read_text("utf-8") + (root / "references.bib").read_text("utf-8")
     (root / "references.bib").write_text(bibliography, "utf-8")
     return root
 
 
 def test_a_new_chapter_is_listed_after_the_others_and_has_its_own_names(project):
-    path = template.create(project, NAME)
-    assert [chapter.name for chapter in build.chapters(project)] == ["toy", NAME]
+    path = contents.add_chapter(project, NAME)
+    assert [chapter.name for chapter in contents.chapters(project)] == ["toy", NAME]
     text = path.read_text("utf-8")
     assert "# Wide nets" in text and f"chapters/{NAME}.ipynb" in text and "fig-wide-nets" in text
     assert not re.search(r"chapter[_-]name|Chapter title", text)
@@ -38,20 +38,20 @@ def test_a_new_chapter_is_listed_after_the_others_and_has_its_own_names(project)
 @pytest.mark.parametrize("name", ["Wide", "wide nets", "wide-nets", "../wide", "", "9nets"])
 def test_a_name_that_is_none_is_refused(project, name, capsys):
     contents = (project / "_toc.yml").read_text("utf-8")
-    assert template.main([name], project) == 1
+    assert cli.main(["new", name], project) == 1
     assert "wanted lower-case words" in capsys.readouterr().err
     assert (project / "_toc.yml").read_text("utf-8") == contents
 
 
 def test_a_name_that_is_taken_is_refused_and_the_chapter_stays(project, capsys):
     before = (project / "chapters" / "toy.ipynb").read_bytes()
-    assert template.main(["toy"], project) == 1
+    assert cli.main(["new", "toy"], project) == 1
     assert "taken" in capsys.readouterr().err
     assert (project / "chapters" / "toy.ipynb").read_bytes() == before
 
 
 def test_the_template_has_no_finding_and_a_typed_number_in_it_is_one(project):
-    path = template.create(project, NAME)
+    path = contents.add_chapter(project, NAME)
     assert [f for f in prose.findings(project) if f.file == path.name] == []
     text = path.read_text("utf-8")
     path.write_text(text.replace("{glue:text}`fast:.1f` %", "68.2 %"), "utf-8")
@@ -61,7 +61,7 @@ def test_the_template_has_no_finding_and_a_typed_number_in_it_is_one(project):
 
 
 def test_a_new_chapter_runs_is_built_and_is_recorded(project):
-    path = template.create(project, NAME)
+    path = contents.add_chapter(project, NAME)
     smoke = json.loads(path.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
     notebook = run.run(path, project / "smoke.ipynb", smoke)
     assert [c["id"] for r in gate.records(notebook, gate.CLAIMS_MIME) for c in r["claims"]] == ["faster"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import toy_book
 
-from book import build, gate, sphinx_book
+from book import cli, gate, sphinx_book
 from lib import stats
 from lib.page import explore
 from lib.page.explore import Axis, Control, Dots, Estimate, Line, Note, Panel, Rule
@@ -400,7 +400,7 @@ def built(tmp_path_factory):
     chapter = toy_book.chapter(CELL, prose="Move {numref}`fig-two`.")
     root = toy_book.project(tmp_path_factory.mktemp("explore") / "book", toy=chapter)
     for command in ("run", "record", "build"):
-        assert build.main([command], root) == 0, command
+        assert cli.main([command], root) == 0, command
     return root / "_build" / "html"
 
 

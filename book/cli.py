@@ -1,0 +1,237 @@
+"""The command line ``sgd-book``, the same by ``python -m book``. make calls it.
+
+Arguments are checked before anything else, and what a command needs is imported by that command alone, so
+that help and refusals come at once.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from book import contents
+
+INTERRUPTED = "\ninterrupted; what was finished is kept, the same command goes on from there"
+NOTHING = "not run: nothing is there yet. make book makes everything, make preview a first look in minutes"
+PREVIEW = click.option("--preview", is_flag=True, help="Reduced parameters, every page marked as a preview.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Four questions about stochastic gradient descent: run the chapters, build the book."""
+
+
+def _scale(preview: bool) -> str:
+    return "preview" if preview else "full"
+
+
+@cli.command()
+@click.argument("what", type=click.Choice(["fetch", "verify", "where"]))
+def data(what: str) -> int:
+    """Fetch MNIST, verify it, or say where it lies."""
+    from lib import data
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return data.main([what])
+
+
+@cli.command()
+@PREVIEW
+@click.pass_obj
+def build(root: Path, preview: bool) -> int:
+    """Run what is not current, judge it, build the pages, judge those, compare verdicts, publish."""
+    contents.address()
+    contents.check_library(root)
+    from book import build
+
+    return build.build(root, _scale(preview))
+
+
+@cli.command()
+@click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
+@PREVIEW
+@click.option("--again", is_flag=True, help="Run those that are current, too.")
+@click.option(
+    "given",
+    "-p",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="A parameter of your own, for one chapter; may be repeated.",
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File for the copy (with -p).")
+@click.pass_obj
+def run(
+    root: Path,
+    chapters: tuple[str],
+    preview: bool,
+    again: bool,
+    given: tuple[tuple[str, str]],
+    out: Path | None,
+) -> int:
+    """Run chapters that are not current (all if none is named), or one at parameters of your own.
+
+    Nothing is built.
+    """
+    refused = {"--preview": preview, "--again": again} if given else {"--out": out}
+    for option in filter(refused.get, refused):
+        raise click.UsageError(
+            f"{option} {'cannot stand with -p' if given else 'wants parameters: -p NAME VALUE'}"
+        )
+    names = [name for name, _ in given]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise click.UsageError(f"-p {', '.join(sorted(twice))} is given more than once")
+    wanted = contents.chapters(root, chapters)
+    contents.check_library(root)
+    if given:
+        if len(chapters) != 1:
+            raise click.UsageError(f"-p wants one chapter: {', '.join(chapter.name for chapter in wanted)}")
+        return _own(root, wanted[0], dict(given), out)
+    from book import build
+    from book.run import lock
+
+    with lock(root, build.say):
+        faults = build.run_chapters(root, _scale(preview), chapters, again)
+    build.refuse(faults)
+    return 0
+
+
+def _own(root: Path, chapter: contents.Chapter, given: dict[str, str], out: Path | None) -> int:
+    """Run one chapter at parameters of one's own; in a file elsewhere it waits for nobody."""
+    from book import build, record, run
+    from book.progress import Progress, clock
+    from lib.ensembles import store
+    from lib.page import params
+
+    values = params.check(params.schema(chapter.path), given)
+    own = root / "_build" / "executed" / "custom"
+    digest = hashlib.sha256(json.dumps({name: values[name] for name in given}, sort_keys=True).encode())
+    place = (out or own / f"{chapter.name}-{digest.hexdigest()[:8]}.ipynb").absolute()
+    contents.check_writable(place, store.folder())
+    recorded = record.read(root / record.TIMINGS).get("full", {})
+    if seconds := build.lasts([chapter.path], recorded):
+        build.say(f"{chapter.name}: at its own parameters it takes about {clock(seconds)}")
+    with contextlib.nullcontext() if out else run.lock(root, build.say):
+        run.run(chapter.path, place, given, Progress(chapter.name), root)
+    click.echo(f"executed copy: {os.path.relpath(place)}")
+    return 0
+
+
+@cli.command()
+@click.pass_obj
+def status(root: Path) -> int:
+    """Say which chapters are current, how long they took, and which books are built."""
+    if not any((root / "_build" / "executed").glob("*/*.ipynb")):
+        click.echo(NOTHING)
+        contents.check_writable(root / "_build")
+        return 0
+    from book import build
+
+    return build.status(root)
+
+
+@cli.command()
+@PREVIEW
+@click.pass_obj
+def record(root: Path, preview: bool) -> int:
+    """Accept the verdicts and times of the full-scale run; with --preview, the times of the preview alone."""
+    from book import build
+
+    return build.keep_record(root, scale=_scale(preview))
+
+
+@cli.command()
+@PREVIEW
+@click.pass_obj
+def gate(root: Path, preview: bool) -> int:
+    """Judge the executed copies and the built pages; run nothing."""
+    contents.address()
+    from book import build
+
+    return build.check(root, _scale(preview))
+
+
+@cli.command()
+@click.pass_obj
+def pdf(root: Path) -> int:
+    """Make a PDF of the whole book, with Debian's TeX."""
+    contents.check_library(root)
+    from book import build
+
+    return build.print_book(root)
+
+
+@cli.command()
+@click.argument("name")
+@click.pass_obj
+def new(root: Path, name: str) -> None:
+    """Make a chapter from the template, NAME being lower-case words joined by _."""
+    path = contents.add_chapter(root, name)
+    click.echo(f"made {path.relative_to(root)}, listed in _toc.yml; CONTRIBUTING.md says what comes next")
+
+
+@cli.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.pass_obj
+def serve(root: Path, folder: Path | None, port: int) -> None:
+    """Show a built book to browsers here: FOLDER, or the book, or where there is none its preview."""
+    import functools
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    places = [folder] if folder else [contents.html_folder(root, scale) for scale in ("full", "preview")]
+    place = next((place for place in places if (place / "index.html").exists()), None)
+    if place is None:
+        raise ValueError(
+            f"no book at {' or '.join(map(os.path.relpath, places))}: make book, or make preview"
+        )
+    with ThreadingHTTPServer(
+        ("127.0.0.1", port), functools.partial(SimpleHTTPRequestHandler, directory=place)
+    ) as server:
+        what = "" if place == places[0] else " (only a preview is built)"
+        click.echo(
+            f"{os.path.relpath(place)}{what} is at http://localhost:{server.server_port}/, until Ctrl-C"
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+@cli.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False
+)
+@click.pass_context
+def sweep(context: click.Context) -> int:
+    """Run a chapter over many sets of parameters; done runs are never run again."""
+    from book import sweep
+
+    return sweep.main(context.args, context.obj)
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = contents.ROOT) -> int:
+    """The command line.
+
+    Args:
+        arguments: what follows the command's name; those of the process if None.
+        root: the project's folder.
+
+    Returns:
+        The exit status: 0; 1 when something failed; 2 for arguments that are none; 130 when interrupted.
+    """
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it complains of what an interruption leaves
+    try:
+        return cli.main(arguments, "sgd-book", standalone_mode=False, obj=root) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(INTERRUPTED)
+        return 130
+    except (ValueError, OSError, RuntimeError) as error:  # a chapter that did not run is a RuntimeError
+        click.echo(error, sys.stderr)
+        return 1

@@ -1,0 +1,141 @@
+"""Contents of the book: its pages in their order, its chapters, where its parts lie, and a new chapter."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from sphinx_external_toc.parsing import parse_toc_yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+URL = "SGD_BOOK_URL"  # the address at which the book is published, where it is known
+TEMPLATE = "chapters/template/chapter.ipynb"
+REMEDY = (
+    "Work in a copy of the project; or run one chapter to a file elsewhere, with SGD_BOOK_CHUNKS=FOLDER, "
+    "which keeps what is trained"
+)
+
+
+class Chapter(NamedTuple):
+    """A notebook of the book.
+
+    Attributes:
+        docname: its page, e.g. ``chapters/greedy_layerwise_training``.
+        path: of the notebook.
+    """
+
+    docname: str
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Its name without folder and ending."""
+        return self.path.stem
+
+
+def pages(root: Path) -> Iterator[tuple[str, Path]]:
+    """Pages of the book in their order, as (docname, file).
+
+    Raises:
+        FileNotFoundError: when the table of contents names a page that is not there.
+    """
+    for name in parse_toc_yaml(root / "_toc.yml"):
+        docname = name.removesuffix(".ipynb").removesuffix(".md")
+        found = [path for ending in (".ipynb", ".md") if (path := root / f"{docname}{ending}").is_file()]
+        if not found:
+            raise FileNotFoundError(f"_toc.yml names {name}, and there is no such page")
+        yield docname, found[0]
+
+
+def chapters(root: Path, names: Sequence[str] = ()) -> list[Chapter]:
+    """Chapters of the book in their order: the pages that are notebooks.
+
+    Args:
+        root: the project's folder.
+        names: of those that are wanted; all if empty.
+
+    Raises:
+        ValueError: for a name that no chapter has.
+    """
+    every = [Chapter(docname, path) for docname, path in pages(root) if path.suffix == ".ipynb"]
+    unknown = sorted({*names} - {chapter.name for chapter in every})
+    if unknown:
+        there = ", ".join(chapter.name for chapter in every)
+        raise ValueError(f"no chapter {' or '.join(unknown)}; there are {there}")
+    return [chapter for chapter in every if not names or chapter.name in names]
+
+
+def html_folder(root: Path, scale: str) -> Path:
+    """Where the built pages of a scale are published."""
+    return root / "_build" / "html" if scale == "full" else root / "_build" / scale / "html"
+
+
+def address() -> str:
+    """The address at which the book is published, ending in ``/``; empty where it is not known.
+
+    Raises:
+        ValueError: when the environment holds something else.
+    """
+    given = os.environ.get(URL, "")
+    parts = urlsplit(given)
+    if given and not (
+        parts.scheme in ("http", "https") and parts.netloc and not parts.query + parts.fragment
+    ):
+        raise ValueError(f"{URL}: got {given!r}, wanted an address as https://host/path/")
+    return given and given.rstrip("/") + "/"
+
+
+def check_library(root: Path) -> None:
+    """See that kernels which start in the project's folder get its library.
+
+    Raises:
+        ValueError: another ``lib`` stands before it, on PYTHONPATH.
+    """
+    for entry in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+        other = next((p for p in (Path(entry, "lib"), Path(entry, "lib.py")) if p.exists()), None)
+        if other is not None and other.resolve() != (root / "lib").resolve():
+            raise ValueError(
+                f"PYTHONPATH: chapters would import {other} for {root / 'lib'}: take {entry} out"
+            )
+
+
+def check_writable(*folders: Path) -> None:
+    """See that a run can keep there what it makes.
+
+    Raises:
+        PermissionError: it cannot, and what to do then.
+    """
+    for folder in folders:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not os.access(there, os.W_OK):
+            raise PermissionError(f"{there} cannot be written. {REMEDY}")
+
+
+def add_chapter(root: Path, name: str) -> Path:
+    """Copy the template, a whole chapter that runs, and list the copy after the other chapters.
+
+    Args:
+        root: the project's folder.
+        name: of the chapter's file without its ending.
+
+    Returns:
+        The notebook.
+
+    Raises:
+        ValueError: the name is none, or is taken; nothing has been written then.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        raise ValueError(f"name: got {name!r}, wanted lower-case words joined by '_', such as wide_nets")
+    path, contents = root / "chapters" / f"{name}.ipynb", root / "_toc.yml"
+    if path.exists():
+        raise ValueError(f"name: {name!r} is taken, chapters/{name}.ipynb exists")
+    text = (root / TEMPLATE).read_text("utf-8")
+    title = name.replace("_", " ").capitalize()
+    text = text.replace("chapter_name", name).replace("chapter-name", name.replace("_", "-"))
+    path.write_text(text.replace("Chapter title", title), "utf-8")
+    last = r"(?s)(.*\n( *- file: chapters/)[^\n]*\n)"
+    listed = re.sub(last, rf"\g<1>\g<2>{name}\n", contents.read_text("utf-8"), count=1)
+    contents.write_text(listed, "utf-8")
+    return path
