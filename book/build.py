@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from sphinx_external_toc.parsing import parse_toc_yaml
 
-from book import gate, history, latex, record, run
+from book import gate, latex, record, run, standing
 from book.progress import Progress, clock
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -257,22 +257,23 @@ def build(root: Path, scale: str, say: Say = say) -> int:
     place, prefix = html_folder(root, scale), urlsplit(address()).path or "/"
     with run.lock(root, say):
         recover(place)
-        for fault in history.read(root / history.FILE).faults():
-            say(fault)
         faults = run_chapters(root, scale, say=say)
         try:
             if not faults:
                 notebooks = executed(root, scale)
                 faults = glue_faults(root, notebooks)
             if not faults:
-                say("building the pages")
-                staged = build_pages(root, scale)
+                copies = [run.expected_copy(c.path, root, scale).path for c in chapters(root)]
+                made_from = standing.sources(root, [*copies, *(path for _, path in pages(root))])
+                staged = place
+                if not standing.current(place, made_from):
+                    say("building the pages")
+                    staged = build_pages(root, scale)
                 faults = gate.html_faults(staged, scale != "full", prefix)
                 faults += verdict_faults(root, notebooks) if scale == "full" else []
-            if not faults:
+            if not faults and staged != place:
+                standing.mark(staged, made_from)
                 publish(staged, place)
-                if scale == "full":
-                    keep_history(place, root)
         except (run.RunError, OSError) as error:
             faults = [*faults, str(error)]
     if faults:
@@ -306,13 +307,6 @@ def print_book(root: Path, say: Say = say) -> int:
         return 1
     say(f"the PDF is at {place.relative_to(root)}")
     return 0
-
-
-def keep_history(place: Path, root: Path) -> None:
-    """Keep the numbers of all builds, as they were published, for the next build."""
-    published = place / Path(history.FILE).name
-    if published.is_file():
-        run.write(root / history.FILE, published.read_text("utf-8"))
 
 
 def keep_record(root: Path, say: Say = say) -> int:

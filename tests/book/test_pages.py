@@ -32,7 +32,7 @@ SIDEWAYS = """() => {
 }"""
 
 
-MOVED = """from lib import explore
+MOVED = """from lib.page import explore
 from lib.page.explore import Axis, Control, Dots, Panel
 PANEL = Panel("Networks", Axis("rate", 0, 10), Axis("right [%]", 0, 100))
 CONTROLS = [Control("rate", [1, 2, 3]), Control("way", ["plain", "fancy"], slider=False)]
