@@ -37,7 +37,7 @@ ALIKE = """() => {
     const style = getComputedStyle(word);
     const around = getComputedStyle(word.closest('div') ?? word.parentElement).backgroundColor;
     const single = word.textContent.trim().length < 2;  // a single letter is not judged
-    const kind = [word.className, style.color, style.fontWeight, style.backgroundColor, around, single].join();
+    const kind = [word.className, style.color, style.backgroundColor, around, single].join();
     if (seen.has(kind)) word.dataset.alike = ''; else seen.add(kind);
   }
 }"""
