@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from book import gate, history, latex, record, run
+from book import gate, latex, record, run, standing
 from book.contents import ROOT, URL, Chapter, address, chapters, check_writable, html_folder, pages
 from book.progress import Progress, clock, expected
 
@@ -228,16 +228,18 @@ def build(root: Path, scale: str, say: Say = say) -> int:
     try:
         with run.lock(root, say):
             recover(place)
-            for fault in history.read(root / history.FILE).faults():
-                say(fault)
             notebooks = ready(root, scale, say)
-            say("building the pages")
-            staged = build_pages(root, scale)
+            copies = [run.expected_copy(c.path, root, scale).path for c in chapters(root)]
+            made_from = standing.sources(root, [*copies, *(path for _, path in pages(root))])
+            staged = place
+            if not standing.current(place, made_from):
+                say("building the pages")
+                staged = build_pages(root, scale)
             faults = gate.html_faults(staged, scale != "full", prefix)
             refuse(faults + (verdict_faults(root, notebooks) if scale == "full" else []))
-            publish(staged, place)
-            if scale == "full":
-                keep_history(place, root, say)
+            if staged != place:
+                standing.mark(staged, made_from)
+                publish(staged, place)
     except (run.RunError, OSError) as error:
         say(f"\nthe book was NOT built:\n{error}")
         if place.exists():
@@ -265,16 +267,6 @@ def print_book(root: Path, say: Say = say) -> int:
         return 1
     say(f"the PDF is at {place.relative_to(root)}")
     return 0
-
-
-def keep_history(place: Path, root: Path, say: Say = say) -> None:
-    """Keep the numbers of all builds, as they were published, for the next build."""
-    published = place / Path(history.FILE).name
-    if published.is_file():
-        try:
-            run.write(root / history.FILE, published.read_text("utf-8"))
-        except OSError as error:
-            say(f"the book is published, but its numbers are not kept for the next one: {error}")
 
 
 def keep_record(root: Path, say: Say = say, scale: str = "full") -> int:

@@ -1,4 +1,4 @@
-"""What pages other than chapters show of them: key figures, the scoreboard, how each was made, past builds.
+"""What pages other than chapters show of them: key figures, scoreboard, accepted numbers, how each was made.
 
 Directives of Sphinx, made from the executed copies of this very build: ``{keyfigure}``, ``{scoreboard}``,
 ``{status}``, ``{history}``, ``{citation}`` and ``{launch}``.
@@ -19,12 +19,11 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from book import build, gate, history, record
+from book import build, gate, record
 from lib.page import claims, provenance
 
 REPOSITORY = "SGD_BOOK_REPOSITORY"  # address of the project, where it is known
 _PLURAL = {"holds": "hold", "fails": "fail"}
-_SPARKS = 60  # builds that a small figure shows: more would be less than three pixels each
 
 
 def scale_now() -> str:
@@ -41,13 +40,6 @@ def copies(app: Sphinx) -> list[tuple[build.Chapter, Any]]:
         root = Path(app.srcdir)
         app.sgd_copies = list(zip(build.chapters(root), build.executed(root, scale_now()), strict=True))
     return app.sgd_copies
-
-
-def builds(app: Sphinx) -> tuple[list[dict[str, Any]], history.Past]:
-    """The builds to show, this one last, and what was kept of those before; a preview stands alone."""
-    kept = Path(app.srcdir) / history.FILE
-    past = history.read(kept) if scale_now() == "full" else history.Past([], [])
-    return history.joined(past.builds, history.build([notebook for _, notebook in copies(app)])), past
 
 
 # ---- pieces ----------------------------------------------------------------------------------------------
@@ -273,105 +265,90 @@ class Status(_Board):
 
 
 class History(_Board):
-    """``{history}``: each claim's number over the builds that were kept."""
+    """``{history}``: each claim's number in the last accepted run and in this one."""
 
     def run(self) -> list[nodes.Node]:
-        """Makes a table of the builds, and one of the claims for each chapter."""
-        every, past = builds(self.env.app)
-        breaks = [
-            k for k, (a, b) in enumerate(zip(every, every[1:], strict=False), 2) if history.changed(a, b)
-        ]
-        sections, moves = [], dict.fromkeys(range(1, len(every) + 1), 0)
-        for chapter, notebook in copies(self.env.app):
-            section, rows = self.heading(chapter, title(notebook)), []
-            for record_ in gate.records(notebook, gate.CLAIMS_MIME):
-                for claim in record_["claims"]:
-                    points = history.track(every, record_["chapter"], claim["id"])
-                    for point in points:
-                        moves[point.build] += point.moved
-                    rows.append(self._row(claim, points, len(every), breaks))
-            head = ("Claim", "This build (interval)", "Builds", "Moves")
-            section += self.table(head, rows, "sgd-claims", (4, 3, 2, 3))
+        """Makes a section a chapter: what changed between the two runs, and a table of its claims."""
+        if scale_now() != "full":
+            return [paragraph("A preview is compared with nothing.")]
+        place = Path(self.env.app.srcdir) / record.VERDICTS
+        recorded, made, sections = record.read(place), record.read_provenance(place), []
+        for chapter, notebook, stamp in _stamps(self.env.app):
+            ((name, now),) = record.verdicts([notebook]).items()
+            before, section = recorded.get(name, {}), self.heading(chapter, title(notebook))
+            section += paragraph(since(made.get(name), stamp))
+            stated = gate.records(notebook, gate.CLAIMS_MIME)[0]["claims"]
+            rows = [self._row(claim, before.get(claim["id"]), now[claim["id"]]) for claim in stated]
+            head = ("Claim", "Accepted (interval)", "Now (interval)", "Moved")
+            section += self.table(head, rows, "sgd-claims", (5, 3, 3, 2))
             sections.append(section)
-        first = "These are the first numbers that were kept: nothing to compare them with yet."
-        lines = [paragraph(first)] if len(every) == 1 else []
-        if past.damaged:
-            lines.append(paragraph("Left out: " + "; ".join(past.faults()), css="sgd-changed"))
-        head = ("Build", "Date", "Commit", "Machine", "Changed since the build before", "Moves")
-        table = self.table(head, self._builds(every, moves), "sgd-status", (1, 2, 2, 4, 4, 1))
-        link = self.raw('<p><a href="history.jsonl" download>All builds as JSON lines</a></p>')
-        return [*lines, table, link, *sections]
-
-    def _builds(self, every: Sequence[Mapping], moves: Mapping[int, int]) -> list[list[str]]:
-        rows = []
-        for number, one in enumerate(every, 1):
-            before = every[number - 2] if number > 1 else None
-            made = [chapter["made"] for chapter in one.values()]
-            commits = dict.fromkeys(
-                m["commit"][:12] + (" with changes" if m["clean"] is False else "") for m in made
-            )
-            changed = "; ".join(history.changed(before, one)) or "nothing" if before else "(first)"
-            date = history.date(one)[:16].replace("T", " ")
-            commit, machine = ", ".join(commits), history.machine(one)
-            rows.append([f"Build {number}", date, commit, machine, changed, str(moves[number])])
-        return rows[::-1]
+        return sections
 
     def _row(
-        self, claim: Mapping[str, Any], points: Sequence[history.Point], builds: int, breaks: Sequence[int]
+        self, claim: Mapping[str, Any], before: Mapping[str, Any] | None, now: Mapping[str, Any]
     ) -> list[str | nodes.Node]:
-        now, unit = points[-1], claim["unit"]
-        text = "not measured"
-        if now.value is not None:
-            text = "{} ({}) {}".format(*claims.shown(now.value, now.interval), unit)
-        told = []
-        for before, point in zip([None, *points], points, strict=False):
-            if point.moved:
-                told.append(f"build {point.build}: to {claims.shown(point.value, point.interval)[0]}")
-            if before is not None and before.verdict != point.verdict:
-                told.append(f"build {point.build}: {before.verdict} became {point.verdict}")
-        words = "; ".join(told) or "none"
-        label = f"{len(points)} builds, now {text}. Moves: {words}"
-        picture = spark(points, builds, breaks, label) if now.value is not None else ""
-        shown = nodes.Text(str(len(points))) if self.latex else self.raw(picture or str(len(points)))
-        moved = nodes.inline("", words, classes=["sgd-changed"] if told else [])
-        return [claim["statement"], text, shown, moved]
+        told = moves(before, now)
+        word = nodes.inline("", told or "no", classes=["sgd-changed"] if told else [])
+        return [claim["statement"], *(_number(one, claim["unit"]) for one in (before, now)), word]
 
 
-def spark(points: Sequence[history.Point], builds: int, breaks: Sequence[int], label: str) -> str:
-    """A small figure of one claim over the builds, as SVG in the colours of the page.
+def _number(measured: Mapping[str, Any] | None, unit: str) -> str:
+    if measured is None or measured["value"] is None:
+        return "not measured"
+    return "{} ({}) {}".format(*claims.shown(measured["value"], measured["interval"]), unit)
+
+
+def moves(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+    """How a claim parts from its record, in words; empty when it does not.
+
+    A number has moved when it lies outside the interval of the recorded one, or that one outside its own. The
+    same seeds on the same machine give the same numbers, so a move tells of a change of code, parameters,
+    versions or machine that matters more than the luck of the seeds.
 
     Args:
-        points: the claim in the builds that have it.
-        builds: how many builds there are.
-        breaks: builds before which machine or versions changed; dashed lines show where.
-        label: what it shows, for who cannot see it.
+        before: verdict, value, interval and n as recorded; None when the claim is new.
+        now: likewise, of this run.
     """
-    width, height, pad = 160.0, 36.0, 5.0
-    first = max(0, builds - _SPARKS)
-    shown = [p for p in points if p.build > first and p.value is not None]
-    low, high = (f(end for p in shown for end in p.interval) for f in (min, max))
-    step = (width - 2 * pad) / max(1, builds - first - 1)
-
-    def x(build: float) -> float:
-        return width - pad - (builds - build) * step
-
-    def y(value: float) -> float:
-        return height / 2 if high == low else pad + (high - value) / (high - low) * (height - 2 * pad)
-
-    marks = [
-        f'<path class="sgd-break" d="M{x(b - 0.5):.1f} 0V{height:g}"/>' for b in breaks if b - 0.5 > first + 1
-    ]
-    for p in shown:
-        top, bottom = (y(end) for end in reversed(p.interval))
-        marks.append(f'<path d="M{x(p.build):.1f} {top:.1f}V{bottom:.1f}"/>')
-        css = ' class="sgd-moved"' if p.moved else ""
-        marks.append(
-            f'<circle{css} cx="{x(p.build):.1f}" cy="{y(p.value):.1f}" r="{4 if p.moved else 2.2}"/>'
+    if before is None:
+        return "new"
+    told, both = [], (before["value"], now["value"])
+    if None not in both:
+        inside = (
+            low <= value <= high for one in (before, now) for low, high in [one["interval"]] for value in both
         )
+        told += [] if all(inside) else ["yes"]
+    elif both != (None, None):
+        told.append("not measured before" if before["value"] is None else "no longer measured")
+    if before["verdict"] != now["verdict"]:
+        told.append(f"{before['verdict']} became {now['verdict']}")
+    return "; ".join(told)
+
+
+def since(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+    """What lies between the accepted run of a chapter and this one, in words.
+
+    Args:
+        before: stamp of the accepted run; None when there is none.
+        now: stamp of this run.
+    """
+    if before is None:
+        return "No run was accepted yet: these are the first numbers."
+    if before == now:
+        return f"This is the accepted run, of {_day(now)}."
+    old, new = before["versions"], now["versions"]
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    told = [f"{name} {old.get(name, 'none')} to {new.get(name, 'none')}" for name in names]
+    for what, fields in (("machine", ("processor", "threads", "system")), ("code", ("commit", "clean"))):
+        if any(before[field] != now[field] for field in fields):
+            told.append(what)
+    changed = "; ".join(told) or "nothing"
     return (
-        f'<svg class="sgd-spark" role="img" aria-label="{escape(label)}" width="{width:g}" '
-        f'height="{height:g}" viewBox="0 0 {width:g} {height:g}">{"".join(marks)}</svg>'
+        f"Accepted: the run of {_day(before)}. Now: the run of {_day(now)}. Changed between them: {changed}."
     )
+
+
+def _day(stamp: Mapping[str, Any]) -> str:
+    return f"{stamp['started'][:10]} (commit {stamp['commit'][:12]})"
 
 
 class Citation(_Board):

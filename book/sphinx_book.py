@@ -22,7 +22,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
-from book import build, directives, gate, history, latex, record, run
+from book import build, directives, gate, latex, record, run
 from book.directives import copies, scale_now
 from lib.page.text import SAYS_MIME
 
@@ -214,12 +214,11 @@ def write_files(app: Sphinx, error: Exception | None) -> None:
     for name, content in app.sgd_files.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(content)
-    notebooks, (every, past) = [notebook for _, notebook in copies(app)], directives.builds(app)
+    notebooks = [notebook for _, notebook in copies(app)]
     board = {"scale": scale_now(), "chapters": record.claims_records(notebooks)}
     board["provenance"] = record.provenance(notebooks)
     (out / "scoreboard.json").write_bytes(_json(board))
     (out / "scoreboard.csv").write_text(directives.scoreboard_csv(app), "utf-8")
-    (out / "history.jsonl").write_text(history.text(every, past.damaged), "utf-8")
     if url := build.address():
         names = [escape(url + app.builder.get_target_uri(name)) for name in sorted(app.env.found_docs)]
         urls = "".join(f"<url><loc>{name}</loc></url>\n" for name in names)

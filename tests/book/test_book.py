@@ -16,7 +16,7 @@ import nbformat
 import pytest
 import toy_book
 
-from book import build, cli, gate, history, latex, record, run, sphinx_book
+from book import build, cli, gate, latex, record, run, sphinx_book, standing
 from lib.page.text import SAYS_MIME
 
 
@@ -57,12 +57,12 @@ def built(tmp_path_factory, nowhere):
 
 @pytest.fixture(scope="module")
 def published(built, tmp_path_factory):
-    """The same book built where its addresses are known, after one with other numbers and a damaged line."""
+    """The same book built where its addresses are known; the accepted numbers are others."""
     root = tmp_path_factory.mktemp("published") / "book"
     shutil.copytree(built, root, symlinks=True)
-    line = (root / history.FILE).read_text()
-    older = line.replace("0123456789abcdef", "c0ffee").replace("2.5", "1.5").replace('"toy-system"', '"old"')
-    (root / history.FILE).write_text(older + "<html>\n" + line.replace("0123456789abcdef", "decade"))
+    place = root / record.VERDICTS
+    text = place.read_text().replace("0123456789abcdef", "c0ffee").replace('"toy-system"', '"old"')
+    place.write_text(text.replace("2.5", "1.5"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(build.URL, URL.rstrip("/"))
         patch.setenv("SGD_BOOK_REPOSITORY", REPOSITORY)
@@ -228,38 +228,21 @@ def test_an_address_that_is_none_is_refused_before_anything_runs(good, monkeypat
     assert "SGD_BOOK_URL: got 'books.example.org'" in capsys.readouterr().err and built == ["full"]
 
 
-def test_the_first_build_has_no_past_and_keeps_its_numbers(built):
-    html = built / "_build" / "html"
-    page = (html / "history.html").read_text()
-    assert "first numbers that were kept" in page and 'class="sgd-spark"' in page
-    kept = history.read(built / history.FILE)
-    assert kept == history.read(html / "history.jsonl") and len(kept.builds) == 1 and not kept.damaged
-    assert kept.builds[0]["toy"]["claims"]["mean"]["value"] == 2.5
+def test_the_accepted_run_has_moved_nowhere(built):
+    page = words(built / "_build" / "html" / "history.html")
+    assert "This is the accepted run, of 2026-01-01 (commit 0123456789ab)." in page
+    assert page.count("2.5 (exact) points") == 2 and "Moved: no" in page
 
 
-def test_numbers_that_moved_are_told_with_the_machine_and_damaged_lines(published):
-    page = (published / "_build" / "html" / "history.html").read_text()
-    assert (
-        "build 2: to 2.5" in page and "build 3" not in page.replace("Build 3", "").lower().split("<table")[2]
-    )
-    assert "history.jsonl, line 2" in page and page.count('class="sgd-moved"') == 1
-    assert page.count('class="sgd-break"') == 1 and "old" in page
-    kept = history.read(published / history.FILE)
-    assert [one["toy"]["claims"]["mean"]["value"] for one in kept.builds] == [1.5, 2.5, 2.5]
-    assert [text for _, text in kept.damaged] == ["<html>"]
+def test_numbers_that_moved_are_told_with_the_machine(published):
+    page = words(published / "_build" / "html" / "history.html")
+    assert "1.5 (exact) points" in page and "2.5 (exact) points" in page and "Moved: yes" in page
+    assert "Changed between them: machine; code." in page
 
 
-def test_a_build_that_fails_adds_no_numbers(good):
-    root, _, extra = good
-    extra["html"] = '<img src="index.html">'
-    assert build.build(root, "full", lambda _: None) == 1
-    assert not (root / history.FILE).exists()
-
-
-def test_a_preview_is_compared_with_nothing_and_not_kept(built):
-    page = (built / "_build" / "preview" / "html" / "history.html").read_text()
-    assert "Build 1" in page and "Build 2" not in page
-    assert len(history.read(built / history.FILE).builds) == 1
+def test_a_preview_is_compared_with_nothing(built):
+    page = words(built / "_build" / "preview" / "html" / "history.html")
+    assert "A preview is compared with nothing." in page and "Moved" not in page
 
 
 @pytest.mark.skipif(bool(latex.missing()), reason=latex.missing() or "-")
@@ -378,6 +361,33 @@ def test_what_is_current_is_not_run_again(good, monkeypatch):
     assert all("current" in text for text in said) and len(said) == 2
 
 
+@pytest.mark.parametrize(
+    "change", ["", "intro.md", "_static/book.css", "_config.yml", "results/verdicts.json", "html", "address"]
+)
+def test_pages_are_made_again_when_anything_they_show_has_changed_and_only_then(good, monkeypatch, change):
+    root, built, _ = good
+    said, name = [], "_build/html/index.html" if change == "html" else change
+    if change == "address":
+        monkeypatch.setenv(build.URL, URL)
+    elif change:
+        with open(root / name, "a") as stream:
+            stream.write("\n")
+    assert build.build(root, "full", said.append) == 0
+    assert built == ["full"] * (2 if change else 1)
+    assert said[-1] == "the book is at _build/html/index.html"
+
+
+def test_pages_that_stand_are_judged_again(good):
+    root, built, _ = good
+    place = root / "_build" / "html"
+    made_from = json.loads((place / standing.MARK).read_text())["from"]
+    (place / "index.html").write_text('<title>T</title><img src="index.html">')
+    standing.mark(place, made_from)
+    said = []
+    assert build.build(root, "full", said.append) == 1
+    assert "no alt text" in "".join(said) and built == ["full"]
+
+
 @pytest.mark.parametrize("change", ["changed", "new", "gone"])
 def test_a_verdict_that_is_not_the_recorded_one_stops_the_build(good, change):
     root, built, _ = good
@@ -419,6 +429,8 @@ def test_a_page_with_a_fault_leaves_the_last_good_book(good):
     root, _, extra = good
     before, said = fingerprint(root / "_build" / "html"), []
     extra["html"] = '<img src="index.html">'
+    with open(root / "intro.md", "a") as stream:
+        stream.write("More.\n")
     assert build.build(root, "full", said.append) == 1
     assert "no alt text" in "".join(said)
     assert fingerprint(root / "_build" / "html") == before
@@ -469,22 +481,6 @@ def test_times_are_not_taken_from_a_run_that_took_kept_work(good):
     after = record.read(root / record.TIMINGS)["full"]
     assert after["toy"] == before["toy"] and max(after["second"].values()) == 1e4
     assert [text for text in said if "times are not recorded" in text][0].startswith("toy: ")
-
-
-def test_numbers_that_cannot_be_kept_are_told_and_the_book_is_published(good, monkeypatch):
-    root, _, _ = good
-    said = []
-    published = root / "_build" / "html" / "history.jsonl"
-    published.write_text("{}")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(build, "recover", lambda _: None)
-    monkeypatch.setattr(build, "publish", lambda *_: None)
-    monkeypatch.setattr(run, "write", full)
-    assert build.build(root, "full", said.append) == 0
-    assert "No space left" in said[-2] and said[-1].startswith("the book is at")
 
 
 @pytest.mark.parametrize("judge", [build.keep_record, lambda root, say: build.check(root, "full", say)])

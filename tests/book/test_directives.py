@@ -1,53 +1,53 @@
-"""Pieces of the pages about all chapters: small figures of past builds, references, anchors."""
+"""Pieces of the pages about all chapters: accepted numbers, references, anchors."""
 
 import re
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 import yaml
 
 from book import build, directives
-from book.history import Point
 
 ROOT = Path(__file__).resolve().parents[2]
 STAMP = {"started": "2026-11-21T00:00:00+00:00", "commit": "c" * 40}
 
 
-def points(*values, moved=()):
-    """A claim in builds 1, 2, ... with an interval of 1 either side; None where it was not measured."""
-    return [
-        Point(k, v, None if v is None else (v - 1, v + 1), "holds", k in moved)
-        for k, v in enumerate(values, 1)
-    ]
+def measured(value=1.0, low=0.5, high=1.5, verdict="holds"):
+    """A claim as it is recorded."""
+    return {"verdict": verdict, "value": value, "interval": None if value is None else [low, high], "n": 3}
 
 
-def drawn(found, builds, breaks=()):
-    """Dots and lines of a small figure."""
-    tree = ElementTree.fromstring(directives.spark(found, builds, breaks, 'a "label" & more'))
-    assert tree.get("aria-label") == 'a "label" & more' and tree.get("role") == "img"
-    dots = [(float(d.get("cx")), float(d.get("cy")), d.get("class")) for d in tree.iter("circle")]
-    return dots, [line.get("class") for line in tree.iter("path")]
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (measured(), measured(), ""),
+        (measured(), measured(1.4, 1.0, 1.8), ""),
+        (measured(), measured(1.6, 0, 3), "yes"),
+        (measured(), measured(1.1, 1.05, 1.15), "yes"),
+        (measured(1, 1, 1), measured(1, 1, 1), ""),
+        (measured(1, 1, 1), measured(2, 2, 2), "yes"),
+        (measured(), measured(9, 8, 10, "fails"), "yes; holds became fails"),
+        (measured(), measured(verdict="undecided"), "holds became undecided"),
+        (measured(None), measured(), "not measured before"),
+        (measured(), measured(None), "no longer measured"),
+        (measured(None), measured(None), ""),
+        (None, measured(), "new"),
+    ],
+)
+def test_a_move_is_a_value_beyond_an_interval_or_another_verdict(before, now, told):
+    assert directives.moves(before, now) == told
 
 
-def test_a_small_figure_goes_up_with_the_number_and_from_old_to_new():
-    dots, lines = drawn(points(1, 2, 3, moved=(3,)), 3, breaks=(2,))
-    assert [x for x, _, _ in dots] == sorted(x for x, _, _ in dots)
-    assert [y for _, y, _ in dots] == sorted((y for _, y, _ in dots), reverse=True)
-    assert [css for _, _, css in dots] == [None, None, "sgd-moved"]
-    assert lines == ["sgd-break", None, None, None]
-
-
-def test_a_small_figure_holds_what_is_there_within_its_frame():
-    for found, builds in (
-        (points(5), 1),
-        (points(None, 5), 2),
-        ([Point(1, 2.0, (2.0, 2.0), "holds", False)], 1),
-        (points(*range(500)), 500),
-    ):
-        dots, _ = drawn(found, builds, breaks=range(2, builds + 1))
-        assert 0 < len(dots) <= 60
-        assert all(0 <= x <= 160 and 0 <= y <= 36 for x, y, _ in dots)
+def test_what_lies_between_two_runs_is_named():
+    made = {**STAMP, "clean": True, "processor": "toy", "threads": 1, "system": "Linux"}
+    one = {**made, "versions": {"numpy": "1", "scipy": "1"}}
+    newer = {**made, "versions": {"numpy": "2", "x": "1"}}
+    assert directives.since(None, one).startswith("No run was accepted yet")
+    assert directives.since(one, one) == "This is the accepted run, of 2026-11-21 (commit cccccccccccc)."
+    again = directives.since(one, {**one, "started": "2026-12-01T00:00:00+00:00"})
+    assert "Now: the run of 2026-12-01" in again and again.endswith("between them: nothing.")
+    assert directives.since(one, newer).endswith(": numpy 1 to 2; scipy 1 to none; x none to 1.")
+    assert directives.since(one, {**one, "threads": 4, "clean": False}).endswith(": machine; code.")
 
 
 @pytest.mark.parametrize(

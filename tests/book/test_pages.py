@@ -30,9 +30,20 @@ SIDEWAYS = """() => {
     e.getBoundingClientRect().right > root.clientWidth + 1).slice(0, 3);
   return [`${wide} px: ` + over.map(e => e.tagName + '.' + e.className).join(', ')];
 }"""
+# Words of code have the colours of their kind: of each kind and ground one is judged, there are thousands.
+ALIKE = """() => {
+  const seen = new Set();
+  for (const word of document.querySelectorAll('pre > span[class]:not(:has(*))')) {
+    const style = getComputedStyle(word);
+    const around = getComputedStyle(word.closest('div') ?? word.parentElement).backgroundColor;
+    const single = word.textContent.trim().length < 2;  // a single letter is not judged
+    const kind = [word.className, style.color, style.backgroundColor, around, single].join();
+    if (seen.has(kind)) word.dataset.alike = ''; else seen.add(kind);
+  }
+}"""
 
 
-MOVED = """from lib import explore
+MOVED = """from lib.page import explore
 from lib.page.explore import Axis, Control, Dots, Panel
 PANEL = Panel("Networks", Axis("rate", 0, 10), Axis("right [%]", 0, 100))
 CONTROLS = [Control("rate", [1, 2, 3]), Control("way", ["plain", "fancy"], slider=False)]
@@ -75,13 +86,10 @@ def pages(request):
 
 @pytest.fixture(scope="module")
 def names(pages):
-    """Paths of all pages below that folder; one that only leads to another is not among them."""
+    """Paths of all pages below that folder, each once; one that only leads to another is not among them."""
     found = sorted(path for path in pages.rglob("*.html") if path.relative_to(pages).parts[0][0] != "_")
-    names = [
-        p.relative_to(pages).as_posix()
-        for p in found
-        if 'http-equiv="refresh"' not in p.read_text("utf-8").lower()
-    ]
+    once = {path.read_text("utf-8"): path.relative_to(pages).as_posix() for path in found}
+    names = [name for text, name in once.items() if 'http-equiv="refresh"' not in text.lower()]
     assert any(name.startswith("chapters/") for name in names)
     return names
 
@@ -107,7 +115,7 @@ def show(tab, url):
     tab.evaluate("() => document.fonts.ready.then(() => null)")
 
 
-def visit(context, address, name) -> Visit:
+def visit(context, address, name, scheme="light") -> Visit:
     """Open one page and note what is wrong with it."""
     tab, errors, elsewhere = context.new_page(), [], []
     tab.on("console", lambda said: errors.append(said.text) if said.type in ("error", "warning") else None)
@@ -119,17 +127,22 @@ def visit(context, address, name) -> Visit:
     ours = (address, "data:", "blob:")
     tab.on("request", lambda asked: elsewhere.append(asked.url) if not asked.url.startswith(ours) else None)
     show(tab, address + name)
-    visit = Visit(name, errors, elsewhere, tab.evaluate(SIDEWAYS), tab.evaluate(IMAGES), barriers(tab))
+    found = tab.evaluate(SIDEWAYS), tab.evaluate(IMAGES), barriers(tab, scheme)
+    visit = Visit(name, errors, elsewhere, *found)
     tab.close()
     return visit
 
 
-def barriers(tab) -> list[str]:
+def barriers(tab, scheme) -> list[str]:
     """What keeps some readers out, where axe-core calls it serious or critical."""
     from axe_playwright_python.sync_playwright import Axe
 
     # preload: it would ask again for style sheets, some at wrong addresses
-    found = Axe().run(tab, options={"preload": False, "resultTypes": ["violations"]}).response["violations"]
+    options = {"preload": False, "resultTypes": ["violations"]}
+    if scheme == "dark":  # what is there, and how large, is the same as in light
+        options["runOnly"] = ["color-contrast", "link-in-text-block"]
+    tab.evaluate(ALIKE)
+    found = Axe().run(tab, {"exclude": [["[data-alike]"]]}, options).response["violations"]
     return [
         f"{rule['id']} ({rule['impact']}): {node['html'][:150]}: {node['failureSummary'][:300]}"
         for rule in found
@@ -142,7 +155,7 @@ def barriers(tab) -> list[str]:
 def visits(request, address, names, browser):
     """Every page in one window."""
     context = opened(browser, *request.param)
-    yield [visit(context, address, name) for name in names]
+    yield [visit(context, address, name, request.param[1]) for name in names]
     context.close()
 
 
@@ -174,27 +187,34 @@ def test_axe_finds_no_serious_barrier(visits):
 @pytest.mark.parametrize("view", VIEWS, ids=" ".join)
 def test_a_preview_can_be_read_as_well(toy, serve, browser, view):
     context = opened(browser, *view)
-    seen = visit(context, serve(toy / "_build" / "preview" / "html"), "chapters/toy.html")
+    seen = visit(context, serve(toy / "_build" / "preview" / "html"), "chapters/toy.html", view[1])
     context.close()
     assert seen == Visit("chapters/toy.html", [], [], [], [], [])
 
 
-def test_a_bad_page_is_seen(serve, browser, tmp_path):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_bad_page_is_seen(serve, browser, tmp_path, scheme):
     (tmp_path / "bad.html").write_text(
         """<!doctype html><html lang="en"><title>Bad</title><body><h1>Bad</h1>
         <img src="gone.png" alt="A picture"><img src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=">
+        <style>pre {background: white} .k {color: black} .m {color: #ddd}</style>
+        <pre><span class="k">one</span> <span class="k">two</span> <span class="m">(</span>
+        <span class="m">three</span> <span class="m">four</span></pre>
         <div style="width: 3000px">wide</div><input type="text"><script src="http://elsewhere.invalid/x.js">
         </script><script>document.body.append("x".repeat(undefined_name))</script></body></html>"""
     )
-    context = opened(browser)
-    seen = visit(context, serve(tmp_path), "bad.html")
+    context = opened(browser, scheme=scheme)
+    seen = visit(context, serve(tmp_path), "bad.html", scheme)
     context.close()
     assert any("undefined_name" in error for error in seen.errors)
     assert any(error.startswith("404: ") and error.endswith("gone.png") for error in seen.errors)
     assert seen.elsewhere == ["http://elsewhere.invalid/x.js"]
     assert seen.sideways and "DIV" in seen.sideways[0]
     assert [fault.partition(":")[0] for fault in seen.images] == ["not loaded", "no alt text"]
-    assert {fault.partition(" ")[0] for fault in seen.barriers} >= {"image-alt", "label"}
+    faint = [fault for fault in seen.barriers if fault.startswith("color-contrast ")]
+    assert len(faint) == 1 and '<span class="m">three' in faint[0]
+    others = {"image-alt", "label"} if scheme == "light" else set()
+    assert {fault.partition(" ")[0] for fault in seen.barriers} >= others
 
 
 def test_the_search_finds_words_of_the_book(address, names, browser):

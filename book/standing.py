@@ -1,0 +1,60 @@
+"""Whether the pages that stand are those that a build would make, so that it need not make them again.
+
+A mark in their folder holds two hashes: of all that they were made from, and of the pages themselves.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from book import run
+
+MARK = ".made.json"
+_NAMED = ("_config.yml", "_toc.yml", "CITATION.cff", "results/verdicts.json", *run.REQUIREMENTS)
+_FOLDERS = ("book", "lib", "_static")
+_VARIABLES = ("SGD_BOOK_URL", "SGD_BOOK_REPOSITORY")
+
+
+def _hash(files: Iterable[Path], root: Path, *texts: str) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(set(files)):
+        digest.update(f"{path.relative_to(root)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return hashlib.sha256("\0".join([digest.hexdigest(), *texts]).encode()).hexdigest()
+
+
+def sources(root: Path, pages: Iterable[Path]) -> str:
+    """Hash of all that pages are made from.
+
+    Executed copies and other pages, bibliography, settings, recorded verdicts, styles, requirements, Python,
+    the code that makes the pages, and what the environment says of the book's addresses.
+
+    Args:
+        root: the project's folder.
+        pages: files of the table of contents, and executed copies of all chapters.
+    """
+    files = [*pages, *root.glob("*.bib"), *(path for name in _NAMED if (path := root / name).is_file())]
+    for folder in _FOLDERS:  # a folder may be a link, which globbing from above would not follow
+        inside = (root / folder).rglob("*")
+        files += [path for path in inside if path.is_file() and path.suffix != ".pyc"]
+    return _hash(files, root, sys.version, *(os.environ.get(name, "") for name in _VARIABLES))
+
+
+def _pages(html: Path) -> str:
+    return _hash((p for p in html.rglob("*") if p.is_file() and p != html / MARK), html)
+
+
+def mark(html: Path, made_from: str) -> None:
+    """Note in a folder of new pages what they were made from, as ``sources`` gave it before they were."""
+    run.write(html / MARK, json.dumps({"from": made_from, "pages": _pages(html)}) + "\n")
+
+
+def current(html: Path, made_from: str) -> bool:
+    """Whether a folder holds, unchanged, the pages made from the same sources."""
+    try:
+        noted = json.loads((html / MARK).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return noted == {"from": made_from, "pages": _pages(html)}
