@@ -39,8 +39,8 @@ def execute(chapter: Path, folder: Path) -> nbformat.NotebookNode:
 
     The README's chapter is run as the README has it, what it does not name reduced, by plain papermill, where
     nothing of the project is but the notebook: on all cores. Its progress goes to a file: a bar in the
-    notebook is a fault to the gate. The others are run as the book runs them, on one
-    core, where they train in their kernel: of several workers each compiles everything.
+    notebook is a fault to the gate. The others are run as the book runs them, on one core, where they train
+    in their kernel: of several workers each compiles everything.
     """
     if chapter != GREEDY:
         cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
@@ -63,8 +63,9 @@ def execute(chapter: Path, folder: Path) -> nbformat.NotebookNode:
         (folder / ".venv" / "bin" / "activate").touch()
     typed = TYPED.replace("mine.ipynb", "mine.ipynb -f smoke.json --no-progress-bar")
     paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    place = {"PATH": paths, "SGD_BOOK_PROGRESS": str(folder / "progress")}
     done = subprocess.run(
-        ["bash", "-e", "-c", typed], cwd=folder, env={**os.environ, "PATH": paths, "SGD_BOOK_PROGRESS": str(folder / "progress")},
+        ["bash", "-e", "-c", typed], cwd=folder, env={**os.environ, **place},
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
