@@ -11,7 +11,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import smoke
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,6 +64,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
 @pytest.fixture(scope="session")
 def executed(tmp_path_factory):
     """The run of a chapter at its smallest scale and its folder: one run for all tests of all processes."""
+    import smoke  # not sooner: it takes seconds
+
     place = tmp_path_factory.getbasetemp()
     place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
 
