@@ -35,10 +35,9 @@ def _scale(preview: bool) -> str:
 @click.argument("what", type=click.Choice(["fetch", "verify", "where"]))
 def data(what: str) -> int:
     """Fetch MNIST, verify it, or say where it lies."""
-    from lib import data
+    from lib import fetch
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return data.main([what])
+    return fetch.main([what])
 
 
 @cli.command()
@@ -210,7 +209,7 @@ def sweep(context: click.Context) -> int:
     """Run a chapter over many sets of parameters; done runs are never run again."""
     from book import sweep
 
-    return sweep.main(context.args, context.obj)
+    return sweep.sweep.main(context.args, "sgd-book sweep", standalone_mode=False)
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = contents.ROOT) -> int:

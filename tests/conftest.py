@@ -1,6 +1,7 @@
-"""How the tests are dealt to several processes and cores, and with which browser pages are read."""
+"""How the tests are dealt to several processes, what they share, and with which browser pages are read."""
 
 import contextlib
+import fcntl
 import functools
 import http.server
 import os
@@ -8,6 +9,7 @@ import shutil
 import threading
 from pathlib import Path
 
+import nbformat
 import pytest
 
 
@@ -16,25 +18,41 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--book", type=Path, help="folder of built pages for tests/book/test_pages.py")
 
 
+# What takes longest is dealt first, so that all processes end together.
+LONGEST = (
+    "test_edges.py", "test_chapters.py", "test_faults.py", "test_sweep.py", "test_cluster.py",
+    "test_drift.py", "test_book.py", "test_plateaus.py", "test_phases.py", "test_template.py",
+    "test_pages.py", "test_readme.py", "test_staged.py", "test_run.py", "test_preview.py",
+    "test_ensemble.py", "test_train.py", "test_convnets.py", "test_offline.py", "test_worker.py",
+    "test_explore.py",
+)  # fmt: skip
+
+
 def together(nodeid: str, built: bool = False) -> str:
     """What a test is dealt to a process with: its file, so that what a file's tests share is made once.
 
-    The chapters are dealt by case: nobody has to wait for another chapter or another edge. So are the pages
-    of a book that is built already, by window.
+    The chapters are dealt by case: nobody has to wait for another chapter. So are the pages of a book that is
+    built already, by window.
     """
     file, _, test = nodeid.partition("::")
     name, _, case = test.partition("[")
-    by_case = file.endswith("test_chapters.py") and "refused" not in name
-    by_case |= file.endswith("test_pages.py") and built
+    by_case = file.endswith("test_chapters.py") or file.endswith("test_pages.py") and built
     return case or name if by_case else file
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first; within a file the order stays."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log):
-    """Deals the tests to several processes as `together` says."""
+    """Deals the tests to several processes as `together` says, in their order."""
     from xdist.scheduler import LoadScopeScheduling
 
     built = config.getoption("--book") is not None
+    config.option.loadscopereorder = False  # it would put first what has most tests, however short they are
 
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
@@ -43,17 +61,27 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
     return Together(config, log)
 
 
-@pytest.fixture
-def one_core():
-    """One core for the chapter, which then trains in its kernel: of several workers each compiles all."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    os.sched_setaffinity(0, {sorted(before)[number % len(before)]})
-    yield
-    os.sched_setaffinity(0, before)
+@pytest.fixture(scope="session")
+def executed(tmp_path_factory):
+    """The run of a chapter at its smallest scale and its folder: one run for all tests of all processes."""
+    import smoke  # not sooner: it takes seconds
+
+    place = tmp_path_factory.getbasetemp()
+    place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+
+    def once(chapter: Path) -> tuple[nbformat.NotebookNode, Path]:
+        folder = place / f"run of {chapter.stem}"
+        with open(place / f"{chapter.stem}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "whole.ipynb").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setenv("SGD_BOOK_CHUNKS", str(folder / "chunks"))
+                    nbformat.write(smoke.execute(chapter, folder), folder / "whole.ipynb")
+        return nbformat.read(folder / "whole.ipynb", as_version=4), folder
+
+    return once
 
 
 # ---- pages in a browser ----------------------------------------------------------------------------------

@@ -487,23 +487,6 @@ def test_ci_script_can_be_run():
 # ---- workflows -------------------------------------------------------------------------------------------
 
 
-def test_zizmor_finds_nothing_in_the_workflows():
-    passes(tool("zizmor"), "--offline", "--no-progress", "--persona=pedantic", ".github/workflows")
-
-
-@pytest.mark.parametrize(
-    ("schema", "paths"),
-    [
-        ("vendor.github-workflows", WORKFLOWS),
-        ("custom.github-workflows-require-timeout", WORKFLOWS),
-        ("vendor.citation-file-format", [ROOT / "CITATION.cff"]),
-    ],
-)
-def test_files_follow_their_schema(schema, paths):
-    assert paths
-    passes(tool("check-jsonschema"), "--builtin-schema", schema, *map(str, paths))
-
-
 def test_actions_are_pinned_by_commit_with_one_version_each():
     used = [use for path in WORKFLOWS for use in re.findall(r"uses: (.*)", path.read_text("utf-8"))]
     assert used

@@ -1,6 +1,5 @@
 """What the README tells its readers to type does what it says, in a fresh copy of the project."""
 
-import json
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import smoke
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -135,23 +135,13 @@ def test_a_command_does_what_it_says(clone, command):
     assert part in done.stdout + done.stderr
 
 
-def test_a_chapter_runs_with_ones_own_parameters(clone, one_core):
+def test_a_chapter_runs_with_ones_own_parameters(executed):
     """As the README has it, the parameters that it does not name reduced, so that it takes seconds."""
-    (block,) = [b for b in re.findall(r"```bash\n(.*?)```", README, re.S) if "mine.ipynb" in b]
-    smoke = json.loads((clone / CHAPTER).read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
-    (clone / "smoke.json").write_text(json.dumps(smoke | {"steps": 200}))  # with 8, no net learns anything
-    reduced = block.replace("mine.ipynb", "mine.ipynb -f smoke.json --no-progress-bar")
-    done = subprocess.run(
-        ["bash", "-e", "-c", reduced],
-        cwd=clone, env=environment(clone), capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    mine = json.loads((clone / "mine.ipynb").read_text("utf-8"))
+    mine, _ = executed(smoke.GREEDY)
     (injected,) = [c for c in mine["cells"] if "injected-parameters" in c["metadata"].get("tags", ())]
-    given = dict(re.findall(r"-p (\w+) (\S+)", block))
-    assert given
-    for name, value in given.items():
-        assert f"{name} = {value}\n" in "".join(injected["source"]) + "\n"
+    assert smoke.GIVEN
+    for name, value in smoke.GIVEN.items():
+        assert f"{name} = {value}\n" in injected["source"] + "\n"
 
 
 @pytest.mark.parametrize(("command", "status"), [("make status", 0), ("make serve", 2)])

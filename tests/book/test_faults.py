@@ -5,7 +5,6 @@ Each build is a process of its own, as a reader would start it.
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -22,19 +21,18 @@ import toy_book
 from book import gate
 from lib.ensembles import store
 
-KILLS = 10
 PATIENCE = 300  # seconds
 COMMAND = "import sys, pathlib; from book import cli; sys.exit(cli.main(sys.argv[1:], pathlib.Path('.')))"
 
 
-def start(root: Path, *command: str, **more) -> subprocess.Popen:
+def start(root: Path, *command: str, before: str = "") -> subprocess.Popen:
     """Start a command of the book in a toy project, at the head of a process group of its own."""
     place = {
         "PYTHONPATH": str(toy_book.PROJECT),
         "SGD_BOOK_CHUNKS": str(root.resolve() / "_build" / "chunks"),
     }
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *command],
+        [sys.executable, "-c", before + COMMAND, *command],
         cwd=root,
         env={**os.environ, **place},
         stdin=subprocess.DEVNULL,
@@ -42,7 +40,6 @@ def start(root: Path, *command: str, **more) -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        **more,
     )
 
 
@@ -71,11 +68,10 @@ def results(root: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """A book that nothing happened to, and the seconds that it took."""
+    """A book that nothing happened to."""
     root = toy_book.working(tmp_path_factory.mktemp("undisturbed") / "book")
-    began = time.monotonic()
     ended(start(root, "build"))
-    return root, time.monotonic() - began
+    return root
 
 
 @pytest.fixture
@@ -107,23 +103,38 @@ def kill(process: subprocess.Popen, all_of_it: bool) -> None:
     process.communicate(timeout=PATIENCE)
 
 
-def test_a_build_killed_at_ten_moments_ends_with_the_same_book(undisturbed, fresh):
-    """Every other kill leaves a kernel, which goes on for a moment beside the next build."""
-    other, seconds = undisturbed
-    moments, killed = random.Random(20), 0
-    while killed < KILLS:
-        process = start(fresh, "build")
-        try:
-            said, _ = process.communicate(timeout=moments.uniform(0.1, seconds))
-        except subprocess.TimeoutExpired:
-            kill(process, all_of_it=killed % 2 == 0)
-            killed += 1
-        else:  # it was through before: there is more to kill in a build from nothing
-            assert process.returncode == 0, said
-            assert same(fresh, other)
-            shutil.rmtree(fresh / "_build")
+# The build as a reader starts it, but it kills itself while it replaces the pages: the old ones are away.
+PUBLISHING = """
+import os, signal
+from book import build
+rename = os.rename
+def killed(source, target):
+    rename(source, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+build.os.rename = killed
+"""
+STAGES = {  # what is there when a build is killed in it; and whether its kernel, too
+    "starting": (lambda build: (build / "lock").exists(), True),
+    "a kernel trains": (lambda build: len(list(build.glob("chunks/*.chunk"))) >= 2, False),
+    "the kernel goes on meanwhile": (lambda build: len(list(build.glob("chunks/*.chunk"))) >= 5, True),
+    "the second chapter runs": (lambda build: (build / "executed" / "full" / "toy.ipynb").exists(), True),
+    "pages are built": (lambda build: list(build.glob("staging/full/_build/html/*.html")), False),
+}
+
+
+def test_a_build_killed_at_every_stage_ends_with_the_same_book(undisturbed, fresh):
+    """Some kills leave a kernel, which goes on for a moment beside the next build."""
+    for name, (reached, all_of_it) in STAGES.items():
+        process, end = start(fresh, "build"), time.monotonic() + PATIENCE
+        while not reached(fresh / "_build"):
+            assert process.poll() is None and time.monotonic() < end, name
+            time.sleep(0.01)
+        kill(process, all_of_it)
     ended(start(fresh, "build"))
-    assert same(fresh, other)
+    said, _ = start(fresh, "build", before=PUBLISHING).communicate(timeout=PATIENCE)
+    assert not (fresh / "_build" / "html").exists(), said
+    ended(start(fresh, "build"))
+    assert same(fresh, undisturbed)
     copies = {path.name for path in (fresh / "_build" / "executed" / "full").iterdir()}
     assert copies == {"toy.ipynb", "second.ipynb"}
     assert not list((fresh / "_build").glob(".*"))
@@ -145,7 +156,7 @@ def test_of_two_builds_at_once_one_waits_and_both_end_with_a_good_book(undisturb
     said = ended(second)
     assert f"waiting for another build in this checkout to end: process {first.pid}, " in said
     assert said.count("current, not run again") == 2
-    assert same(fresh, undisturbed[0])
+    assert same(fresh, undisturbed)
 
 
 def test_two_papermills_at_once_share_their_chunks(undisturbed, fresh):
@@ -160,14 +171,12 @@ def test_two_papermills_at_once_share_their_chunks(undisturbed, fresh):
     ]  # fmt: skip
     for process in runs:
         ended(process)
-    expected = nbformat.read(undisturbed[0] / "_build" / "executed" / "full" / "toy.ipynb", as_version=4)
+    expected = nbformat.read(undisturbed / "_build" / "executed" / "full" / "toy.ipynb", as_version=4)
     for name in ("one", "two"):
         notebook = nbformat.read(fresh / f"{name}.ipynb", as_version=4)
         for mime in (gate.CLAIMS_MIME, gate.DATA_MIME):
             assert gate.records(notebook, mime) == gate.records(expected, mime) != []
-    names = [
-        {path.name for path in (root / "_build" / "chunks").iterdir()} for root in (fresh, undisturbed[0])
-    ]
+    names = [{path.name for path in (root / "_build" / "chunks").iterdir()} for root in (fresh, undisturbed)]
     assert names[0] == names[1]
 
 

@@ -66,8 +66,7 @@ def test_a_new_chapter_runs_is_built_and_is_recorded(project):
     notebook = run.run(path, project / "smoke.ipynb", smoke)
     assert [c["id"] for r in gate.records(notebook, gate.CLAIMS_MIME) for c in r["claims"]] == ["faster"]
     said = []
-    assert build.build(project, "full", said.append) == 1, "its verdict is new"
-    assert "record" in said[-1] or "record" in "".join(said)
+    assert build.run_chapters(project, "full", say=said.append) == []
     assert build.keep_record(project, said.append) == 0
     assert build.build(project, "full", said.append) == 0, "\n".join(said)
     assert record.read(project / record.VERDICTS)[NAME]["faster"]["verdict"] == "holds"

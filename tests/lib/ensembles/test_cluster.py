@@ -15,8 +15,9 @@ import nbformat
 import numpy as np
 import pytest
 import toy_book
+from smoke import GIVEN, GREEDY, shown
 
-from book import sweep
+from book import gate, sweep
 from lib.ensembles import cluster, ensemble
 
 pytest.importorskip("distributed", reason=f"Dask is not installed: {cluster.INSTALL}")
@@ -123,45 +124,32 @@ def without_times(out: Path) -> tuple[str, list[dict]]:
 
 
 def shown_by(out: Path) -> dict[str, list]:
-    """Outputs of all executed copies of a sweep: claims, numbers, figures and their data; not the stamps.
-
-    Nor the names that pandas draws at random for its tables, and where in memory they were.
-    """
-    found = {}
-    for path in (out / "runs").glob("*.ipynb"):
-        text = re.sub(r"T_[0-9a-f]{5}|Styler at 0x[0-9a-f]+", "", path.read_text("utf-8"))
-        cells = nbformat.reads(text, as_version=4).cells
-        found[path.name] = [
-            output["data"]
-            for cell in cells
-            if cell.cell_type == "code"
-            for output in cell.outputs
-            if "data" in output and not any("stamp" in mime for mime in output["data"])
-        ]
-    return found
+    """What the executed copies of a sweep show."""
+    return {path.name: shown(nbformat.read(path, 4)) for path in (out / "runs").glob("*.ipynb")}
 
 
 # ---- sweeps
 
 
-def test_a_real_chapter_gives_the_same_to_the_bit_as_here(dask, tmp_path, monkeypatch):
-    """One run there and one here, side by side, each with its own chunks."""
-    chunks = {name: dask.folder / name / "chunks" for name in ("one", "two")}
-    before = {path for folder in chunks.values() for path in folder.glob("*")}
-    words = ["greedy_layerwise_training", "--smoke", "--grid", "first_seed=7", "--out"]
+def test_a_real_chapter_gives_the_same_to_the_bit_as_here(dask, executed, tmp_path, monkeypatch):
+    """A run there is held to that which all tests look at, each with its own chunks."""
+    here, folder = executed(GREEDY)
+    places = {name: dask.folder / name / "chunks" for name in ("one", "two")}
+    before = {path for place in places.values() for path in place.glob("*")}
+    given = [f"-p {name} {value}" for name, value in GIVEN.items()]
     monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks there"))
-    process = command(*words, tmp_path / "there", "--scheduler", dask.address)
-    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks here"))
-    assert run(*words, tmp_path / "here", "--workers", 1) == 0
+    words = " ".join([GREEDY.stem, "--smoke", *given, "--grid steps=200"]).split()
+    process = command(*words, "--out", tmp_path / "there", "--scheduler", dask.address)
     out, err = process.communicate(timeout=10 * PATIENCE)
     assert process.returncode == 0, err
     assert all("runs ended" in line for line in err.splitlines()), "lines of progress, and no noise"
-    assert without_times(tmp_path / "there") == without_times(tmp_path / "here")
-    there, here = shown_by(tmp_path / "there"), shown_by(tmp_path / "here")
-    assert there == here and len(here) == 1 and all(len(outputs) > 20 for outputs in here.values())
+    (there,) = shown_by(tmp_path / "there").values()
+    assert there == shown(here) and len(there) > 20
+    ((run,), (stamp,)) = without_times(tmp_path / "there")[1], gate.records(here, gate.STAMP_MIME)
+    assert run["stamp"] == {name: stamp[name] for name in run["stamp"]}
     assert not (tmp_path / "chunks there").exists(), "nothing was computed where the command ran"
-    computed = {path for folder in chunks.values() for path in folder.glob("*")} - before
-    ours = {path.name: path.read_bytes() for path in (tmp_path / "chunks here").iterdir()}
+    computed = {path for place in places.values() for path in place.glob("*")} - before
+    ours = {path.name: path.read_bytes() for path in (folder / "chunks").iterdir()}
     assert {path.name: path.read_bytes() for path in computed} == ours
 
 

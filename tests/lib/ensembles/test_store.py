@@ -25,11 +25,7 @@ def equal(a, b):
 
 @pytest.mark.parametrize(
     "job, config",
-    [
-        (jobs.toy, {"n": 4, "rates": [[3, 0.2]]}),
-        (jobs.toy, {**CONFIG, "more": None}),
-        (jobs.wrong, CONFIG),
-    ],
+    [(jobs.toy, {"n": 4, "rates": [[3, 0.2]]}), (jobs.toy, {**CONFIG, "more": None}), (jobs.wrong, CONFIG)],
     ids=["a value", "an entry", "the job"],
 )
 def test_a_key_changes_with_job_and_configuration(job, config):

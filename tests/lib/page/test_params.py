@@ -350,9 +350,7 @@ def test_what_is_allowed_survives_papermill(given):
     assert params.take({"In": ["", CELL, injected], **names}).asdict() == wanted
 
 
-@given(
-    st.dictionaries(st.sampled_from([p.name for p in SCHEMA]) | st.text(min_size=1), ANYTHING, max_size=6),
-)
+@given(st.dictionaries(st.sampled_from([p.name for p in SCHEMA]) | st.text(min_size=1), ANYTHING, max_size=6))
 def test_every_refused_name_is_in_the_error(given):
     faulty = set()
     for name, value in given.items():

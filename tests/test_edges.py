@@ -1,0 +1,142 @@
+"""The chapters at the edge: bad parameters are refused before any training, extreme outcomes are shown.
+
+Their cells are run in one process of their own, without a kernel.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+from smoke import BROKEN, CHAPTERS, DRIFT, GREEDY, PLATEAU, ROOT, parameters
+
+# What papermill is given, and what the one line of the error must name.
+REFUSED = {
+    GREEDY: {
+        "-p network 3": "networks",
+        "-p networks many": "networks",
+        "-p rate nan": "rate",
+        "-p rate -0.1": "rate",
+        "-p steps 0": "steps",
+        "-p images 60001": "images",
+        "-p first_image 59500": "60000",
+        "-p batch 33": "divide",
+    },
+    BROKEN: {
+        "-p break_rates 3": "break_rate",
+        "-p break_rate inf": "break_rate",
+        "-p epochs -1": "epochs",
+        "-p batch 0": "batch",
+        "-p hidden 2.5": "hidden",
+        "-p precision float16": "precision",
+        "-p networks 10": "networks",
+    },
+    PLATEAU: {
+        "-p learning_rate 0.1": "rate",
+        "-p rate 0": "rate",
+        "-p factors '[2, .inf]'": "factors",
+        "-p channels '[8, 8, 8, 8]'": "channels",
+        "-p epochs 3": "epochs",
+        "-p batch 1001": "batch",
+        "-p networks 4": "networks",
+    },
+    DRIFT: {
+        "-p update 1000": "updates",
+        "-p updates 1000050": "updates",
+        "-p decay 0": "decay",
+        "-p rates '[0.1, 0.1]'": "rates",
+        "-p waiting '[200000]'": "waiting",
+        "-p waiting '[200000, 1200000]'": "waiting",
+        "-p networks 2": "networks",
+        "-p batch 500 -p images 400": "batch",
+    },
+}
+# Beyond the smallest scale: what comes out does not hang on how many networks and images there are.
+TINY = {
+    BROKEN: dict(networks=3, trained_networks=3, other_networks=3, other_epochs=1, rescue_epochs=1)
+    | dict(images=100, hidden=2),
+    DRIFT: dict(images=50, validation=10, hidden=2, stiff=1),
+    PLATEAU: dict(networks=2, images=40, validation=10, small_batch=10, factors=[1], jump_checkpoints=1)
+    | dict(noise_steps=10, grid=3),
+}
+EDGES = {
+    "zero-epochs": (BROKEN, {"epochs": 0}),  # nothing is trained, nothing is broken
+    "overflow": (BROKEN, {"epochs": 1, "break_rate": 1e9, "rate": 1e6, "batch": 60}),  # which divides nothing
+    "all-die": (PLATEAU, {"rate": 1e6, "rates": [1e9], "small_batch": 40}),  # or diverge; one batch
+    "none-learns": (PLATEAU, {"rate": 1e-6, "rates": [1e-9], "channels": [1, 1, 1], "dense": [1]}),
+    "all-dead": (DRIFT, {"rates": [30, 100]}),
+    "one-batch": (DRIFT, {"rates": [0.5], "batch": 50}),  # clones cannot differ
+    "one-diverges": (DRIFT, {"squared_rate": 900}),
+}
+
+
+def options(edge: str) -> list[str]:
+    """Papermill's options for an edge."""
+    chapter, given = EDGES[edge]
+    return ["-y", json.dumps(parameters(chapter) | TINY[chapter] | given)]
+
+
+def test_every_chapter_is_asked_to_refuse():
+    assert set(REFUSED) == set(CHAPTERS)
+
+
+@pytest.fixture(scope="module")
+def came():
+    """What came of each chapter and what it was given."""
+    runs = {(path, given): shlex.split(given) for path, all_given in REFUSED.items() for given in all_given}
+    runs |= {edge: options(edge) for edge in EDGES}
+    chapters = [str(run[0] if isinstance(run, tuple) else EDGES[run][0]) for run in runs]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "cells.py")],
+        input=json.dumps(list(zip(chapters, runs.values(), strict=True))),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(zip(runs, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("chapter", "given"),
+    [(path, given) for path, all_given in REFUSED.items() for given in all_given],
+    ids=lambda part: getattr(part, "stem", part),
+)
+def test_bad_parameters_are_refused_before_any_training(came, chapter, given):
+    error, chunks = (came[chapter, given][key] for key in ("error", "chunks"))
+    assert error is not None, "not refused"
+    kind, _, text = error.partition(": ")
+    assert kind in ("ParameterError", "ValueError") and REFUSED[chapter][given] in text
+    assert "\n" not in text
+    assert chunks == 0, "something was computed"
+
+
+@pytest.mark.parametrize("edge", [edge for edge in EDGES if edge != "one-diverges"])
+def test_outcomes_at_the_edge_are_shown_not_raised(came, edge):
+    assert came[edge]["error"] is None
+    assert came[edge]["faults"] == []
+    assert set(came[edge]["verdicts"]) == {"out of range"}
+
+
+def test_a_walk_that_diverges_is_named_and_the_others_are_kept(came):
+    wanted = "squared_rate must let networks converge; lost: squared at 900"
+    assert wanted in came["one-diverges"]["error"]
+    assert came["one-diverges"]["chunks"]
+
+
+def test_plain_papermill_ends_with_that_error(tmp_path):
+    given = "-p waiting '[200000]'"  # a check of several parameters
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", str(DRIFT), str(tmp_path / "out.ipynb"), *shlex.split(given)]
+        + ["-k", "python3", "--no-progress-bar"],
+        cwd=ROOT, env={**os.environ, "SGD_BOOK_CHUNKS": str(tmp_path / "chunks")},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode != 0
+    last = [line for line in done.stderr.splitlines() if line.strip()][-1]
+    assert REFUSED[DRIFT][given] in last and "Error" in last
+    assert not list(tmp_path.glob("chunks/*"))
