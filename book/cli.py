@@ -25,6 +25,7 @@ PREVIEW = click.option("--preview", is_flag=True, help="Reduced parameters, ever
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Four questions about stochastic gradient descent: run the chapters, build the book."""
+    contents.check_here(click.get_current_context().obj)
 
 
 def _scale(preview: bool) -> str:
@@ -87,6 +88,8 @@ def run(
     if twice := {name for name in names if names.count(name) > 1}:
         raise click.UsageError(f"-p {', '.join(sorted(twice))} is given more than once")
     wanted = contents.chapters(root, chapters)
+    if out:
+        contents.check_copy(root, out)
     contents.check_library(root)
     if given:
         if len(chapters) != 1:
@@ -190,9 +193,12 @@ def serve(root: Path, folder: Path | None, port: int) -> None:
         raise ValueError(
             f"no book at {' or '.join(map(os.path.relpath, places))}: make book, or make preview"
         )
-    with ThreadingHTTPServer(
-        ("127.0.0.1", port), functools.partial(SimpleHTTPRequestHandler, directory=place)
-    ) as server:
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=place)
+    try:
+        opened = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        raise OSError(f"--port {port}: {error.strerror}; name another one") from None
+    with opened as server:
         what = "" if place == places[0] else " (only a preview is built)"
         click.echo(
             f"{os.path.relpath(place)}{what} is at http://localhost:{server.server_port}/, until Ctrl-C"

@@ -101,6 +101,36 @@ def check_library(root: Path) -> None:
             )
 
 
+def check_here(root: Path) -> None:
+    """See that whoever stands in a checkout of the book gets that one, and no other that is installed.
+
+    Raises:
+        ValueError: the command is another checkout's, and how to get the one of this folder.
+    """
+    here = Path.cwd()
+    places = (
+        p for p in (here, *here.parents) if (p / "_toc.yml").is_file() and (p / "book/cli.py").is_file()
+    )
+    own = next(places, None)
+    if root == ROOT and own is not None and (own / "book").resolve() != root / "book":
+        raise ValueError(
+            f"this command belongs to the book in {root}, and you are in {own}: "
+            f"there, `python -m book` is the same for its own book"
+        )
+
+
+def check_copy(root: Path, out: Path) -> None:
+    """See that an executed copy is a notebook, and replaces no chapter.
+
+    Raises:
+        ValueError: it is none, or would.
+    """
+    if out.suffix != ".ipynb":
+        raise ValueError(f"--out: got {os.fspath(out)!r}, wanted a file that ends in .ipynb")
+    if out.resolve().is_relative_to((root / "chapters").resolve()):
+        raise ValueError(f"--out: {os.fspath(out)!r} is among the chapters, wanted a place elsewhere")
+
+
 def check_writable(*folders: Path) -> None:
     """See that a run can keep there what it makes.
 

@@ -29,7 +29,7 @@ import nbformat
 import numpy as np
 from tqdm import tqdm
 
-from book import gate, record, run, summary
+from book import contents, gate, record, run, summary
 from book.progress import Progress
 from lib.ensembles import cluster, worker
 from lib.page import params
@@ -572,7 +572,10 @@ Examples of what follows the command:
 _MANY: dict[str, Any] = {"multiple": True}
 
 
-@click.command(epilog=_EXAMPLES, context_settings={"max_content_width": 110})
+@click.command(
+    epilog=_EXAMPLES,
+    context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
+)
 @click.argument("name", metavar="CHAPTER")
 @click.option("--grid", "axes", metavar="NAME=V,V", help="Values; repeat for combinations.", **_MANY)
 @click.option("--list", "file", type=Path, metavar="FILE", help="CSV (a line each) or JSON (an object each).")
@@ -630,6 +633,10 @@ def sweep(
         text = json.dumps([one.given for one in work.runs], sort_keys=True)
         short = hashlib.sha256(text.encode()).hexdigest()[:8]
         folder = out or ROOT / "_build" / "sweeps" / f"{path.stem}-{short}"
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"--out: {os.fspath(folder)!r} is a file, wanted a folder")
+        if not dry_run:
+            contents.check_writable(folder)
         results = Results(work, folder.resolve(), ROOT, measure)
         if repeated := len(sets) - len(work.runs):
             click.echo(f"{repeated} set(s) of parameters left out, each equal to one before it")

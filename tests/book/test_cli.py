@@ -33,9 +33,10 @@ def ran(monkeypatch):
     return calls
 
 
+@pytest.mark.parametrize("option", ["-h", "--help"])
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_every_command_explains_itself(command, capsys):
-    assert cli.main([*command.split(), "--help"]) == 0
+def test_every_command_explains_itself(command, option, capsys):
+    assert cli.main([*command.split(), option]) == 0
     assert f"Usage: sgd-book {command}" in capsys.readouterr().out
 
 
@@ -71,6 +72,8 @@ def test_help_and_refusals_import_nothing_heavy(project, command):
         ("run toy --preview -p size 3", "--preview cannot stand with -p"),
         ("run toy --again -p size 3", "--again cannot stand with -p"),
         ("run toy --out x.ipynb", "--out wants parameters: -p NAME VALUE"),
+        ("run toy -p size 3 --out x.txt", "--out: got 'x.txt', wanted a file that ends in .ipynb"),
+        ("run toy -p size 3 --out CHAPTER", "is among the chapters"),
         ("run toy -p size 3 -p size 4", "-p size is given more than once"),
         ("run -p size 3", "-p wants one chapter: toy, second"),
         ("run toy second -p size 3", "-p wants one chapter: toy, second"),
@@ -87,7 +90,8 @@ def test_what_cannot_be_is_refused_before_a_lock_is_waited_for(
     project, ran, monkeypatch, capsys, words, said
 ):
     monkeypatch.setattr(run, "lock", lambda *_: pytest.fail("a lock was waited for"))
-    assert cli.main(words.split(), project) in (1, 2)
+    chapter = str(project / "chapters" / "toy.ipynb")
+    assert cli.main(words.replace("CHAPTER", chapter).split(), project) in (1, 2)
     error = capsys.readouterr().err
     assert said in error and "Traceback" not in error
     assert not ran and not (project / "_build").exists()
@@ -101,6 +105,20 @@ def test_another_library_before_ours_is_told(project, ran, monkeypatch, capsys, 
     assert cli.main(command.split(), project) == 1
     error = capsys.readouterr().err
     assert str(other / "lib") in error and "PYTHONPATH" in error and not ran
+
+
+def test_in_another_checkout_the_command_of_this_one_is_refused(tmp_path, monkeypatch, capsys):
+    other = tmp_path / "other"
+    for name in ("_toc.yml", "book/cli.py", "chapters/toy.ipynb"):
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
+        (other / name).touch()
+    monkeypatch.chdir(other / "chapters")
+    assert cli.main(["status"]) == 1
+    error = capsys.readouterr().err
+    assert str(contents.ROOT) in error and str(other) in error and "python -m book" in error
+    assert cli.main(["status"], other) == 0, "it is that checkout's own command"
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["data", "where"]) == 0, "this is no checkout"
 
 
 def test_the_same_library_by_another_way_is_ours(project, monkeypatch):
@@ -186,6 +204,18 @@ def test_status_and_serve_say_what_to_do_when_there_is_nothing(project, capsys):
     assert f"NOTHING = {cli.NOTHING}\n" in (toy_book.PROJECT / "Makefile").read_text("utf-8")
     assert cli.main(["serve", "--port", "0"], project) == 1
     assert "make book, or make preview" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named(project, capsys):
+    import socket
+
+    place = contents.html_folder(project, "full")
+    place.mkdir(parents=True)
+    (place / "index.html").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert cli.main(["serve", "--port", port], project) == 1
+    assert f"--port {port}: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,8 @@ GRID = ["--grid", "size=1"]
         ([*GRID, "--scheduler", "host"], "--scheduler: got 'host', wanted an address like tcp://host:8786"),
         ([*GRID, "--scheduler", "host", "--dry-run"], "wanted an address like tcp://host:8786"),
         ([*GRID, "--measure", "squares"], "measure: got 'squares'"),
+        ([*GRID, "--out", __file__], "is a file, wanted a folder"),
+        ([*GRID, "--out", __file__, "--dry-run"], "is a file, wanted a folder"),
     ],
 )
 def test_a_bad_command_is_one_error_before_anything_runs_or_is_said(project, words, message, capsys):
@@ -242,6 +244,13 @@ def test_a_bad_command_is_one_error_before_anything_runs_or_is_said(project, wor
     out, err = capsys.readouterr()
     assert message in err and out == ""
     assert not (project / "_build").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_said(project, monkeypatch, capsys):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert toy(*GRID) == 1
+    out, err = capsys.readouterr()
+    assert "cannot be written" in err and out == ""
 
 
 def test_a_measure_is_known_by_the_code_the_copies_and_the_record(project):
