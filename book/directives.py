@@ -1,12 +1,11 @@
 """What pages other than chapters show of them: key figures, scoreboard, accepted numbers, how each was made.
 
-Directives of Sphinx, made from the executed copies of this very build: ``{keyfigure}``, ``{scoreboard}``,
-``{status}``, ``{history}``, ``{citation}`` and ``{launch}``.
+Directives of Sphinx, which write MyST from the executed copies of this very build: ``{keyfigure}``,
+``{scoreboard}``, ``{status}``, ``{history}``, ``{citation}`` and ``{launch}``.
 """
 
-import csv
-import io
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import yaml
 from docutils import nodes
-from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
@@ -24,6 +22,27 @@ from lib.page import claims, provenance
 
 REPOSITORY = "SGD_BOOK_REPOSITORY"  # address of the project, where it is known
 _PLURAL = {"holds": "hold", "fails": "fail"}
+_FILES = """```{raw} html
+<p>Download all of it: <a href="scoreboard.csv" download>CSV</a>, <a href="scoreboard.json" download>JSON</a>
+(with what made each number).</p>
+```"""
+_KEY = """::::::::{{container}} sgd-key
+:::::::{{container}} sgd-key-words
+:::{{rst-class}} sgd-key-title
+{link}
+:::
+
+{content}
+
+:::{{rst-class}} sgd-key-label
+{{numref}}`{name}`
+:::
+:::::::
+
+```{{raw}} html
+<a href="{up}{docname}.html#{name}"><img src="{up}figures/{picture}" alt="{alt}"></a>
+```
+::::::::"""
 
 
 def scale_now() -> str:
@@ -46,64 +65,42 @@ def copies(app: Sphinx) -> list[tuple[build.Chapter, Any]]:
 
 
 class _Board(SphinxDirective):
-    """A directive that makes tables of chapters."""
+    """A directive that writes of chapters in MyST Markdown."""
 
-    @property
-    def latex(self) -> bool:
-        """Whether the pages are made for print."""
-        return self.env.app.builder.format == "latex"
+    def read(self, *blocks: str) -> list[nodes.Node]:
+        """What blocks of MyST Markdown make."""
+        return self.parse_text_to_nodes("\n\n".join(blocks))
 
-    def table(
-        self,
-        head: Sequence[str],
-        rows: Iterable[Sequence[str | nodes.Node]],
-        css: str,
-        widths: Sequence[int],
-        ids: Iterable[str] = (),
-        stacks: bool = True,
-    ) -> nodes.table:
-        """A table; if it stacks, each row becomes a block on a phone, whose cells say what they are."""
-        group = nodes.tgroup("", *(nodes.colspec(colwidth=w) for w in widths), cols=len(head))
-
-        def row(cells: Sequence[str | nodes.Node], labels: Sequence[str]) -> nodes.row:
-            entries = []
-            for cell, label in zip(cells, labels, strict=True):
-                content = nodes.Text(cell) if isinstance(cell, str) else cell
-                mark = [nodes.inline("", f"{label}: ", classes=["sgd-label"])] if label else []
-                entries.append(nodes.entry("", nodes.paragraph("", "", *mark, content)))
-            return nodes.row("", *entries)
-
-        group += nodes.thead("", row(head, [""] * len(head)))
-        labels = ["", *head[1:]] if stacks and not self.latex else [""] * len(head)
-        body = [row(cells, labels) for cells in rows]
-        for one, name in zip(body, ids, strict=False):
-            one["ids"].append(name)
-        group += nodes.tbody("", *body)
-        classes = [css, "sgd-stacks"] if stacks else [css]
-        if self.latex:
-            classes += ["longtable", "colwidths-given"]
-        return nodes.table("", group, classes=classes)
-
-    def link(self, docname: str, text: str = "", figure: str = "") -> nodes.Node:
-        """A link to a page, or to a numbered figure."""
-        return addnodes.pending_xref(
-            "",
-            nodes.inline("", text or figure or docname),
-            refdomain="std",
-            reftype="numref" if figure else "doc",
-            refexplicit=bool(text),
-            reftarget=figure or f"/{docname}",
-            refdoc=self.env.docname,
-            refwarn=True,
-        )
-
-    def heading(self, chapter: build.Chapter, title: str) -> nodes.section:
+    def section(self, chapter: build.Chapter, title: str, *blocks: str) -> nodes.section:
         """A section for a chapter, with an anchor of its own."""
-        return nodes.section("", nodes.title("", title), ids=[anchor(chapter)])
+        return nodes.section("", nodes.title("", title), *self.read(*blocks), ids=[anchor(chapter)])
 
-    def raw(self, html: str) -> nodes.raw:
-        """HTML as it is; left out of other formats."""
-        return nodes.raw("", html, format="html")
+    def table(self, columns: Mapping[str, int], rows: Iterable[Sequence[str]], css: str) -> str:
+        """A table in MyST; one that stacks is on a phone a block a row, whose cells say what they are.
+
+        Args:
+            columns: heads, with the widths in print, relative to one another.
+            rows: their cells in MyST.
+            css: its classes, ``sgd-stacks`` among them if it stacks.
+        """
+        lines, labels = [":header-rows: 1", f":class: {css}"], [""] * len(columns)
+        if self.env.app.builder.format == "latex":
+            lines[1:] = [f":class: {css} longtable", f":widths: {' '.join(map(str, columns.values()))}"]
+        elif "sgd-stacks" in css:
+            labels[1:] = [f'<span class="sgd-label">{name}: </span>' for name in list(columns)[1:]]
+        named = ([label + cell for label, cell in zip(labels, row, strict=True)] for row in rows)
+        cells = ["* - " + "\n  - ".join(row) for row in (columns, *named)]
+        return "\n".join([":::{list-table}", *lines, "", *cells, ":::"])
+
+
+def plain(text: str) -> str:
+    """A text as MyST that shows it to the letter, on one line."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text.replace("\n", " "))
+
+
+def link(chapter: build.Chapter, text: str) -> str:
+    """A link to a chapter, in MyST."""
+    return f"[{plain(text)}](/{chapter.docname}.ipynb)"
 
 
 def counted(stated: Sequence[Mapping[str, Any]]) -> str:
@@ -129,12 +126,6 @@ def anchor(chapter: build.Chapter) -> str:
     return chapter.name.replace("_", "-")
 
 
-def paragraph(*parts: str | nodes.Node, css: str = "") -> nodes.paragraph:
-    """A paragraph of texts and nodes."""
-    wrapped = (nodes.Text(part) if isinstance(part, str) else part for part in parts)
-    return nodes.paragraph("", "", *wrapped, classes=[css] if css else [])
-
-
 def _stamps(app: Sphinx) -> list[tuple[build.Chapter, Any, dict[str, Any]]]:
     return [(c, nb, gate.records(nb, gate.STAMP_MIME)[0]) for c, nb in copies(app)]
 
@@ -153,21 +144,19 @@ class KeyFigure(_Board):
         name = self.arguments[0]
         for chapter, notebook in copies(self.env.app):
             for _, output in gate.outputs(notebook):
-                if output.get("metadata", {}).get("sgd_book", {}).get("name") == name:
-                    return [self._made(chapter, notebook, output)]
+                about = output.get("metadata", {}).get("sgd_book", {})
+                if about.get("name") == name:
+                    text = _KEY.format(
+                        link=link(chapter, title(notebook)),
+                        content="\n".join(self.content),
+                        name=name,
+                        up="../" * self.env.docname.count("/"),
+                        docname=chapter.docname,
+                        picture=f"{chapter.name}/{name}.{gate.picture(output['data'])[0]}",
+                        alt=escape(about["alt"]),
+                    )
+                    return self.read(text)
         raise self.error(f"keyfigure: got {name!r}, wanted the name of a figure of some chapter")
-
-    def _made(self, chapter: build.Chapter, notebook: Any, output: Mapping[str, Any]) -> nodes.Node:
-        name, alt = (output["metadata"]["sgd_book"][field] for field in ("name", "alt"))
-        up = "../" * self.env.docname.count("/")
-        picture = f"{up}figures/{chapter.name}/{name}.{gate.picture(output['data'])[0]}"
-        target = f"{up}{chapter.docname}.html#{name}"
-        words = nodes.container("", classes=["sgd-key-words"])
-        words += paragraph(self.link(chapter.docname, title(notebook)), css="sgd-key-title")
-        self.state.nested_parse(self.content, self.content_offset, words)
-        words += paragraph(self.link("", figure=name), css="sgd-key-label")
-        image = f'<a href="{escape(target)}"><img src="{escape(picture)}" alt="{escape(alt)}"></a>'
-        return nodes.container("", words, self.raw(image), classes=["sgd-key"])
 
 
 class Scoreboard(_Board):
@@ -181,51 +170,36 @@ class Scoreboard(_Board):
             verdicts = [claim["verdict"] for claim in stated]
             every += stated
             name = title(notebook)
-            here = nodes.reference("", name, refid=anchor(chapter))
+            here = f'<a class="reference internal" href="#{anchor(chapter)}">{plain(name)}</a>'
             rows.append([here, *(str(verdicts.count(v)) for v in claims.VERDICTS)])
-            section = self.heading(chapter, name)
-            section += paragraph(counted(stated), " Read the ", self.link(chapter.docname, "chapter"), ".")
-            head = ("Claim", "Source's number", "Ours (interval)", "Verdict")
-            ids = [f"{anchor(chapter)}-{claim['id']}" for claim in stated]
-            section += self.table(head, map(self._row, stated), "sgd-claims", (5, 2, 3, 3), ids)
-            sections.append(section)
-        files = (
-            '<p>Download all of it: <a href="scoreboard.csv" download>CSV</a>, '
-            '<a href="scoreboard.json" download>JSON</a> (with what made each number).</p>'
-        )
-        head = ("Chapter", *(word.capitalize() for word in claims.VERDICTS))
-        summary = self.table(head, rows, "sgd-counts", (3, *[1] * (len(head) - 1)), stacks=False)
-        return [paragraph(counted(every)), summary, self.raw(files), *sections]
+            told = f"{counted(stated)} Read the {link(chapter, 'chapter')}."
+            columns = {"Claim": 5, "Source's number": 2, "Ours (interval)": 3, "Verdict": 3}
+            board = self.table(columns, [self._row(chapter, c) for c in stated], "sgd-claims sgd-stacks")
+            sections.append(self.section(chapter, name, told, board))
+        columns = {"Chapter": 3, **{word.capitalize(): 1 for word in claims.VERDICTS}}
+        return [*self.read(counted(every), self.table(columns, rows, "sgd-counts"), _FILES), *sections]
 
-    def _row(self, claim: Mapping[str, Any]) -> list[str | nodes.Node]:
-        ours = "not measured"
-        if claim["value"] is not None:
-            ours = "{} ({}) {}, n\u00a0=\u00a0{}".format(
-                *claims.shown(claim["value"], claim["interval"]), claim["unit"], claim["n"]
-            )
+    def _row(self, chapter: build.Chapter, claim: Mapping[str, Any]) -> list[str]:
         verdict, expected = claim["verdict"], claim["expected"]
         note = claims.against(verdict, expected)
         if verdict == "fails" == expected:
             note += f": {claim['why']}"
-        said = nodes.inline("", f"{claim['statement']} ({claim['source']})")
-        mark = nodes.inline("", verdict, classes=[f"verdict-{verdict.replace(' ', '-')}"])
-        return [said, claim["stated"], ours, nodes.inline("", "", mark, nodes.Text(note))]
+        place = f'<span id="{anchor(chapter)}-{claim["id"]}"></span>'
+        said = plain(f"{claim['statement']} ({claim['source']})")
+        mark = f'<span class="verdict-{verdict.replace(" ", "-")}">{verdict}</span>'
+        return [place + said, plain(claim["stated"]), _number(claim, claim["n"]), mark + plain(note)]
 
 
-def scoreboard_csv(app: Sphinx) -> str:
-    """All claims of all chapters as CSV, one row each."""
-    stream = io.StringIO()
-    fields = ["chapter", "id", "statement", "source", "stated", "unit", "low", "high", "reason", "expected",
-              "why", "value", "interval_low", "interval_high", "n", "method", "verdict"]  # fmt: skip
-    writer = csv.DictWriter(stream, fields, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
+def claims_table(app: Sphinx) -> dict[str, list[Any]]:
+    """All claims of all chapters, one row each, as the data of a figure."""
+    columns = ["chapter", "id", "statement", "source", "stated", "unit", "low", "high", "reason", "expected",
+               "why", "value", "interval_low", "interval_high", "n", "method", "verdict"]  # fmt: skip
+    rows = []
     for found in record.claims_records([notebook for _, notebook in copies(app)]):
         for claim in found["claims"]:
-            low, high = claim["interval"] or (None, None)
-            writer.writerow(
-                {"chapter": found["chapter"], **claim, "interval_low": low, "interval_high": high}
-            )
-    return stream.getvalue()
+            ends = dict(zip(("interval_low", "interval_high"), claim["interval"] or (), strict=False))
+            rows.append([{"chapter": found["chapter"], **claim, **ends}.get(name) for name in columns])
+    return {"columns": columns, "rows": rows}
 
 
 class Status(_Board):
@@ -237,16 +211,15 @@ class Status(_Board):
         facts = [self._facts(stamp) for _, _, stamp in found]
         same = [name for name in facts[0] if len({one[name] for one in facts}) == 1 and len(facts) > 1]
         own = [name for name in facts[0] if name not in same]
-        links = [self.link(chapter.docname, title(notebook)) for chapter, notebook, _ in found]
-        rows = [[link, *(one[n] for n in own)] for link, one in zip(links, facts, strict=True)]
-        made = [self.table(("Chapter", *own), rows, "sgd-status", (2, *[2] * len(own)))]
+        rows = [
+            [link(chapter, title(notebook)), *(plain(one[name]) for name in own)]
+            for (chapter, notebook, _), one in zip(found, facts, strict=True)
+        ]
+        made = [self.table(dict.fromkeys(["Chapter", *own], 1), rows, "sgd-status sgd-stacks")]
         if same:
-            shared = [(name, facts[0][name]) for name in same]
-            made += [
-                paragraph("All chapters:"),
-                self.table(("What", "Value"), shared, "sgd-status", (1, 4), stacks=False),
-            ]
-        return made
+            rows = [(name, plain(facts[0][name])) for name in same]
+            made += ["All chapters:", self.table({"What": 1, "Value": 4}, rows, "sgd-status")]
+        return self.read(*made)
 
     def _facts(self, stamp: Mapping[str, Any]) -> dict[str, str]:
         clean = {True: "", False: ", with changes not committed", None: ", state unknown"}[stamp["clean"]]
@@ -270,32 +243,35 @@ class History(_Board):
     def run(self) -> list[nodes.Node]:
         """Makes a section a chapter: what changed between the two runs, and a table of its claims."""
         if scale_now() != "full":
-            return [paragraph("A preview is compared with nothing.")]
+            return self.read("A preview is compared with nothing.")
         place = Path(self.env.app.srcdir) / record.VERDICTS
         recorded, made, sections = record.read(place), record.read_provenance(place), []
         for chapter, notebook, stamp in _stamps(self.env.app):
             ((name, now),) = record.verdicts([notebook]).items()
-            before, section = recorded.get(name, {}), self.heading(chapter, title(notebook))
-            section += paragraph(since(made.get(name), stamp))
+            before = recorded.get(name, {})
             stated = gate.records(notebook, gate.CLAIMS_MIME)[0]["claims"]
             rows = [self._row(claim, before.get(claim["id"]), now[claim["id"]]) for claim in stated]
-            head = ("Claim", "Accepted (interval)", "Now (interval)", "Moved")
-            section += self.table(head, rows, "sgd-claims", (5, 3, 3, 2))
-            sections.append(section)
+            columns = {"Claim": 5, "Accepted (interval)": 3, "Now (interval)": 3, "Moved": 2}
+            board = self.table(columns, rows, "sgd-claims sgd-stacks")
+            sections.append(
+                self.section(chapter, title(notebook), plain(since(made.get(name), stamp)), board)
+            )
         return sections
 
     def _row(
         self, claim: Mapping[str, Any], before: Mapping[str, Any] | None, now: Mapping[str, Any]
-    ) -> list[str | nodes.Node]:
+    ) -> list[str]:
         told = moves(before, now)
-        word = nodes.inline("", told or "no", classes=["sgd-changed"] if told else [])
-        return [claim["statement"], *(_number(one, claim["unit"]) for one in (before, now)), word]
+        numbers = [_number({**claim, **(one or {"value": None})}) for one in (before, now)]
+        word = f'<span class="sgd-changed">{plain(told)}</span>' if told else "no"
+        return [plain(claim["statement"]), *numbers, word]
 
 
-def _number(measured: Mapping[str, Any] | None, unit: str) -> str:
-    if measured is None or measured["value"] is None:
+def _number(claim: Mapping[str, Any], count: int | None = None) -> str:
+    if claim["value"] is None:
         return "not measured"
-    return "{} ({}) {}".format(*claims.shown(measured["value"], measured["interval"]), unit)
+    value, interval = claims.shown(claim["value"], claim["interval"])
+    return plain(f"{value} ({interval}) {claim['unit']}" + (f", n\u00a0=\u00a0{count}" if count else ""))
 
 
 def moves(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
@@ -361,7 +337,7 @@ class Citation(_Board):
         text += f" {said['url']}" if "url" in said else ""
         fields = ",\n".join(f"  {name:7} = {{{value}}}" for name, value in said.items())
         bibtex = f"@misc{{sgd-book,\n{fields}\n}}"
-        return [paragraph(text), nodes.literal_block(bibtex, bibtex, language="bibtex")]
+        return self.read(plain(text), f"```bibtex\n{bibtex}\n```")
 
 
 def citation(root: Path, stamps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -400,4 +376,4 @@ class Launch(_Board):
             "takes some minutes, or on Colab. Colab gets the notebook alone: there, run this as the first "
             "cell, and restart the session before the rest."
         )
-        return [paragraph(about), nodes.literal_block(cell, cell, language="ipython3")]
+        return self.read(about, f"```ipython3\n{cell}\n```")

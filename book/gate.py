@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lib.page import claims, explore
@@ -31,18 +31,11 @@ _HOMES = r"/(?:home|root|Users|tmp|private|var/folders|work|workspace|builds|mnt
 _PATHS = rf"{_START}{_HOMES}|(?<!\w)[A-Za-z]:\\Users\\"
 _GLUE = re.compile(r"\{glue(?P<kind>:\w+)?\}(?:`(?P<role>[^`]+)`|[ \t]+(?P<directive>\S+))")
 _FILE_NAME = re.compile(r"\S+\.(png|svg|jpe?g|gif|webp)", re.IGNORECASE)
-_FETCHING_RELS = {
-    "stylesheet",
-    "preload",
-    "prefetch",
-    "modulepreload",
-    "preconnect",
-    "dns-prefetch",
-    "icon",
-    "manifest",
-    "shortcut",
-    "apple-touch-icon",
-}
+_FETCHING_TAGS = {"script", "img", "iframe", "source", "video", "audio", "embed", "object"}
+_FETCHING_RELS = set(
+    "stylesheet preload prefetch modulepreload preconnect dns-prefetch icon manifest shortcut "
+    "apple-touch-icon".split()
+)
 _LEFTOVERS = {
     "papermill-error-cell": "an error banner of papermill",
     "Traceback (most recent call last)": "a Python error",
@@ -276,60 +269,31 @@ def prose(notebook: Mapping[str, Any]) -> str:
 # ---- built pages -----------------------------------------------------------------------------------------
 
 
-class _Page(NamedTuple):
-    """What one HTML page refers to."""
+class _Page(HTMLParser):
+    """What one HTML page holds: its text, and its tags with their attributes, in order."""
 
-    text: str
-    ids: set[str]
-    links: list[str]
-    fetched: list[tuple[str, str]]
-    images: list[tuple[str, str | None]]
-    marked: bool
-    title: str
-    redirects: bool
-    explorable: bool
-
-
-class _Reader(HTMLParser):
-    """Collects what `_Page` holds."""
-
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
-        self.ids, self.links, self.fetched, self.images = set(), [], [], []
-        self.marked, self.title, self._in_title, self.redirects = False, "", False, False
-        self.explorable = False
+        self.text, self.tags = path.read_text(encoding="utf-8"), []
+        self.feed(self.text)
+        self.ids = {given[name] for _, given in self.tags for name in ("id", "name") if name in given}
+        self.classes = {name for _, given in self.tags for name in given.get("class", "").split()}
+        self.redirects = [
+            given.get("content", "").partition("url=")[2].strip()
+            for tag, given in self.tags
+            if tag == "meta" and given.get("http-equiv", "").lower() == "refresh"
+        ]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.ids |= {given[name] for name in ("id", "name") if given.get(name)}
-        self.marked |= PREVIEW_CLASS in (given.get("class") or "").split()
-        self.explorable |= explore.MARK in (given.get("class") or "").split()
-        self._in_title = self._in_title or (tag == "title" and not self.title)
-        if tag == "a" and given.get("href") is not None:
-            self.links.append(given["href"])
-        if tag == "meta" and (given.get("http-equiv") or "").lower() == "refresh":
-            self.redirects = True
-            self.links.append((given.get("content") or "").partition("url=")[2].strip())
-        if tag == "img":
-            self.images.append((given.get("src") or "", given.get("alt")))
-        rels = set((given.get("rel") or "").split())
-        if tag == "link" and rels & _FETCHING_RELS:
-            self.fetched.append((tag, given.get("href") or ""))
-        elif tag in {"script", "img", "iframe", "source", "video", "audio", "embed", "object"}:
-            self.fetched.append((tag, given.get("src") or given.get("data") or ""))
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
 
-    def handle_endtag(self, tag: str) -> None:
-        self._in_title = self._in_title and tag != "title"
-
-    def handle_data(self, data: str) -> None:
-        if self._in_title:
-            self.title += data
-
-
-def _read(path: Path) -> _Page:
-    reader, text = _Reader(), path.read_text(encoding="utf-8")
-    reader.feed(text)
-    return _Page(text, **{name: getattr(reader, name) for name in _Page._fields if name != "text"})
+    def fetched(self) -> Iterable[tuple[str, str]]:
+        """Every tag whose content the browser fetches with the page, and from where."""
+        for tag, given in self.tags:
+            if tag == "link" and _FETCHING_RELS & set(given.get("rel", "").split()):
+                yield tag, given.get("href", "")
+            elif tag in _FETCHING_TAGS:
+                yield tag, given.get("src") or given.get("data", "")
 
 
 def html_faults(html: Path, preview: bool, prefix: str = "/") -> list[str]:
@@ -345,7 +309,7 @@ def html_faults(html: Path, preview: bool, prefix: str = "/") -> list[str]:
     """
     html = html.resolve()
     pages = {
-        path: _read(path)
+        path: _Page(path)
         for path in sorted(html.rglob("*.html"))
         if path.relative_to(html).parts[0] not in {"_static", "_sources"}
     }
@@ -354,21 +318,27 @@ def html_faults(html: Path, preview: bool, prefix: str = "/") -> list[str]:
     faults = []
     for path, page in pages.items():
         found = [f"{reason} is on the page" for mark, reason in _LEFTOVERS.items() if mark in page.text]
-        if not page.redirects and not page.marked == ("PREVIEW" in page.title) == preview:
+        title = re.search("<title[^>]*>([^<]*)", page.text)
+        told = {PREVIEW_CLASS in page.classes, bool(title and "PREVIEW" in title[1])}
+        if not page.redirects and told != {preview}:
             found.append("is not marked as a preview" if preview else "is marked as a preview")
-        for source, alt in page.images:
-            if not (alt or "").strip() or _FILE_NAME.fullmatch(alt.strip()):
+        images = [
+            (given.get("src"), given.get("alt", "").strip()) for tag, given in page.tags if tag == "img"
+        ]
+        for source, alt in images:
+            if not alt or _FILE_NAME.fullmatch(alt):
                 found.append(f"image {source} has no alt text")
-        if page.explorable and not any(
-            urlsplit(url).path.endswith(explore.SCRIPT) for _, url in page.fetched
-        ):
+        fetched = list(page.fetched())
+        scripts = [url for _, url in fetched if urlsplit(url).path.endswith(explore.SCRIPT)]
+        if explore.MARK in page.classes and not scripts:
             found.append(f"explorable figure without its script {explore.SCRIPT}")
-        for tag, url in page.fetched:
+        for tag, url in fetched:
             if urlsplit(url).netloc:
                 found.append(f"<{tag}> is fetched from another host: {url}")
             elif url:
                 found += _link_faults(path, url, html, pages, prefix)
-        for url in page.links:
+        links = [given["href"] for tag, given in page.tags if tag == "a" and "href" in given]
+        for url in links + page.redirects:
             found += _link_faults(path, url, html, pages, prefix)
         faults += [f"{path.relative_to(html).as_posix()}: {fault}" for fault in dict.fromkeys(found)]
     return faults

@@ -218,7 +218,7 @@ def write_files(app: Sphinx, error: Exception | None) -> None:
     board = {"scale": scale_now(), "chapters": record.claims_records(notebooks)}
     board["provenance"] = record.provenance(notebooks)
     (out / "scoreboard.json").write_bytes(_json(board))
-    (out / "scoreboard.csv").write_text(directives.scoreboard_csv(app), "utf-8")
+    (out / "scoreboard.csv").write_bytes(_csv(directives.claims_table(app)))
     if url := build.address():
         names = [escape(url + app.builder.get_target_uri(name)) for name in sorted(app.env.found_docs)]
         urls = "".join(f"<url><loc>{name}</loc></url>\n" for name in names)

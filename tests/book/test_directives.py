@@ -1,10 +1,12 @@
 """Pieces of the pages about all chapters: accepted numbers, references, anchors."""
 
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
 from book import build, directives
 
@@ -62,6 +64,12 @@ def test_what_lies_between_two_runs_is_named():
 def test_claims_are_counted_in_words(verdicts, words):
     stated = [dict(zip(("verdict", "expected"), one.split("/"), strict=True)) for one in verdicts]
     assert directives.counted(stated) == words
+
+
+def test_a_text_is_shown_to_the_letter():
+    text = "*a* `b` $c$ {{d}} {e}`f` <i> &amp; [g](h) | 1. \\ https://i #j\nk"
+    read = MarkdownIt("commonmark").renderInline(directives.plain(text))
+    assert unescape(read) == text.replace("\n", " ")
 
 
 def test_the_reference_has_the_words_of_the_citation_file(monkeypatch):
