@@ -94,8 +94,8 @@ def check_library(root: Path) -> None:
         ValueError: another ``lib`` stands before it, on PYTHONPATH.
     """
     for entry in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
-        other = next((p for p in (Path(entry, "lib"), Path(entry, "lib.py")) if p.exists()), None)
-        if other is not None and other.resolve() != (root / "lib").resolve():
+        other = next((p for p in (Path(entry, "lib/__init__.py"), Path(entry, "lib.py")) if p.exists()), None)
+        if other is not None and other.resolve() != (root / "lib/__init__.py").resolve():
             raise ValueError(
                 f"PYTHONPATH: chapters would import {other} for {root / 'lib'}: take {entry} out"
             )

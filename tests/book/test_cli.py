@@ -100,8 +100,10 @@ def test_what_cannot_be_is_refused_before_a_lock_is_waited_for(
 @pytest.mark.parametrize("command", ["build", "run", "run toy -p size 3", "pdf"])
 def test_another_library_before_ours_is_told(project, ran, monkeypatch, capsys, command):
     other = project.parent / "other"
-    (other / "lib").mkdir(parents=True)
+    (other / "lib").mkdir(parents=True)  # without a module in it, ours is found after all
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(project), str(other)]))
+    contents.check_library(project)
+    (other / "lib" / "__init__.py").touch()
     assert cli.main(command.split(), project) == 1
     error = capsys.readouterr().err
     assert str(other / "lib") in error and "PYTHONPATH" in error and not ran
