@@ -16,10 +16,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from book import gate, latex, record, run, standing
-from book.contents import ROOT, URL, Chapter, address, chapters, check_writable, html_folder, pages
+from book.contents import address, chapters, html_folder, pages
 from book.progress import Progress, clock, expected
-
-__all__ = ["ROOT", "URL", "Chapter", "address", "chapters", "html_folder", "pages"]  # of `book.contents`
+from lib.ensembles import store
 
 INSIDE = "SGD_BOOK_INSIDE"  # set for the page builder: the chapters are there, and the lock is held
 SCALE = "SGD_BOOK_SCALE"
@@ -343,7 +342,7 @@ def status(root: Path, say: Say = say) -> int:
         place = html_folder(root, scale) / "index.html"
         say(f"{scale} book: {place.relative_to(root) if place.exists() else f'not built: {command}'}")
     try:
-        check_writable(root / "_build")
+        store.check_writable(root / "_build")
     except PermissionError as error:
         say(str(error))
     return 0

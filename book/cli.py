@@ -28,6 +28,14 @@ def cli() -> None:
     contents.check_here(click.get_current_context().obj)
 
 
+def _check(root: Path) -> None:
+    """See that chapters will find this library and the data, before any kernel starts."""
+    from lib import data
+
+    contents.check_library(root)
+    data.load()
+
+
 def _scale(preview: bool) -> str:
     return "preview" if preview else "full"
 
@@ -47,7 +55,7 @@ def data(what: str) -> int:
 def build(root: Path, preview: bool) -> int:
     """Run what is not current, judge it, build the pages, judge those, compare verdicts, publish."""
     contents.address()
-    contents.check_library(root)
+    _check(root)
     from book import build
 
     return build.build(root, _scale(preview))
@@ -90,7 +98,7 @@ def run(
     wanted = contents.chapters(root, chapters)
     if out:
         contents.check_copy(root, out)
-    contents.check_library(root)
+    _check(root)
     if given:
         if len(chapters) != 1:
             raise click.UsageError(f"-p wants one chapter: {', '.join(chapter.name for chapter in wanted)}")
@@ -115,7 +123,7 @@ def _own(root: Path, chapter: contents.Chapter, given: dict[str, str], out: Path
     own = root / "_build" / "executed" / "custom"
     digest = hashlib.sha256(json.dumps({name: values[name] for name in given}, sort_keys=True).encode())
     place = (out or own / f"{chapter.name}-{digest.hexdigest()[:8]}.ipynb").absolute()
-    contents.check_writable(place, store.folder())
+    store.check_writable(place, store.folder())
     recorded = record.read(root / record.TIMINGS).get("full", {})
     if seconds := build.lasts([chapter.path], recorded):
         build.say(f"{chapter.name}: at its own parameters it takes about {clock(seconds)}")
@@ -130,8 +138,10 @@ def _own(root: Path, chapter: contents.Chapter, given: dict[str, str], out: Path
 def status(root: Path) -> int:
     """Say which chapters are current, how long they took, and which books are built."""
     if not any((root / "_build" / "executed").glob("*/*.ipynb")):
+        from lib.ensembles import store
+
         click.echo(NOTHING)
-        contents.check_writable(root / "_build")
+        store.check_writable(root / "_build")
         return 0
     from book import build
 
@@ -163,7 +173,7 @@ def gate(root: Path, preview: bool) -> int:
 @click.pass_obj
 def pdf(root: Path) -> int:
     """Make a PDF of the whole book, with Debian's TeX."""
-    contents.check_library(root)
+    _check(root)
     from book import build
 
     return build.print_book(root)

@@ -12,10 +12,6 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 ROOT = Path(__file__).resolve().parents[1]
 URL = "SGD_BOOK_URL"  # the address at which the book is published, where it is known
 TEMPLATE = "chapters/template/chapter.ipynb"
-REMEDY = (
-    "Work in a copy of the project; or run one chapter to a file elsewhere, with SGD_BOOK_CHUNKS=FOLDER, "
-    "which keeps what is trained"
-)
 
 
 class Chapter(NamedTuple):
@@ -129,18 +125,6 @@ def check_copy(root: Path, out: Path) -> None:
         raise ValueError(f"--out: got {os.fspath(out)!r}, wanted a file that ends in .ipynb")
     if out.resolve().is_relative_to((root / "chapters").resolve()):
         raise ValueError(f"--out: {os.fspath(out)!r} is among the chapters, wanted a place elsewhere")
-
-
-def check_writable(*folders: Path) -> None:
-    """See that a run can keep there what it makes.
-
-    Raises:
-        PermissionError: it cannot, and what to do then.
-    """
-    for folder in folders:
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        if not os.access(there, os.W_OK):
-            raise PermissionError(f"{there} cannot be written. {REMEDY}")
 
 
 def add_chapter(root: Path, name: str) -> Path:

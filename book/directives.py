@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from book import build, gate, record
+from book import build, contents, gate, record
 from lib.page import claims, provenance
 
 REPOSITORY = "SGD_BOOK_REPOSITORY"  # address of the project, where it is known
@@ -53,11 +53,11 @@ def scale_now() -> str:
     return scale
 
 
-def copies(app: Sphinx) -> list[tuple[build.Chapter, Any]]:
+def copies(app: Sphinx) -> list[tuple[contents.Chapter, Any]]:
     """The chapters of the book with their executed copies, read once in a build."""
     if not hasattr(app, "sgd_copies"):
         root = Path(app.srcdir)
-        app.sgd_copies = list(zip(build.chapters(root), build.executed(root, scale_now()), strict=True))
+        app.sgd_copies = list(zip(contents.chapters(root), build.executed(root, scale_now()), strict=True))
     return app.sgd_copies
 
 
@@ -71,7 +71,7 @@ class _Board(SphinxDirective):
         """What blocks of MyST Markdown make."""
         return self.parse_text_to_nodes("\n\n".join(blocks))
 
-    def section(self, chapter: build.Chapter, title: str, *blocks: str) -> nodes.section:
+    def section(self, chapter: contents.Chapter, title: str, *blocks: str) -> nodes.section:
         """A section for a chapter, with an anchor of its own."""
         return nodes.section("", nodes.title("", title), *self.read(*blocks), ids=[anchor(chapter)])
 
@@ -98,7 +98,7 @@ def plain(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text.replace("\n", " "))
 
 
-def link(chapter: build.Chapter, text: str) -> str:
+def link(chapter: contents.Chapter, text: str) -> str:
     """A link to a chapter, in MyST."""
     return f"[{plain(text)}](/{chapter.docname}.ipynb)"
 
@@ -121,12 +121,12 @@ def title(notebook: Mapping[str, Any]) -> str:
     return gate.prose(notebook).lstrip("# ").partition("\n")[0].strip()
 
 
-def anchor(chapter: build.Chapter) -> str:
+def anchor(chapter: contents.Chapter) -> str:
     """Where a chapter begins on a page about all of them."""
     return chapter.name.replace("_", "-")
 
 
-def _stamps(app: Sphinx) -> list[tuple[build.Chapter, Any, dict[str, Any]]]:
+def _stamps(app: Sphinx) -> list[tuple[contents.Chapter, Any, dict[str, Any]]]:
     return [(c, nb, gate.records(nb, gate.STAMP_MIME)[0]) for c, nb in copies(app)]
 
 
@@ -179,7 +179,7 @@ class Scoreboard(_Board):
         columns = {"Chapter": 3, **{word.capitalize(): 1 for word in claims.VERDICTS}}
         return [*self.read(counted(every), self.table(columns, rows, "sgd-counts"), _FILES), *sections]
 
-    def _row(self, chapter: build.Chapter, claim: Mapping[str, Any]) -> list[str]:
+    def _row(self, chapter: contents.Chapter, claim: Mapping[str, Any]) -> list[str]:
         verdict, expected = claim["verdict"], claim["expected"]
         note = claims.against(verdict, expected)
         if verdict == "fails" == expected:
@@ -357,7 +357,7 @@ def citation(root: Path, stamps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         "year": newest["started"][:4],
         "version": cff["version"],
         "note": f"run at commit {newest['commit'][:12]}" if known else "run outside a checkout",
-        "url": build.address() or os.environ.get(REPOSITORY) or cff.get("url", ""),
+        "url": contents.address() or os.environ.get(REPOSITORY) or cff.get("url", ""),
     }
     return {name: value for name, value in said.items() if value}
 

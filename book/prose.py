@@ -31,7 +31,7 @@ from markdown_it.token import Token
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 
-from book import build, run
+from book import build, contents, run
 from lib.page import params
 
 # MNIST's own: classes, pixels, images, largest values; and numbers that count things on a page.
@@ -373,7 +373,7 @@ def findings(root: Path) -> list[Finding]:
     Args:
         root: the project's folder.
     """
-    paths = [path for _, path in build.pages(root)]
+    paths = [path for _, path in contents.pages(root)]
     notebooks = [path for path in paths if path.suffix == ".ipynb"]
     known = {path: defaults(path) for path in notebooks}
     quoted = {path: stated(path) for path in notebooks}
@@ -388,7 +388,7 @@ def findings(root: Path) -> list[Finding]:
     return found
 
 
-def main(root: Path = build.ROOT) -> int:
+def main(root: Path = contents.ROOT) -> int:
     """The command line; returns the exit status."""
     found = findings(root)
     for finding in found:

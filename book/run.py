@@ -30,7 +30,7 @@ from traitlets import default
 from book import contents, gate
 from book.progress import Progress
 from lib.data import CONTENT_SHA256
-from lib.ensembles import sources
+from lib.ensembles import sources, store
 from lib.page import params
 
 SCALES = ("full", "preview", "smoke")
@@ -300,7 +300,7 @@ def lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
         PermissionError: when the build tree cannot be written, and what to do then.
     """
     path = root / "_build" / "lock"
-    contents.check_writable(path)
+    store.check_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as stream:
         try:

@@ -22,7 +22,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
-from book import build, directives, gate, latex, record, run
+from book import build, contents, directives, gate, latex, record, run
 from book.directives import copies, scale_now
 from lib.page.text import SAYS_MIME
 
@@ -148,7 +148,7 @@ def configure(app: Sphinx, config: Config) -> None:
         launch = {"binderhub_url": _BINDER, "colab_url": _COLAB, "notebook_interface": "jupyterlab"}
         options["launch_buttons"] = launch
     try:
-        url = build.address()
+        url = contents.address()
     except ValueError as error:
         raise ExtensionError(str(error)) from error
     config.notfound_context, config.notfound_urls_prefix = _NOT_FOUND, urlsplit(url).path or "/"
@@ -181,7 +181,7 @@ def outdated(app: Sphinx, env: Any, added: set[str], changed: set[str], removed:
 def read_executed(app: Sphinx, docname: str, source: list[str]) -> None:
     """Puts the executed copy in the place of the notebook as committed."""
     root = Path(app.srcdir)
-    for chapter in build.chapters(root):
+    for chapter in contents.chapters(root):
         if chapter.docname == docname:
             copy = run.expected_copy(chapter.path, root, scale_now())
             source[0], files = page_text(run.load(copy.path), docname)
@@ -219,7 +219,7 @@ def write_files(app: Sphinx, error: Exception | None) -> None:
     board["provenance"] = record.provenance(notebooks)
     (out / "scoreboard.json").write_bytes(_json(board))
     (out / "scoreboard.csv").write_bytes(_csv(directives.claims_table(app)))
-    if url := build.address():
+    if url := contents.address():
         names = [escape(url + app.builder.get_target_uri(name)) for name in sorted(app.env.found_docs)]
         urls = "".join(f"<url><loc>{name}</loc></url>\n" for name in names)
         head = '<?xml version="1.0" encoding="utf-8"?>\n'
@@ -242,7 +242,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     for name, directive in _DIRECTIVES.items():
         app.add_directive(name, directive)
     app.setup_extension("notfound.extension")
-    if os.environ.get(build.URL):  # cards and their addresses mean nothing where the book has none
+    if os.environ.get(contents.URL):  # cards and their addresses mean nothing where the book has none
         app.setup_extension("sphinxext.opengraph")
     app.connect("config-inited", configure, priority=10)
     app.connect("builder-inited", prepare)

@@ -29,9 +29,9 @@ import nbformat
 import numpy as np
 from tqdm import tqdm
 
-from book import contents, gate, record, run, summary
+from book import gate, record, run, summary
 from book.progress import Progress
-from lib.ensembles import cluster, worker
+from lib.ensembles import cluster, store, worker
 from lib.page import params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -636,7 +636,7 @@ def sweep(
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"--out: {os.fspath(folder)!r} is a file, wanted a folder")
         if not dry_run:
-            contents.check_writable(folder)
+            store.check_writable(folder)
         results = Results(work, folder.resolve(), ROOT, measure)
         if repeated := len(sets) - len(work.runs):
             click.echo(f"{repeated} set(s) of parameters left out, each equal to one before it")

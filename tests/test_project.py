@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from sphinx.util.matching import compile_matchers
 
-from book import build, cli
+from book import cli, contents
 from lib.page import params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -180,7 +180,7 @@ def code(path: Path) -> str:
 
 
 def test_every_page_of_the_contents_is_there_and_every_chapter_is_a_page():
-    pages = dict(build.pages(ROOT))
+    pages = dict(contents.pages(ROOT))
     assert len(pages) > 1
     assert set(NOTEBOOKS) == {path for path in pages.values() if path.suffix == ".ipynb"} != set()
 
@@ -240,7 +240,7 @@ def cited(path: Path) -> set[str]:
 def test_every_reference_is_cited_and_every_citation_is_a_reference():
     known = re.findall(r"^@\w+\{([^,]+),", text("references.bib"), re.MULTILINE)
     assert len(known) == len(set(known)) > 10
-    assert set().union(*(cited(path) for _, path in build.pages(ROOT))) == set(known)
+    assert set().union(*(cited(path) for _, path in contents.pages(ROOT))) == set(known)
 
 
 def test_every_reference_says_where_it_is():
@@ -254,7 +254,7 @@ def test_every_reference_says_where_it_is():
 def test_the_contents_name_figures_by_chapter_and_the_landing_page_has_one_of_each():
     parts = yaml.safe_load(text("_toc.yml"))["parts"]
     numbered = [page["file"] for part in parts if part.get("numbered") for page in part["chapters"]]
-    assert numbered == [f"chapters/{c.name}" for c in build.chapters(ROOT)]
+    assert numbered == [f"chapters/{c.name}" for c in contents.chapters(ROOT)]
     keys = re.findall(r"\{keyfigure\} (fig-[\w-]+)", text("intro.md"))
     homes = [next(p.stem for p in NOTEBOOKS if f'"{key}"' in code(p)) for key in keys]
     assert [f"chapters/{name}" for name in homes] == numbered

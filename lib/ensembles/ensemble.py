@@ -82,7 +82,8 @@ def run(
             for each seed.
         RuntimeError: A worker process was ended from outside, for lack of memory perhaps; or a cluster cannot
             be used or was lost.
-        OSError: A finished chunk cannot be written. What was written before is kept.
+        OSError: Finished chunks cannot be written, which is seen before any is computed where the folder is
+            read-only. What was written before is kept.
     """
     if not configs:
         raise ValueError("configs must hold at least one configuration, got none")
@@ -136,6 +137,8 @@ def run(
         for block, count in Counter(seed // chunk for seed in wanted[name]).items():
             place = places[name, block] = need(name, config, block, asked=True)
             uses.setdefault(place, Counter())[name] += count
+    if tasks:
+        store.check_writable(store.folder())
     extra = [place for place in tasks if place not in uses]
     with _Progress(next(iter(configs)), sum(map(len, wanted.values())) + chunk * len(extra)) as progress:
 

@@ -79,6 +79,27 @@ def processor() -> str:
         return platform.processor() or platform.machine() or "unknown"
 
 
+REMEDY = (  # where the project itself cannot be written
+    "Work in a copy of the project; or run one chapter to a file elsewhere, with SGD_BOOK_CHUNKS=FOLDER, "
+    "which keeps what is trained"
+)
+
+
+def check_writable(*folders: Path) -> None:
+    """See that what is made can be kept, before it is made.
+
+    Args:
+        *folders: Where it is to be kept; they need not be there yet.
+
+    Raises:
+        PermissionError: It cannot; says where, and what to do then.
+    """
+    for place in folders:
+        there = next(p for p in (place, *place.absolute().parents) if p.exists())
+        if not os.access(there, os.W_OK):
+            raise PermissionError(f"{there} cannot be written. {REMEDY}")
+
+
 def path(key: str, seeds: Sequence[int]) -> Path:
     """Where the chunk of these seeds lies."""
     return folder() / f"{digest(key, seeds)}.chunk"

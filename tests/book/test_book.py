@@ -16,7 +16,7 @@ import nbformat
 import pytest
 import toy_book
 
-from book import build, cli, gate, latex, record, run, sphinx_book, standing
+from book import build, cli, contents, gate, latex, record, run, sphinx_book, standing
 from lib.page.text import SAYS_MIME
 
 
@@ -38,7 +38,7 @@ URL, REPOSITORY = "https://books.example.org/sgd/", "https://github.com/somebody
 def nowhere():
     """An environment that names no address."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(build.URL, raising=False)
+        patch.delenv(contents.URL, raising=False)
         patch.delenv("SGD_BOOK_REPOSITORY", raising=False)
         yield patch
 
@@ -64,7 +64,7 @@ def published(built, tmp_path_factory):
     text = place.read_text().replace("0123456789abcdef", "c0ffee").replace('"toy-system"', '"old"')
     place.write_text(text.replace("2.5", "1.5"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(build.URL, URL.rstrip("/"))
+        patch.setenv(contents.URL, URL.rstrip("/"))
         patch.setenv("SGD_BOOK_REPOSITORY", REPOSITORY)
         assert cli.main(["build"], root) == 0
         assert cli.main(["gate"], root) == 0
@@ -223,7 +223,7 @@ def test_with_addresses_cards_sitemap_and_buttons_are_right(published):
 
 def test_an_address_that_is_none_is_refused_before_anything_runs(good, monkeypatch, capsys):
     root, built, _ = good
-    monkeypatch.setenv(build.URL, "books.example.org")
+    monkeypatch.setenv(contents.URL, "books.example.org")
     assert cli.main(["build"], root) == 1
     assert "SGD_BOOK_URL: got 'books.example.org'" in capsys.readouterr().err and built == ["full"]
 
@@ -368,7 +368,7 @@ def test_pages_are_made_again_when_anything_they_show_has_changed_and_only_then(
     root, built, _ = good
     said, name = [], "_build/html/index.html" if change == "html" else change
     if change == "address":
-        monkeypatch.setenv(build.URL, URL)
+        monkeypatch.setenv(contents.URL, URL)
     elif change:
         with open(root / name, "a") as stream:
             stream.write("\n")

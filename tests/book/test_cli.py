@@ -12,6 +12,7 @@ import pytest
 import toy_book
 
 from book import build, cli, contents, run
+from lib.ensembles import store
 
 COMMANDS = ("data", "build", "run", "sweep", "status", "record", "gate", "pdf", "new", "serve")
 
@@ -109,6 +110,14 @@ def test_another_library_before_ours_is_told(project, ran, monkeypatch, capsys, 
     assert str(other / "lib") in error and "PYTHONPATH" in error and not ran
 
 
+@pytest.mark.parametrize("command", ["build", "run", "run toy -p size 3", "pdf"])
+def test_data_that_is_not_there_is_told_before_anything_runs(project, ran, monkeypatch, capsys, command):
+    monkeypatch.setenv("SGD_BOOK_MNIST", str(project / "nowhere"))
+    assert cli.main(command.split(), project) == 1
+    error = capsys.readouterr().err
+    assert "sgd-book data fetch" in error and error.count("\n") == 1 and not ran
+
+
 def test_in_another_checkout_the_command_of_this_one_is_refused(tmp_path, monkeypatch, capsys):
     other = tmp_path / "other"
     for name in ("_toc.yml", "book/cli.py", "chapters/toy.ipynb"):
@@ -137,7 +146,7 @@ def test_a_place_that_cannot_be_written_is_told_with_what_to_do_before_anything_
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert cli.main(command.split(), project) == 1
     said = "".join(capsys.readouterr())
-    assert "cannot be written" in said and contents.REMEDY in said and not ran
+    assert "cannot be written" in said and store.REMEDY in said and not ran
     assert not (project / "_build").exists()
 
 
@@ -154,9 +163,9 @@ def test_status_says_that_a_place_cannot_be_written(project, monkeypatch, capsys
     monkeypatch.setattr(os, "access", lambda *_: False)
     said = []
     assert build.status(project, said.append) == 0
-    assert contents.REMEDY in said[-1]
+    assert store.REMEDY in said[-1]
     assert cli.main(["status"], project) == 1
-    assert contents.REMEDY in capsys.readouterr().err
+    assert store.REMEDY in capsys.readouterr().err
 
 
 # ---- runs of one's own

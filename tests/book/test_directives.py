@@ -8,7 +8,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from book import build, directives
+from book import contents, directives
 
 ROOT = Path(__file__).resolve().parents[2]
 STAMP = {"started": "2026-11-21T00:00:00+00:00", "commit": "c" * 40}
@@ -73,7 +73,7 @@ def test_a_text_is_shown_to_the_letter():
 
 
 def test_the_reference_has_the_words_of_the_citation_file(monkeypatch):
-    for name in (build.URL, directives.REPOSITORY):
+    for name in (contents.URL, directives.REPOSITORY):
         monkeypatch.delenv(name, raising=False)
     cff = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     said = directives.citation(ROOT, [{**STAMP, "started": "2025", "commit": "old"}, STAMP])
@@ -81,12 +81,12 @@ def test_the_reference_has_the_words_of_the_citation_file(monkeypatch):
     assert said["note"] == "run at commit cccccccccccc" and "url" not in said
     monkeypatch.setenv(directives.REPOSITORY, "https://github.com/a/b")
     assert directives.citation(ROOT, [STAMP])["url"] == "https://github.com/a/b"
-    monkeypatch.setenv(build.URL, "https://a.github.io/b")
+    monkeypatch.setenv(contents.URL, "https://a.github.io/b")
     assert directives.citation(ROOT, [STAMP])["url"] == "https://a.github.io/b/"
 
 
 def test_authors_may_be_people(tmp_path, monkeypatch):
-    monkeypatch.delenv(build.URL, raising=False)
+    monkeypatch.delenv(contents.URL, raising=False)
     cff = {
         "authors": [{"family-names": "B", "given-names": "A"}, {"name": "C"}],
         "title": "T",
@@ -101,9 +101,9 @@ def test_authors_may_be_people(tmp_path, monkeypatch):
     "given", ["host", "ftp://host/x", "https:///x", "https://host/x?y=1", "https://host/#a"]
 )
 def test_an_address_is_whole_or_refused(monkeypatch, given):
-    monkeypatch.setenv(build.URL, given)
+    monkeypatch.setenv(contents.URL, given)
     with pytest.raises(ValueError, match=re.escape(given)):
-        build.address()
+        contents.address()
 
 
 @pytest.mark.parametrize(
@@ -111,5 +111,5 @@ def test_an_address_is_whole_or_refused(monkeypatch, given):
     [("", ""), ("https://host", "https://host/"), ("https://host/x/", "https://host/x/")],
 )
 def test_an_address_ends_in_a_stroke(monkeypatch, given, wanted):
-    monkeypatch.setenv(build.URL, given)
-    assert build.address() == wanted
+    monkeypatch.setenv(contents.URL, given)
+    assert contents.address() == wanted

@@ -4,7 +4,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from book import build, prose
+from book import contents, prose
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = (
@@ -36,7 +36,7 @@ def words(path):
 
 def test_the_book_and_the_template_have_no_finding(tmp_path):
     assert [str(finding) for finding in prose.findings(ROOT)] == []
-    assert build.chapters(ROOT)
+    assert contents.chapters(ROOT)
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,13 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_written(workers, place, mo
     assert len(CALLS) == 3, "what was written is used"
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_computed(monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match="cannot be written.*SGD_BOOK_CHUNKS"):
+        run(range(4))
+    assert not CALLS
+
+
 def test_only_one_chunk_for_each_worker_is_alive(tmp_path):
     config = {"folder": str(tmp_path), "together": 2}  # two at once, or it never gets on
     run(range(40), config, jobs.where, workers=2)
