@@ -157,15 +157,13 @@ def test_the_same_product_has_the_same_bits():
     images = convnets.images(rng.random((250, 784), np.float32), rng.integers(10, size=250), design)
     rows = curvature.flat(layers).shape[1]
     vectors = [curvature.unflat(rng.normal(size=(members, rows)), layers) for _ in range(3)]
-    product = curvature.products(
+    both = curvature.products(
         lambda layers, *data: convnets.losses(convnets.forward(layers, data[0], design)[1], data[1])
     )
     seen = [set() for _ in vectors]
     for _ in range(10):
         for bits, v in zip(seen, vectors, strict=True):
-            bits.add(
-                b"".join(part.numpy().tobytes() for some in product(layers, v, *images) for part in some)
-            )
+            bits.add(b"".join(w.numpy().tobytes() for part in both(layers, v, *images) for w in part))
     assert [len(bits) for bits in seen] == [1] * 3
 
 
@@ -217,6 +215,19 @@ def product(a):
     return lambda v: np.einsum("mij,mj->mi", a, v)
 
 
+def top(a, start, iterations, tolerance):
+    return curvature.top_eigenvalue(product(a), start, iterations, tolerance)
+
+
+def counted(a, start, iterations, tolerance):
+    """And how many products it took."""
+    calls = []
+    result = curvature.top_eigenvalue(
+        lambda v: calls.append(1) or product(a)(v), start, iterations, tolerance
+    )
+    return result, len(calls)
+
+
 def spectrum(values, seed=0):
     """A matrix with these eigenvalues in random directions."""
     q, _ = np.linalg.qr(normal(len(values), len(values), seed=seed))
@@ -228,19 +239,14 @@ RANK_ONE = np.outer(normal(P, seed=3), normal(P, seed=3))
 MATRICES = {
     "random": symmetric(P, P),
     "largest magnitude is negative": spectrum([-50, -20, *np.linspace(-1, 3, P - 2)]),
-    "all positive": spectrum(np.linspace(1, 5, P)),
-    "all negative": spectrum(np.linspace(-9, -4, P)),
+    "all positive": spectrum(np.linspace(1, 5, P)), "all negative": spectrum(np.linspace(-9, -4, P)),
     "top twice": spectrum([7, 7, *np.linspace(-3, 5, P - 2)]),
-    "rank one": RANK_ONE,
-    "rank one, negative": -RANK_ONE,
+    "rank one": RANK_ONE, "rank one, negative": -RANK_ONE,
     "few eigenvalues": spectrum([-2.0] * 5 + [3.0] * (P - 5)),
     "few eigenvalues, negative": spectrum([-2.0] * 5 + [-3.0] * (P - 5)),
-    "identity": np.eye(P),
-    "identity, negative": -np.eye(P),
-    "zero": np.zeros((P, P)),
-    "large": 1e12 * symmetric(P, P, seed=1),
-    "small": 1e-12 * symmetric(P, P, seed=2),
-}
+    "identity": np.eye(P), "identity, negative": -np.eye(P), "zero": np.zeros((P, P)),
+    "large": 1e12 * symmetric(P, P, seed=1), "small": 1e-12 * symmetric(P, P, seed=2),
+}  # fmt: skip
 
 
 def check(top, a, tolerance=2e-7):
@@ -267,31 +273,25 @@ def test_the_matrices_are_what_they_are_called():
 
 
 @pytest.mark.parametrize("name", MATRICES)
-def test_top_eigenvalue_alone(name):
-    a = MATRICES[name][None]
-    check(curvature.top_eigenvalue(product(a), normal(1, P, seed=9), P, 1e-12), a)
-
-
-@pytest.mark.parametrize("name", MATRICES)
-@pytest.mark.parametrize("place", [0, 1])
-def test_top_eigenvalue_in_company(name, place):
-    """A member whose products leave no new direction waits for one that goes on."""
+@pytest.mark.parametrize("place", [None, 0, 1])
+def test_top_eigenvalue(name, place):
+    """Alone and in company: a member whose products lead nowhere new waits for one that goes on."""
     a = np.stack([MATRICES[name], symmetric(P, P, seed=4)])
-    a = a[::-1] if place else a
-    check(curvature.top_eigenvalue(product(a), normal(2, P, seed=9), P, 1e-12), a)
+    a = a[:1] if place is None else a[::-1] if place else a
+    check(top(a, normal(len(a), P, seed=9), P, 1e-12), a)
 
 
 def test_all_matrices_at_once():
     a = np.stack(list(MATRICES.values()))
-    check(curvature.top_eigenvalue(product(a), normal(len(a), P, seed=9), P, 1e-12), a)
+    check(top(a, normal(len(a), P, seed=9), P, 1e-12), a)
 
 
 @pytest.mark.parametrize("value", [2.5, -2.5, 0.0])
 @pytest.mark.parametrize("iterations", [1, 5])
 def test_one_parameter(value, iterations):
-    top = curvature.top_eigenvalue(lambda v: value * v, np.array([[-3.0]]), iterations, 0.1)
-    assert top.value.tolist() == [value] and top.residual.tolist() == [0]
-    assert np.abs(top.vector).tolist() == [[1]]
+    found = curvature.top_eigenvalue(lambda v: value * v, np.array([[-3.0]]), iterations, 0.1)
+    assert found.value.tolist() == [value] and found.residual.tolist() == [0]
+    assert np.abs(found.vector).tolist() == [[1]]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -299,11 +299,11 @@ def test_against_arpack(seed):
     """A large matrix, most of whose spectrum is about zero and whose lower end reaches farther."""
     n, rng = 300, np.random.default_rng(seed)
     a = spectrum(np.concatenate([rng.normal(size=n - 6) / 10, [-30, -20, 4, 6, 8, 8.5]]), seed)
-    top = curvature.top_eigenvalue(product(a[None]), normal(1, n, seed=seed), 80, 1e-10)
+    found = top(a[None], normal(1, n, seed=seed), 80, 1e-10)
     wanted, vector = eigsh(a, k=1, which="LA", v0=np.ones(n))
-    assert top.value[0] == pytest.approx(wanted[0], rel=1e-9)
-    assert abs(top.vector[0] @ vector[:, 0]) == pytest.approx(1, abs=1e-9)
-    assert top.residual[0] <= 1e-10 * top.value[0]
+    assert found.value[0] == pytest.approx(wanted[0], rel=1e-9)
+    assert abs(found.vector[0] @ vector[:, 0]) == pytest.approx(1, abs=1e-9)
+    assert found.residual[0] <= 1e-10 * found.value[0]
     largest, _ = eigsh(a, k=1, which="LM", v0=np.ones(n))
     assert largest[0] < -20, "of largest magnitude is another one"
 
@@ -311,31 +311,30 @@ def test_against_arpack(seed):
 def test_of_a_network_against_its_explicit_hessian(tiny):
     loss, layers, hessian = tiny
     start = normal(MEMBERS, SIZE, seed=8)
-    top = curvature.top_eigenvalue(lambda v: along(loss, layers, v), start, 60, 1e-9)
+    found = curvature.top_eigenvalue(lambda v: along(loss, layers, v), start, 60, 1e-9)
     for m in range(MEMBERS):
         values, vectors = np.linalg.eigh((hessian[m] + hessian[m].T) / 2)
-        assert top.value[m] == pytest.approx(values[-1], rel=1e-6)
-        assert abs(top.vector[m] @ vectors[:, -1]) == pytest.approx(1, abs=1e-6)
+        assert found.value[m] == pytest.approx(values[-1], rel=1e-6)
+        assert abs(found.vector[m] @ vectors[:, -1]) == pytest.approx(1, abs=1e-6)
 
 
 def test_more_iterations_never_lower_the_value_and_never_pass_the_eigenvalue():
     n = 40
     a = np.stack([symmetric(n, n, seed=1), spectrum(np.linspace(-9, 1, n)), spectrum(np.logspace(-6, 3, n))])
     start = normal(3, n, seed=2)
-    tops = [curvature.top_eigenvalue(product(a), start, k, 1e-14) for k in range(1, n + 1)]
+    tops = [top(a, start, k, 1e-14) for k in range(1, n + 1)]
     values, scale = np.linalg.eigvalsh(a), np.linalg.norm(a, axis=(1, 2))
     rows = start / np.linalg.norm(start, axis=1, keepdims=True)
     np.testing.assert_allclose(tops[0].value, np.einsum("mi,mij,mj->m", rows, a, rows), rtol=1e-10)
     for before, after in zip(tops[:-1], tops[1:], strict=True):
         assert (after.value >= before.value - 1e-13 * scale).all()
-    for top in tops:
-        assert (top.value <= values[:, -1] + 1e-13 * scale).all()
-        left = np.linalg.norm(product(a)(top.vector) - top.value[:, None] * top.vector, axis=1)
-        np.testing.assert_allclose(top.residual, left, atol=2e-7 * scale.max())
-        for m in range(3):
-            nearest = np.abs(values[m] - top.value[m]).min()
-            assert nearest <= left[m] + 1e-13 * scale[m], "an eigenvalue lies within the residual"
-        np.testing.assert_allclose(np.linalg.norm(top.vector, axis=1), 1, rtol=1e-12)
+    for value, residual, vector in ((one.value, one.residual, one.vector) for one in tops):
+        assert (value <= values[:, -1] + 1e-13 * scale).all()
+        left = np.linalg.norm(product(a)(vector) - value[:, None] * vector, axis=1)
+        np.testing.assert_allclose(residual, left, atol=2e-7 * scale.max())
+        nearest = np.abs(values - value[:, None]).min(axis=1)
+        assert (nearest <= left + 1e-13 * scale).all(), "an eigenvalue lies within the residual"
+        np.testing.assert_allclose(np.linalg.norm(vector, axis=1), 1, rtol=1e-12)
     assert (tops[3].value < values[:, -1] - 1e-3).all(), "a few products are not enough"
     np.testing.assert_allclose(tops[-1].value, values[:, -1], atol=2e-7 * scale.max())
 
@@ -344,22 +343,15 @@ def test_the_basis_stays_orthogonal_after_the_top_is_found():
     """Rounding would let it in again and again; the first member goes on for the sake of the second."""
     n = 80
     a = np.stack([spectrum([1e4, *np.linspace(0, 1, n - 1)]), symmetric(n, n)])
-    check(curvature.top_eigenvalue(product(a), normal(2, n, seed=1), n, 1e-14), a)
+    check(top(a, normal(2, n, seed=1), n, 1e-14), a)
 
 
 def test_more_iterations_than_parameters_are_as_many():
     a, start = symmetric(2, 5, 5), normal(2, 5, seed=1)
-    calls = []
-
-    def counted(v):
-        calls.append(v)
-        return product(a)(v)
-
-    top = curvature.top_eigenvalue(counted, start, 1000, 1e-15)
-    assert len(calls) <= 5
-    check(top, a)
-    for few, many in zip(curvature.top_eigenvalue(product(a), start, 5, 1e-15), top, strict=True):
-        assert np.array_equal(few, many)
+    found, count = counted(a, start, 1000, 1e-15)
+    assert count <= 5
+    check(found, a)
+    assert all(np.array_equal(*pair) for pair in zip(top(a, start, 5, 1e-15), found, strict=True))
 
 
 def test_it_stops_when_every_member_is_within_the_tolerance():
@@ -368,21 +360,17 @@ def test_it_stops_when_every_member_is_within_the_tolerance():
     a = np.stack([spectrum([100, *np.linspace(-1, 1, n - 1)]), spectrum(np.linspace(-10, 10, n))])
     start, counts = normal(2, n, seed=3), []
     for which in ([0], [1], [0, 1]):
-        calls = []
-        top = curvature.top_eigenvalue(
-            lambda v, which=which, calls=calls: calls.append(1) or product(a[which])(v), start[which], n, 1e-3
-        )
-        counts.append(len(calls))
-        assert (top.residual <= 1e-3 * np.abs(top.value)).all()
-        one_less = curvature.top_eigenvalue(product(a[which]), start[which], len(calls) - 1, 1e-3)
+        found, count = counted(a[which], start[which], n, 1e-3)
+        counts.append(count)
+        assert (found.residual <= 1e-3 * np.abs(found.value)).all()
+        one_less = top(a[which], start[which], count - 1, 1e-3)
         assert (one_less.residual > 1e-3 * np.abs(one_less.value)).any(), "not before"
     assert counts[0] < counts[1] == counts[2] < n
 
 
 def test_the_tolerance_is_a_part_of_the_size_of_a_negative_value_too():
-    a, calls = MATRICES["all negative"][None], []
-    top = curvature.top_eigenvalue(lambda v: calls.append(1) or product(a)(v), normal(1, P, seed=9), P, 0.5)
-    assert len(calls) == 1 and 0 < top.residual[0] < -0.5 * top.value[0]
+    found, count = counted(MATRICES["all negative"][None], normal(1, P, seed=9), P, 0.5)
+    assert count == 1 and 0 < found.residual[0] < -0.5 * found.value[0]
 
 
 @pytest.mark.parametrize(
@@ -391,17 +379,15 @@ def test_the_tolerance_is_a_part_of_the_size_of_a_negative_value_too():
 )
 def test_it_stops_when_products_lead_nowhere_new(name, count):
     """After as many products as the matrix has eigenvalues, whatever the tolerance."""
-    a, calls = MATRICES[name][None], []
-    curvature.top_eigenvalue(lambda v: calls.append(1) or product(a)(v), normal(1, P, seed=9), P, 1e-30)
-    assert len(calls) == count
+    assert counted(MATRICES[name][None], normal(1, P, seed=9), P, 1e-30)[1] == count
 
 
 def test_a_member_is_the_same_alone_to_rounding_whatever_its_start_is_multiplied_with():
     n = 20
     a, start = symmetric(3, n, n), normal(3, n, seed=1)
-    together = curvature.top_eigenvalue(product(a), start, 8, 1e-15)
+    together = top(a, start, 8, 1e-15)
     for m in range(3):
-        alone = curvature.top_eigenvalue(product(a[m : m + 1]), 1e-5 * start[m : m + 1], 8, 1e-15)
+        alone = top(a[m : m + 1], 1e-5 * start[m : m + 1], 8, 1e-15)
         for one, of in zip(alone, together, strict=True):
             np.testing.assert_allclose(one[0], of[m], rtol=1e-9, atol=1e-10)
 
@@ -419,39 +405,28 @@ def test_a_product_that_is_not_finite_stays_alone(value, first):
         calls.append(1)
         return w
 
-    top = curvature.top_eigenvalue(broken, start, P, 1e-12)
-    assert np.isnan(top.value[1]) and np.isnan(top.residual[1]) and np.isnan(top.vector[1]).all()
-    others = [0, 2]
-    check(curvature.Top(*(part[others] for part in top)), a[others])
+    found, others = curvature.top_eigenvalue(broken, start, P, 1e-12), [0, 2]
+    assert all(np.isnan(part[1]).all() for part in found)
+    check(curvature.Top(*(part[others] for part in found)), a[others])
 
 
 def test_nothing_but_products_that_are_not_finite():
-    top = curvature.top_eigenvalue(lambda v: v * np.nan, normal(2, 4), 4, 0.1)
-    assert all(np.isnan(part).all() for part in top)
+    found = curvature.top_eigenvalue(lambda v: v * np.nan, normal(2, 4), 4, 0.1)
+    assert all(np.isnan(part).all() for part in found)
+
+
+FINITE, POSITIVE = "start must be a finite matrix", "iterations and tolerance must be positive"
+STARTS = np.ones(3), np.ones((1, 2, 3)), [[1, np.nan]], [[1, np.inf]], [[1, 0], [0, 0]], np.zeros((2, 0))
+LIMITS = (0, 0.1), (-1, 0.1), (3, 0), (3, -0.1), (3, np.nan), (3, np.inf)
 
 
 @pytest.mark.parametrize(
-    "start",
-    [
-        np.ones(3),
-        np.ones((1, 2, 3)),
-        [[1, np.nan]],
-        [[1, np.inf]],
-        [[1, 0], [0, 0]],
-        np.zeros((2, 0)),
-    ],
+    "start, limits, message",
+    [*((s, (3, 0.1), FINITE) for s in STARTS), *((np.ones((1, 2)), pair, POSITIVE) for pair in LIMITS)],
 )
-def test_starts_that_give_no_direction_are_refused(start):
-    with pytest.raises(ValueError, match="start must be a finite matrix"):
-        curvature.top_eigenvalue(lambda v: v, start, 3, 0.1)
-
-
-@pytest.mark.parametrize(
-    "iterations, tolerance", [(0, 0.1), (-1, 0.1), (3, 0), (3, -0.1), (3, np.nan), (3, np.inf)]
-)
-def test_iterations_and_tolerance_must_be_positive(iterations, tolerance):
-    with pytest.raises(ValueError, match="iterations and tolerance must be positive"):
-        curvature.top_eigenvalue(lambda v: v, np.ones((1, 2)), iterations, tolerance)
+def test_starts_without_a_direction_and_limits_that_are_none_are_refused(start, limits, message):
+    with pytest.raises(ValueError, match=message):
+        curvature.top_eigenvalue(lambda v: v, start, *limits)
 
 
 # The stiffest directions
@@ -463,6 +438,9 @@ def saddle(size, seed=0):
     directions, _ = np.linalg.qr(rng.normal(size=(size, size)))
     values = np.linspace(-3 * size, size, size)
     return values, directions, (directions * values) @ directions.T
+
+
+NO_VECTORS = np.zeros(9), np.full(9, np.nan), np.ones((3, 3))
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])
@@ -478,11 +456,8 @@ def test_the_stiffest_directions_are_those_of_the_largest_eigenvalues(count):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"start": np.zeros(9)}, "start must be a finite vector"),
-        ({"start": np.full(9, np.nan)}, "start must be a finite vector"),
-        ({"start": np.ones((3, 3))}, "start must be a finite vector"),
-        ({"count": 0}, "count must be a whole number from 1 to 8, got 0"),
-        ({"count": 9}, "count must be a whole number from 1 to 8, got 9"),
+        *(({"start": start}, "start must be a finite vector") for start in NO_VECTORS),
+        *(({"count": n}, f"count must be a whole number from 1 to 8, got {n}") for n in (0, 9)),
         ({"count": 2.0}, "count must be a whole number"),
         ({"tolerance": 0}, "tolerance must lie between 0 and 1, got 0"),
         ({"product": lambda v: v * np.nan}, "product must be finite"),

@@ -13,6 +13,7 @@ D, K, N = 9, 4, 12
 LOSSES = ("cross-entropy", "binary cross-entropy", "squared error", "quadratic")
 HIDDEN = ("tanh", "sigmoid", "relu")
 OPTIMISERS = ("sgd", "momentum", "adagrad", "adam", "normalised")
+QUADRATIC = {"hidden": "sigmoid", "loss": "quadratic"}
 
 
 # The textbook: one network, weights and biases apart, float64.
@@ -93,6 +94,29 @@ def textbook(layers, x, y, batches, rates, hidden, loss, optimiser, trained, dec
     return [np.vstack([w, b]) for w, b in zip(weights, biases, strict=True)]
 
 
+def textbooks(layers, x, y, batches, rates, hidden, loss, optimiser="sgd", trained=None, decay=0.0, **how):
+    """Each member by itself; of what has an axis of members, it takes its own."""
+    results = [
+        textbook(
+            [w[m] for w in arrays(layers)], x.astype(float), y[m] if y.ndim == 3 else y,
+            batches[:, m] if batches.ndim == 3 else batches, rates[:, m] if rates.ndim == 2 else rates,
+            hidden, loss, optimiser, trained or [True] * len(layers),
+            decay[m] if np.ndim(decay) else decay, **how,
+        )
+        for m in range(layers[0].shape[0])
+    ]  # fmt: skip
+    return [np.stack(w) for w in zip(*results, strict=True)]
+
+
+def near(result, wanted, rtol, atol):
+    for a, b in zip(arrays(result), arrays(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+
+
+def fit(layers, x, *problem, **how):
+    return train.fit(layers, train.Inputs(x), *problem, **how)
+
+
 # Problems for it
 
 
@@ -155,27 +179,12 @@ def check(case, dtype, tolerance):
         trained[0] = True
     layers, x = start(members, depth, dtype), inputs(dtype)
     y, b = targets(loss, members if own_targets else None), batches(None if shared else members)
-    result = train.fit(
-        layers, train.Inputs(x), y, b, RATES, hidden=hidden, loss=loss, optimiser=optimiser, trained=trained
-    )
-    for m in range(members):
-        wanted = textbook(
-            [layer[m] for layer in arrays(layers)],
-            x.astype(float),
-            y[m] if own_targets else y,
-            b if shared else b[:, m],
-            RATES,
-            hidden,
-            loss,
-            optimiser,
-            trained,
-        )
-        for k in range(depth):
-            assert result[k].shape == layers[k].shape and result[k].dtype == layers[k].dtype
-            np.testing.assert_allclose(result[k][m], wanted[k], rtol=tolerance, atol=tolerance)
-    for k in range(depth):
-        moved = (arrays(result)[k] != arrays(layers)[k]).any()
-        assert moved == trained[k], "a frozen layer keeps its bits, another one learns"
+    how = {"hidden": hidden, "loss": loss, "optimiser": optimiser, "trained": trained}
+    result = fit(layers, x, y, b, RATES, **how)
+    assert [(w.shape, w.dtype) for w in result] == [(w.shape, w.dtype) for w in layers]
+    near(result, textbooks(layers, x, y, b, RATES, **how), tolerance, tolerance)
+    moved = [(a != b).any() for a, b in zip(arrays(result), arrays(layers), strict=True)]
+    assert moved == trained, "a frozen layer keeps its bits, another one learns"
     unused = [2, 5]
     assert np.array_equal(arrays(result)[0][:, unused], arrays(layers)[0][:, unused])
 
@@ -223,7 +232,7 @@ def test_one_step_follows_the_gradient_of_the_stated_loss(loss):
     """w - w' is the gradient of the sum over the batch, by TensorFlow's own differentiation."""
     layers, x, y, rate = start(2, 3, np.float64), inputs(np.float64), targets(loss), 0.5
     batch = np.array([3, 0, 3, 7])
-    result = train.fit(layers, train.Inputs(x), y, batch[None], [rate], hidden="tanh", loss=loss)
+    result = fit(layers, x, y, batch[None], [rate], hidden="tanh", loss=loss)
     with tf.GradientTape() as tape:
         tape.watch(layers)
         z = nets.forward(layers, x[batch], "tanh")[-1]
@@ -233,25 +242,24 @@ def test_one_step_follows_the_gradient_of_the_stated_loss(loss):
         np.testing.assert_allclose((layer - after) / rate, gradient, rtol=1e-9, atol=1e-12)
 
 
-def test_losses_in_closed_form():
-    value = {
-        name: lambda z, y, f=loss.value: f(tf.constant(z), tf.constant(y))
-        for name, loss in train.LOSSES.items()
-    }
-    one_hot = np.eye(4)[[1, 2]]
-    np.testing.assert_allclose(
-        value["cross-entropy"](np.zeros((3, 2, 4)), one_hot), np.full((3, 2), np.log(4))
-    )
-    np.testing.assert_allclose(value["cross-entropy"](np.array([[1000.0, 0]]), np.array([[0, 1.0]])), [1000])
-    np.testing.assert_allclose(
-        value["binary cross-entropy"](np.zeros((2, 4)), one_hot), np.full(2, 4 * np.log(2))
-    )
-    np.testing.assert_allclose(
-        value["binary cross-entropy"](np.array([[-800.0, 800]]), np.array([[1, 0.5]])), [1200]
-    )
-    np.testing.assert_allclose(value["squared error"](np.array([[1.0, 2]]), np.array([[0, 4.0]])), [2.5])
-    np.testing.assert_allclose(value["quadratic"](np.zeros((2, 4)), one_hot), [0.5, 0.5])
-    np.testing.assert_allclose(value["quadratic"](np.array([[1000.0, -1000]]), np.array([[0, 1.0]])), [1])
+ONE_HOT = np.eye(4)[[1, 2]]
+
+
+@pytest.mark.parametrize(
+    "loss, z, y, wanted",
+    [
+        ("cross-entropy", np.zeros((3, 2, 4)), ONE_HOT, np.full((3, 2), np.log(4))),
+        ("cross-entropy", [[1000.0, 0]], [[0, 1.0]], [1000]),
+        ("binary cross-entropy", np.zeros((2, 4)), ONE_HOT, np.full(2, 4 * np.log(2))),
+        ("binary cross-entropy", [[-800.0, 800]], [[1, 0.5]], [1200]),
+        ("squared error", [[1.0, 2]], [[0, 4.0]], [2.5]),
+        ("quadratic", np.zeros((2, 4)), ONE_HOT, [0.5, 0.5]),
+        ("quadratic", [[1000.0, -1000]], [[0, 1.0]], [1]),
+    ],
+)
+def test_losses_in_closed_form(loss, z, y, wanted):
+    value = train.LOSSES[loss].value(tf.constant(z, tf.float64), tf.constant(y, tf.float64))
+    np.testing.assert_allclose(value, wanted)
 
 
 def test_the_quadratic_gradient_vanishes_with_the_slope_of_the_output():
@@ -279,15 +287,9 @@ def in_parts(cuts, state, layers, x, y, b, rates, **how):
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_an_optimiser_continues_from_its_state(optimiser, shared):
     """In three parts as in one, to the bit; without the state, whoever remembers starts anew."""
-    members = 3
-    problem = (
-        start(members, 3),
-        train.Inputs(inputs(np.float32)),
-        targets("quadratic"),
-        batches(None if shared else members),
-        RATES,
-    )
-    how = {"hidden": "sigmoid", "loss": "quadratic", "optimiser": optimiser, "decay": 0.01}
+    x, y = train.Inputs(inputs(np.float32)), targets("quadratic")
+    problem = start(3, 3), x, y, batches(None if shared else 3), RATES
+    how = QUADRATIC | {"optimiser": optimiser, "decay": 0.01}
     whole = train.fit(*problem, **how)
     state = train.State()
     assert same(whole, in_parts([3, 4], lambda: state, *problem, **how))
@@ -332,74 +334,50 @@ def block_problem(steps, size, depth, loss, members, own_targets=False, dtype=np
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_blocks_are_the_textbook_in_float64(steps, size, run, depth, blocks):
     """To a relative 1e-10; rounding alone, in another order of additions, is nearer 1e-14."""
-    loss, members = ("quadratic", "binary cross-entropy", "squared error")[depth - 1], 2
-    hidden, trained = ("sigmoid", "tanh", "relu")[depth - 1], [True] * depth
-    layers, x, y, b, rates = block_problem(steps, size, depth, loss, members, own_targets=depth == 3)
-    result = arrays(train.fit(layers, train.Inputs(x), y, b, rates, hidden=hidden, loss=loss))
+    loss = ("quadratic", "binary cross-entropy", "squared error")[depth - 1]
+    how = {"hidden": ("sigmoid", "tanh", "relu")[depth - 1], "loss": loss}
+    problem = block_problem(steps, size, depth, loss, 2, own_targets=depth == 3)
+    result = fit(*problem, **how)
     assert blocks == run
-    for m in range(members):
-        alone = [layer[m] for layer in arrays(layers)]
-        own = y[m] if depth == 3 else y
-        wanted = textbook(alone, x, own, b, rates, hidden, loss, "sgd", trained)
-        for k in range(depth):
-            assert np.abs(result[k][m] - alone[k]).max() > 1e-3, "it has learned"
-            np.testing.assert_allclose(result[k][m], wanted[k], rtol=1e-10, atol=1e-12)
-
-
-def test_blocks_with_frozen_layers_above(blocks):
-    layers, x, y, b, rates = block_problem(43, 5, 3, "quadratic", 2)
-    trained = [True, False, True]
-    result = train.fit(
-        layers, train.Inputs(x), y, b, rates, hidden="sigmoid", loss="quadratic", trained=trained
-    )
-    assert blocks == [20, 1]
-    assert np.array_equal(result[1], layers[1])
-    alone = [layer[1] for layer in arrays(layers)]
-    wanted = textbook(alone, x, y, b, rates, "sigmoid", "quadratic", "sgd", trained)
-    for k in range(3):
-        np.testing.assert_allclose(result[k][1], wanted[k], rtol=1e-10, atol=1e-12)
-
-
-def test_blocks_in_float32_are_the_textbook_to_its_rounding(blocks):
-    layers, x, y, b, rates = block_problem(43, 5, 2, "quadratic", 2, dtype=np.float32)
-    result = train.fit(layers, train.Inputs(x), y, b, rates, hidden="sigmoid", loss="quadratic")
-    assert blocks == [20, 1]
-    alone = [layer[0] for layer in arrays(layers)]
-    wanted = textbook(alone, x.astype(float), y, b, rates, "sigmoid", "quadratic", "sgd", [True] * 2)
-    for k in range(2):
-        np.testing.assert_allclose(result[k][0], wanted[k], rtol=2e-5, atol=2e-5)
+    near(result, textbooks(*problem, **how), 1e-10, 1e-12)
+    for a, b in zip(arrays(result), arrays(problem[0]), strict=True):
+        assert (np.abs(a - b).max(axis=(1, 2)) > 1e-3).all(), "each member has learned"
 
 
 @pytest.mark.parametrize(
-    "change, members_of_their_own",
-    [
-        ({"optimiser": "momentum"}, False),
-        ({"optimiser": "normalised"}, False),
-        ({"decay": 0.1}, False),
-        ({"trained": [False, True]}, False),
-        ({}, True),
-    ],
+    "depth, dtype, how, rtol, atol",
+    [(3, np.float64, {"trained": [True, False, True]}, 1e-10, 1e-12), (2, np.float32, {}, 2e-5, 2e-5)],
+    ids=["frozen layers above", "float32, to its rounding"],
+)
+def test_other_blocks_are_the_textbook(depth, dtype, how, rtol, atol, blocks):
+    layers, *problem = block_problem(43, 5, depth, "quadratic", 2, dtype=dtype)
+    result = fit(layers, *problem, **QUADRATIC, **how)
+    assert blocks == [20, 1]
+    assert "trained" not in how or np.array_equal(result[1], layers[1])
+    near(result, textbooks(layers, *problem, **QUADRATIC, **how), rtol, atol)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"optimiser": "momentum"}, {"optimiser": "normalised"}, {"decay": 0.1}, {"trained": [False, True]}, {}],
     ids=str,
 )
-def test_blocks_are_left_where_the_rule_needs_every_step(change, members_of_their_own, blocks):
+def test_blocks_are_left_where_the_rule_needs_every_step(change, blocks):
+    """Or where members have batches of their own."""
     layers, x, y, b, rates = block_problem(40, 5, 2, "quadratic", 2)
-    if members_of_their_own:
-        b = np.stack([b, b[::-1]], axis=1)
-    train.fit(layers, train.Inputs(x), y, b, rates, hidden="sigmoid", loss="quadratic", **change)
+    fit(layers, x, y, b if change else np.stack([b, b[::-1]], axis=1), rates, **QUADRATIC, **change)
     assert blocks == [1]
 
 
 def test_blocks_continue_where_others_ended():
     """To the bit after whole blocks; cut elsewhere the blocks are other ones, and the rounding is."""
-    layers, x, y, b, rates = block_problem(63, 5, 3, "quadratic", 3)
-    problem = (layers, train.Inputs(x), y, b, rates)
-    how = {"hidden": "sigmoid", "loss": "quadratic"}
-    whole = train.fit(*problem, **how)
+    layers, x, *rest = block_problem(63, 5, 3, "quadratic", 3)
+    problem = layers, train.Inputs(x), *rest
+    whole = train.fit(*problem, **QUADRATIC)
     state = train.State()
-    assert same(whole, in_parts([20, 60], lambda: state, *problem, **how))
+    assert same(whole, in_parts([20, 60], lambda: state, *problem, **QUADRATIC))
     assert state.steps == 63
-    for a, c in zip(arrays(whole), arrays(in_parts([13, 37], train.State, *problem, **how)), strict=True):
-        np.testing.assert_allclose(a, c, rtol=1e-10, atol=1e-12)
+    near(whole, in_parts([13, 37], train.State, *problem, **QUADRATIC), 1e-10, 1e-12)
 
 
 # The normalised step
@@ -410,14 +388,14 @@ def step_of(layers, x, y, shared=True, **how):
     members = layers[0].shape[0]
     every = np.arange(len(x))
     b = every[None] if shared else np.tile(every, (1, members, 1))
-    result = train.fit(layers, train.Inputs(x), y, b, [1.0], optimiser="normalised", **how)
+    result = fit(layers, x, y, b, [1.0], optimiser="normalised", **how)
     return [a - c for a, c in zip(arrays(layers), arrays(result), strict=True)]
 
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_normalised_step_has_the_length_of_the_rate_in_each_layer_of_each_member(shared):
     layers, x, y = start(4, 3, np.float64), inputs(np.float64), targets("quadratic")
-    for step in step_of(layers, x, y, shared, hidden="sigmoid", loss="quadratic"):
+    for step in step_of(layers, x, y, shared, **QUADRATIC):
         np.testing.assert_allclose(np.sqrt((step**2).sum(axis=(1, 2))), 1, rtol=1e-12)
 
 
@@ -442,10 +420,8 @@ def test_without_a_gradient_there_is_no_normalised_step(shared):
     layers = [np.array(w) for w in start(3, 2, np.float64)]
     layers[1][0, :-1] = 0
     layers[1][1], layers[1][1, -1] = 0, 1000
-    step = step_of(
-        [tf.constant(w) for w in layers], inputs(np.float64), targets("quadratic"), shared,
-        hidden="sigmoid", loss="quadratic",
-    )  # fmt: skip
+    layers = [tf.constant(w) for w in layers]
+    step = step_of(layers, inputs(np.float64), targets("quadratic"), shared, **QUADRATIC)
     lengths = [np.sqrt((s**2).sum(axis=(1, 2))) for s in step]
     assert [n[1] for n in lengths] == [0, 0]
     assert lengths[0][0] == 0
@@ -459,36 +435,21 @@ def test_without_a_gradient_there_is_no_normalised_step(shared):
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_decay_is_a_gradient_of_the_weights_and_if_told_of_the_biases(optimiser, biases):
     """Against the textbook, with a frozen layer that does not decay either."""
-    members, trained = 2, [True, False, True]
-    for shared in (True, False):
-        layers, x, y = start(members, 3, np.float64), inputs(np.float64), targets("quadratic")
-        b = batches(None if shared else members)
-        result = train.fit(
-            layers, train.Inputs(x), y, b, RATES,
-            hidden="sigmoid", loss="quadratic", optimiser=optimiser, trained=trained,
-            decay=0.3, decay_biases=biases,
-        )  # fmt: skip
-        for m in range(members):
-            wanted = textbook(
-                [layer[m] for layer in arrays(layers)], x, y, b if shared else b[:, m], RATES,
-                "sigmoid", "quadratic", optimiser, trained, 0.3, biases,
-            )  # fmt: skip
-            for k in range(3):
-                np.testing.assert_allclose(result[k][m], wanted[k], rtol=1e-11, atol=1e-11)
+    how = QUADRATIC | {"optimiser": optimiser, "trained": [True, False, True]}
+    how |= {"decay": 0.3, "decay_biases": biases}
+    for members in (None, 2):
+        problem = start(2, 3, np.float64), inputs(np.float64), targets("quadratic"), batches(members), RATES
+        near(fit(*problem, **how), textbooks(*problem, **how), 1e-11, 1e-11)
 
 
 def test_weights_of_an_input_that_is_never_there_decay_in_closed_form():
     layers, x, y = start(2, 2, np.float64), inputs(np.float64), targets("quadratic")
-    problem = (layers, train.Inputs(x), y, batches(), RATES)
-    how = {"hidden": "sigmoid", "loss": "quadratic"}
-    result = train.fit(*problem, **how, decay=0.3)
-    unused = [2, 5]
+    problem = (layers, x, y, batches(), RATES)
+    before, after = (arrays(w)[0][:, [2, 5]] for w in (layers, fit(*problem, **QUADRATIC, decay=0.3)))
     factor = np.prod(1 - 0.3 * RATES)
     assert factor < 0.95
-    np.testing.assert_allclose(
-        result[0].numpy()[:, unused], factor * layers[0].numpy()[:, unused], rtol=1e-12
-    )
-    assert same(train.fit(*problem, **how), train.fit(*problem, **how, decay=0.0, decay_biases=True))
+    np.testing.assert_allclose(after, factor * before, rtol=1e-12)
+    assert same(fit(*problem, **QUADRATIC), fit(*problem, **QUADRATIC, decay=0.0, decay_biases=True))
 
 
 # A rate and a decay for each member, and XLA
@@ -499,44 +460,29 @@ def test_weights_of_an_input_that_is_never_there_decay_in_closed_form():
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_members_have_rates_and_decays_of_their_own(depth, shared, compiled):
     """Each is the textbook's network at its own rate and decay."""
-    members, decays = 3, [0.3, 0.0, 0.1]
-    layers, x, y = start(members, depth, np.float64), inputs(np.float64), targets("cross-entropy")
-    b = batches(None if shared else members)
-    rates = RATES[:, None] * [1.0, 0.25, 2.0]
-    result = train.fit(
-        layers, train.Inputs(x), y, b, rates,
-        hidden="relu", loss="cross-entropy", decay=decays, compiled=compiled,
-    )  # fmt: skip
-    for m in range(members):
-        wanted = textbook(
-            [layer[m] for layer in arrays(layers)], x, y, b if shared else b[:, m], rates[:, m],
-            "relu", "cross-entropy", "sgd", [True] * depth, decays[m],
-        )  # fmt: skip
-        for k in range(depth):
-            np.testing.assert_allclose(result[k][m], wanted[k], rtol=1e-11, atol=1e-11)
+    layers, x, y = start(3, depth, np.float64), inputs(np.float64), targets("cross-entropy")
+    problem = layers, x, y, batches(None if shared else 3), RATES[:, None] * [1.0, 0.25, 2.0]
+    how = {"hidden": "relu", "loss": "cross-entropy", "decay": [0.3, 0.0, 0.1]}
+    near(fit(*problem, **how, compiled=compiled), textbooks(*problem, **how), 1e-11, 1e-11)
 
 
 @pytest.mark.parametrize("size", [2, 5])
 def test_blocks_serve_members_with_rates_of_their_own(size):
     layers, x, y, b, rates = block_problem(43, size, 2, "quadratic", 3)
     own = rates[:, None] * [1.0, 0.25, 2.0]
-    how = {"hidden": "sigmoid", "loss": "quadratic"}
-    result = train.fit(layers, train.Inputs(x), y, b, own, **how)
+    result = fit(layers, x, y, b, own, **QUADRATIC)
     for m in range(3):
-        alone = train.fit([w[m : m + 1] for w in layers], train.Inputs(x), y, b, own[:, m], **how)
-        for k in range(2):
-            np.testing.assert_allclose(result[k][m], alone[k][0], rtol=1e-11, atol=1e-12)
+        alone = fit([w[m : m + 1] for w in layers], x, y, b, own[:, m], **QUADRATIC)
+        near([w[m] for w in result], [w[0] for w in alone], 1e-11, 1e-12)
 
 
 @pytest.mark.parametrize("decay, optimiser", [(0.0, "sgd"), *((0.1, name) for name in OPTIMISERS)])
 def test_one_program_of_xla_gives_the_same(decay, optimiser):
-    layers, x, y = start(2, 3, np.float64), train.Inputs(inputs(np.float64)), targets("quadratic")
-    how = {"hidden": "sigmoid", "loss": "quadratic", "optimiser": optimiser, "decay": decay}
-    plain = arrays(train.fit(layers, x, y, batches(), RATES, **how))
-    compiled = train.fit(layers, x, y, batches(), RATES, **how, compiled=True)
-    for wanted, w in zip(plain, compiled, strict=True):
-        np.testing.assert_allclose(w, wanted, rtol=1e-10, atol=1e-12)
-    assert same(compiled, train.fit(layers, x, y, batches(), RATES, **how, compiled=True))
+    problem = start(2, 3, np.float64), inputs(np.float64), targets("quadratic"), batches(), RATES
+    how = QUADRATIC | {"optimiser": optimiser, "decay": decay}
+    compiled = fit(*problem, **how, compiled=True)
+    near(compiled, fit(*problem, **how), 1e-10, 1e-12)
+    assert same(compiled, fit(*problem, **how, compiled=True))
 
 
 # The gradient of the mean loss
@@ -588,15 +534,11 @@ def test_the_mean_gradient_is_the_slope_of_the_mean_loss(loss, monkeypatch):
             np.testing.assert_allclose(gradient[:, *place], numeric, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"hidden": "swish"}, "hidden must be one of .*'swish'"),
-        ({"loss": "hinge"}, "loss must be one of .*'hinge'"),
-        ({"examples": slice(0)}, "examples must be at least one, got none"),
-        ({"examples": slice(N, None)}, "examples must be at least one, got none"),
-    ],
-)
+@pytest.mark.parametrize("change, message", [
+    ({"hidden": "swish"}, "hidden must be one of .*'swish'"),
+    ({"loss": "hinge"}, "loss must be one of .*'hinge'"),
+    *(({"examples": none}, "examples must be at least one, got none") for none in (slice(0), slice(N, None))),
+])  # fmt: skip
 def test_gradient_refuses(change, message):
     arguments = {"examples": slice(None), "hidden": "tanh", "loss": "quadratic"} | change
     with pytest.raises(ValueError, match=message):
@@ -621,23 +563,12 @@ SETTINGS = [
 def train_members(setting, which, alter=None, dtype=np.float32, depth=3):
     """Train the members with these numbers out of a fixed endless ensemble."""
     hidden, loss, optimiser, shared, steps = setting
-    sizes = [D, *range(7, 7 + depth - 1), K]
-    layers = nets.truncated_normal(
-        [int(m) for m in which], nets.shapes(sizes), 0.5, 0.1, dtype=tf.as_dtype(dtype)
-    )
-    if alter is not None:
-        layers = alter(layers)
+    shapes = nets.shapes([D, *range(7, 7 + depth - 1), K])
+    layers = nets.truncated_normal([int(m) for m in which], shapes, 0.5, 0.1, dtype=tf.as_dtype(dtype))
+    layers = layers if alter is None else alter(layers)
     b = batches(steps=steps) if shared else np.stack([batches(seed=int(m)) for m in which], axis=1)
-    return train.fit(
-        layers,
-        train.Inputs(inputs(dtype)),
-        targets(loss),
-        b,
-        np.resize(RATES, steps),
-        hidden=hidden,
-        loss=loss,
-        optimiser=optimiser,
-    )
+    how = {"hidden": hidden, "loss": loss, "optimiser": optimiser}
+    return fit(layers, inputs(dtype), targets(loss), b, np.resize(RATES, steps), **how)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: "-".join(map(str, s)))
@@ -660,9 +591,8 @@ def test_chunk_sizes_agree_to_rounding(setting):
     whole = arrays(train_members(setting, range(CHUNK)))
     for size in (1, 3, 8):
         for first in (0, CHUNK - size):
-            part = arrays(train_members(setting, range(first, first + size)))
-            for a, b in zip(part, whole, strict=True):
-                np.testing.assert_allclose(a, b[first : first + size], rtol=1e-5, atol=3e-6)
+            part = train_members(setting, range(first, first + size))
+            near(part, [w[first : first + size] for w in whole], 1e-5, 3e-6)
     assert same(whole, train_members(setting, range(CHUNK))), "other sizes in between change nothing"
 
 
@@ -688,36 +618,26 @@ def test_members_that_diverge_in_training_touch_no_other():
     y = np.stack([targets("squared error", seed=m) for m in range(CHUNK)])
     wild = y.copy()
     wild[[1, 15]] *= 1e30
-    layers, x = start(CHUNK, 3), train.Inputs(inputs(np.float32))
-    fit = [
-        arrays(train.fit(layers, x, t, batches(), RATES, hidden="relu", loss="squared error"))
-        for t in (y, wild)
-    ]
+    layers, x, how = start(CHUNK, 3), inputs(np.float32), {"hidden": "relu", "loss": "squared error"}
+    calm, ill = (arrays(fit(layers, x, t, batches(), RATES, **how)) for t in (y, wild))
     others = np.setdiff1d(np.arange(CHUNK), [1, 15])
-    assert all(not np.isfinite(fit[1][0][m]).all() for m in (1, 15))
-    assert same([layer[others] for layer in fit[0]], [layer[others] for layer in fit[1]])
+    assert all(not np.isfinite(ill[0][m]).all() for m in (1, 15))
+    assert same([layer[others] for layer in calm], [layer[others] for layer in ill])
 
 
 def test_inputs_that_are_never_seen_do_not_change_the_result():
     """Zero columns are left out; a last example that no batch names keeps them in."""
-    x = inputs(np.float32)
+    x, y, layers = inputs(np.float32), targets(LOSSES[0]), start(CHUNK, 3)
     more = np.vstack([x, np.ones((1, D), np.float32)])
-    y = targets(LOSSES[0])
-    layers = start(CHUNK, 3)
-    without = train.fit(layers, train.Inputs(x), y, batches(), RATES, hidden="tanh", loss=LOSSES[0])
-    seen = train.Inputs(more)
-    assert len(seen.used) == D + 1 and len(train.Inputs(x).used) == D - 1
-    within = train.fit(layers, seen, np.vstack([y, y[:1]]), batches(), RATES, hidden="tanh", loss=LOSSES[0])
-    for a, b in zip(arrays(without), arrays(within), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert len(train.Inputs(more).used) == D + 1 and len(train.Inputs(x).used) == D - 1
+    how = {"hidden": "tanh", "loss": LOSSES[0]}
+    within = fit(layers, more, np.vstack([y, y[:1]]), batches(), RATES, **how)
+    near(fit(layers, x, y, batches(), RATES, **how), within, 1e-5, 1e-6)
 
 
 def test_all_inputs_zero_trains_the_biases_alone():
-    layers = start(2, 2)
-    result = train.fit(
-        layers, train.Inputs(np.zeros((N, D), np.float32)), targets(LOSSES[0]), batches(), RATES,
-        hidden="tanh", loss=LOSSES[0],
-    )  # fmt: skip
+    layers, x, how = start(2, 2), np.zeros((N, D), np.float32), {"hidden": "tanh", "loss": LOSSES[0]}
+    result = fit(layers, x, targets(LOSSES[0]), batches(), RATES, **how)
     assert np.array_equal(arrays(result)[0][:, :-1], arrays(layers)[0][:, :-1])
     assert (arrays(result)[0][:, -1] != arrays(layers)[0][:, -1]).all()
 
@@ -731,20 +651,11 @@ def test_cycled_goes_round_in_fixed_order():
     assert np.issubdtype(train.cycled(3, 1, 2).dtype, np.integer)
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ((10, 3, 1), "a batch of 3 does not divide 10"),
-        ((10, 20, 1), "a batch of 20 does not divide 10"),
-        ((0, 1, 1), "at least 1"),
-        ((10, 0, 1), "at least 1"),
-        ((10, 5, 0), "at least 1"),
-        ((10, -5, 1), "at least 1"),
-        ((10, 2.5, 1), "whole"),
-        ((10, 5, 1.5), "whole"),
-        ((10, np.nan, 1), "whole"),
-    ],
-)
+@pytest.mark.parametrize("arguments, message", [
+    ((10, 3, 1), "a batch of 3 does not divide 10"), ((10, 20, 1), "a batch of 20 does not divide 10"),
+    *((wrong, "at least 1") for wrong in ((0, 1, 1), (10, 0, 1), (10, 5, 0), (10, -5, 1))),
+    *((wrong, "whole") for wrong in ((10, 2.5, 1), (10, 5, 1.5), (10, np.nan, 1))),
+])  # fmt: skip
 def test_cycled_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         train.cycled(*arguments)
@@ -753,85 +664,51 @@ def test_cycled_refuses(arguments, message):
 # Bad input
 
 
-@pytest.mark.parametrize(
-    "x",
-    [
-        np.zeros(3, np.float32),
-        np.zeros((2, 3), int),
-        [[np.nan, 1.0]],
-        [[np.inf]],
-        [["a"]],
-        np.zeros((2, 2, 2)),
-    ],
-)
+@pytest.mark.parametrize("x", [
+    np.zeros(3, np.float32), np.zeros((2, 3), int), [[np.nan, 1.0]], [[np.inf]], [["a"]], np.zeros((2, 2, 2)),
+])  # fmt: skip
 def test_inputs_must_be_a_finite_float_matrix(x):
     with pytest.raises(ValueError, match="x must be a finite float32 or float64 matrix"):
         train.Inputs(x)
 
 
-def bad(**change):
-    return change
+LAYERS, TILED = start(3, 3), RATES[:, None] * np.ones(3)
+BAD = [
+    ("hidden", ["swish"], "hidden must be one of .*'swish'"),
+    ("loss", ["hinge"], "loss must be one of .*'hinge'"),
+    ("optimiser", ["Adam"], "optimiser must be one of .*'Adam'"),
+    ("trained", [[True]], "trained must hold 3 flags"),
+    ("trained", [[False] * 3], "trained must hold 3 flags, at least one true"),
+    ("layers", [LAYERS[1:]], "inputs are float32 with 9 columns, the first layer is float32 and takes 6"),
+    ("layers", [start(3, 3, np.float64)], "inputs are float32 with 9 columns, the first layer is float64"),
+    ("layers", [[], [LAYERS[0], LAYERS[2]], [*LAYERS[:2], start(2, 3)[2]]], "layers"),
+    ("targets", [np.zeros(s) for s in ((N, K + 1), (N - 1, K), (1, 1, N, K))], r"targets must be \(12, 4\)"),
+    ("targets", [np.zeros((2, N, K)), np.zeros((1, N, K))], "targets must be"),
+    ("batches", [np.zeros(3, int)], "batches must be"),
+    ("batches", [np.zeros((7, 2, 5), int)], r"batches must be \(T, B\) or \(T, 3, B\)"),
+    ("batches", [np.zeros((7, 0), int), np.full((7, 5), 1.5), np.full((7, 5), np.nan)], "batches must"),
+    ("batches", [np.full((7, 5), N), np.full((7, 5), -1)], "batches must hold example numbers from 0 to 11"),
+    ("rates", [RATES[:-1], 0.1, np.full(7, np.nan), np.full(7, np.inf), -RATES, TILED[:, :2]],
+     "rates must be 7 finite numbers"),
+    ("decay", [-0.1, np.nan, np.inf], "decay must be a finite number of at least 0, got {}"),
+    ("decay", [[0.1, 0.1]], "one for each of 3 members"),
+    ("decay", [[0.1, 0.1, -0.1]], "decay must be a finite number of at least 0"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        (bad(hidden="swish"), "hidden must be one of .*'swish'"),
-        (bad(loss="hinge"), "loss must be one of .*'hinge'"),
-        (bad(optimiser="Adam"), "optimiser must be one of .*'Adam'"),
-        (bad(trained=[True]), "trained must hold 3 flags"),
-        (bad(trained=[False] * 3), "trained must hold 3 flags, at least one true"),
-        (bad(layers=[]), "layers"),
-        (
-            bad(layers=start(3, 3)[1:]),
-            "inputs are float32 with 9 columns, the first layer is float32 and takes 6",
-        ),
-        (
-            bad(layers=start(3, 3, np.float64)),
-            "inputs are float32 with 9 columns, the first layer is float64",
-        ),
-        (bad(layers=[*start(3, 3)[:1], start(3, 3)[2]]), "layers"),
-        (bad(layers=[*start(3, 3)[:2], start(2, 3)[2]]), "layers"),
-        (bad(targets=np.zeros((N, K + 1))), r"targets must be \(12, 4\)"),
-        (bad(targets=np.zeros((N - 1, K))), r"targets must be \(12, 4\)"),
-        (bad(targets=np.zeros((1, 1, N, K))), r"targets must be \(12, 4\)"),
-        (bad(targets=np.zeros((2, N, K))), "targets must be"),
-        (bad(targets=np.zeros((1, N, K))), "targets must be"),
-        (bad(batches=np.zeros(3, int)), "batches must be"),
-        (bad(batches=np.zeros((7, 2, 5), int)), r"batches must be \(T, B\) or \(T, 3, B\)"),
-        (bad(batches=np.zeros((0, 5), int), rates=[]), "batches must"),
-        (bad(batches=np.zeros((7, 0), int)), "batches must"),
-        (bad(batches=np.full((7, 5), N)), "batches must hold example numbers from 0 to 11"),
-        (bad(batches=np.full((7, 5), -1)), "batches must hold example numbers from 0 to 11"),
-        (bad(batches=np.full((7, 5), 1.5)), "batches must"),
-        (bad(batches=np.full((7, 5), np.nan)), "batches must"),
-        (bad(rates=RATES[:-1]), "rates must be 7 finite numbers"),
-        (bad(rates=0.1), "rates must be 7 finite numbers"),
-        (bad(rates=np.full(7, np.nan)), "rates must be 7 finite numbers"),
-        (bad(rates=np.full(7, np.inf)), "rates must be 7 finite numbers"),
-        (bad(rates=-RATES), "rates must be 7 finite numbers"),
-        (bad(decay=-0.1), "decay must be a finite number of at least 0, got -0.1"),
-        (bad(decay=np.nan), "decay must be a finite number of at least 0, got nan"),
-        (bad(decay=np.inf), "decay must be a finite number of at least 0, got inf"),
-        (bad(rates=np.tile(RATES[:, None], 2)), "rates must be 7 finite numbers"),
-        (bad(rates=np.tile(RATES[:, None], 3), optimiser="adam"), "rates must be 7 finite numbers"),
-        (bad(decay=[0.1, 0.1]), "one for each of 3 members"),
-        (bad(decay=[0.1, 0.1, -0.1]), "decay must be a finite number of at least 0"),
+        *(({name: v}, message.format(v)) for name, values, message in BAD for v in values),
+        ({"batches": np.zeros((0, 5), int), "rates": []}, "batches must"),
+        ({"rates": TILED, "optimiser": "adam"}, "rates must be 7 finite numbers"),
     ],
 )
 def test_fit_refuses_before_it_trains(change, message, monkeypatch):
-    def no_loop(*_):
-        raise AssertionError("trained")
-
-    monkeypatch.setattr(train, "_loop", no_loop)
+    monkeypatch.setattr(train, "_loop", lambda *_: pytest.fail("trained"))
     arguments = {
-        "layers": start(3, 3),
-        "inputs": train.Inputs(inputs(np.float32)),
-        "targets": targets(LOSSES[0]),
-        "batches": batches(),
-        "rates": RATES,
-        "hidden": "tanh",
-        "loss": LOSSES[0],
-    } | change
+        "layers": LAYERS, "inputs": train.Inputs(inputs(np.float32)), "targets": targets(LOSSES[0]),
+        "batches": batches(), "rates": RATES, "hidden": "tanh", "loss": LOSSES[0],
+    }  # fmt: skip
     with pytest.raises(ValueError, match=message):
-        train.fit(**arguments)
+        train.fit(**arguments | change)

@@ -39,6 +39,10 @@ def equal(a, b):
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a)
 
 
+def progress(folder):
+    return [json.loads(line) for line in (folder / "progress").read_text().splitlines()]
+
+
 def alone(seeds, config=CONFIG):
     result = jobs.toy(config, seeds)
     CALLS.pop()
@@ -78,8 +82,7 @@ def test_each_configuration_may_have_seeds_of_its_own(place, tmp_path):
         assert equal(results[name], alone(seeds[name], config))
     assert sorted(c[0] for c in CALLS) == [0, 0, 4, 8, 8], "of the few, only blocks that they are in"
     assert len(list(place.iterdir())) == 5
-    last = (tmp_path / "progress").read_text().splitlines()[-1]
-    assert json.loads(last) == {"label": "many", "done": 13, "total": 13}
+    assert progress(tmp_path)[-1] == {"label": "many", "done": 13, "total": 13}
 
 
 @pytest.mark.parametrize(
@@ -147,17 +150,10 @@ def test_any_request_takes_the_blocks_that_others_left(place):
     assert len(list(place.iterdir())) == 10 > len(CALLS) > 3
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"config": {"n": 4, "rates": [[3, 0.2]]}},
-        {"config": {**CONFIG, "more": None}},
-        {"seeds": [4]},
-        {"chunk": 5},
-        {"job": jobs.wrong},
-    ],
-    ids=lambda c: next(iter(c)),
-)
+@pytest.mark.parametrize("change", [
+    {"config": {"n": 4, "rates": [[3, 0.2]]}}, {"config": {**CONFIG, "more": None}}, {"seeds": [4]},
+    {"chunk": 5}, {"job": jobs.wrong},
+], ids=lambda c: next(iter(c)))  # fmt: skip
 def test_the_key_holds_whatever_can_change_the_result(change, place):
     run(range(4))
     before = set(place.iterdir())
@@ -305,9 +301,8 @@ def test_progress_lines(tmp_path):
     run(range(4), {"n": 2})
     (tmp_path / "progress").unlink()
     ensemble.run(jobs.toy, {"one": CONFIG, "two": {"n": 2}}, range(10), chunk=4, workers=1)
-    lines = [json.loads(line) for line in (tmp_path / "progress").read_text().splitlines()]
     steps = [("one", 0), ("two", 4), ("one", 8), ("one", 12), ("one", 14), ("two", 18), ("two", 20)]
-    assert lines == [{"label": label, "done": done, "total": 20} for label, done in steps]
+    assert progress(tmp_path) == [{"label": label, "done": done, "total": 20} for label, done in steps]
 
 
 def test_a_progress_bar_where_nobody_else_shows_it(monkeypatch, capfd):
@@ -318,25 +313,19 @@ def test_a_progress_bar_where_nobody_else_shows_it(monkeypatch, capfd):
     assert "toy" in err and "/10" in err
 
 
+BEYOND = "the chunk of {} seeds around {} goes beyond 2147483647"
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
         ({"seeds": []}, "seeds must name at least one"),
         ({"seeds": [1, 2, 1]}, "seeds must be distinct"),
-        ({"seeds": [-1]}, "seeds must be whole numbers from 0"),
-        ({"seeds": [2**31]}, "seeds must be whole numbers from 0"),
-        ({"seeds": [0.5]}, "seeds must be whole numbers from 0"),
-        ({"seeds": [np.nan]}, "seeds must be whole numbers from 0"),
-        (
-            {"seeds": [0, 2**31 - 1], "chunk": 5},
-            "the chunk of 5 seeds around 2147483647 goes beyond 2147483647",
-        ),
-        ({"seeds": [2**31 - 2], "chunk": 3}, "the chunk of 3 seeds around 2147483646 goes beyond 2147483647"),
-        ({"seeds": ["1"]}, "seeds must be whole numbers from 0"),
-        ({"chunk": 0}, "chunk and workers must be"),
-        ({"chunk": 2.5}, "chunk and workers must be"),
-        ({"workers": 0}, "chunk and workers must be"),
-        ({"workers": 1.5}, "chunk and workers must be"),
+        *(({"seeds": [s]}, "seeds must be whole numbers from 0") for s in (-1, 2**31, 0.5, np.nan, "1")),
+        ({"seeds": [0, 2**31 - 1], "chunk": 5}, BEYOND.format(5, 2147483647)),
+        ({"seeds": [2**31 - 2], "chunk": 3}, BEYOND.format(3, 2147483646)),
+        *(({"chunk": count}, "chunk and workers must be") for count in (0, 2.5)),
+        *(({"workers": count}, "chunk and workers must be") for count in (0, 1.5)),
         ({"config": {"n": {4}}}, "config must be plain data"),
         ({"job": lambda config, seeds: {}}, "job must be a function of an importable module"),
     ],
@@ -359,9 +348,14 @@ def test_no_configuration_is_refused():
         ensemble.run(jobs.toy, {}, range(4))
 
 
-def test_a_job_without_a_row_for_each_seed_is_refused(place):
+@pytest.mark.parametrize(
+    "seeds, config",
+    [(range(8), CONFIG), ([0], {"n": 2, "after": {"n": 1}})],
+    ids=["last", "before"],
+)
+def test_a_job_without_a_row_for_each_seed_is_refused(seeds, config, place):
     with pytest.raises(ValueError, match=r"total has shape \(3,\), wanted 4 rows"):
-        run(range(8), job=jobs.wrong)
+        run(seeds, config, job=jobs.wrong)
     assert not place.exists()
 
 
@@ -404,10 +398,8 @@ def test_what_comes_before_is_computed_first_and_kept(link, tmp_path, place):
         places = [order.index(f"{digit} {block}") for digit in (1, 2, 3)]
         assert places == sorted(places)
     assert len(list(place.iterdir())) == 6
-    assert chains({"b": second, "a": first}, range(8)) == {
-        "b": digits(range(8), 12),
-        "a": digits(range(8), 1),
-    }
+    both = {"b": digits(range(8), 12), "a": digits(range(8), 1)}
+    assert chains({"b": second, "a": first}, range(8)) == both
     assert chains({"d": link(4, second)}) == {"d": digits(range(6), 124)}
     assert begun(tmp_path)[6:] == ["4 0", "4 4"], "whole blocks of what came before were kept"
 
@@ -459,10 +451,8 @@ def test_damage_to_what_came_before_is_repaired_if_it_is_needed(link, tmp_path, 
 
 
 def test_the_key_holds_whatever_came_before(link, tmp_path):
-    last = {"b": link(3, link(2, link(1)))}
-    chains(last, [0])
-    assert chains({"b": link(3, link(2, link(7)))}, [0]) == {"b": digits([0], 723)}
-    assert chains({"b": link(3, link(2))}, [0]) == {"b": digits([0], 23)}
+    for number, before in ((123, link(2, link(1))), (723, link(2, link(7))), (23, link(2))):
+        assert chains({"b": link(3, before)}, [0]) == {"b": digits([0], number)}
     assert chains({"b": link(3, link(2, link(1, more=0)))}, [0]) == {"b": digits([0], 123)}
     assert len(begun(tmp_path)) == 3 + 3 + 2 + 3
 
@@ -496,9 +486,8 @@ def test_a_chunk_that_vanished_stops_those_that_follow(workers, link, place, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(ensemble.store, "write", gone)
-        with pytest.raises(
-            RuntimeError, match="a chunk that others need is gone from .*: run again"
-        ) as caught:
+        message = "a chunk that others need is gone from .*: run again"
+        with pytest.raises(RuntimeError, match=message) as caught:
             chains({"b": link(2, link(1)), "c": link(3, link(1))}, range(4), workers=workers)
     assert str(place) in str(caught.value)
     assert chains({"b": link(2, link(1))}, range(4), workers=workers) == {"b": digits(range(4), 12)}
@@ -514,19 +503,13 @@ def test_a_chunk_that_was_found_and_then_vanished_stops_those_that_follow(link, 
     assert chains({"b": link(2, link(1))}, [0]) == {"b": digits([0], 12)}
 
 
-def test_what_came_before_without_a_row_for_each_seed_is_refused(place):
-    with pytest.raises(ValueError, match=r"total has shape \(3,\), wanted 4 rows"):
-        run([0], {"n": 2, "after": {"n": 1}}, job=jobs.wrong)
-    assert not place.exists()
-
-
 def test_progress_lines_name_what_has_to_come_before(link, tmp_path):
     """Seeds that nobody asked for count as well: whole blocks of what comes before."""
 
     def lines(configs):
         (tmp_path / "progress").unlink(missing_ok=True)
         chains(configs)
-        return [json.loads(line) for line in (tmp_path / "progress").read_text().splitlines()]
+        return progress(tmp_path)
 
     def steps(total, *counts):
         return [{"label": label, "done": done, "total": total} for label, done in counts]
@@ -536,7 +519,6 @@ def test_progress_lines_name_what_has_to_come_before(link, tmp_path):
     before += [("before before c", 16), ("before c", 20), ("c", 22)]
     assert lines({"c": link(3, second)}) == steps(22, *before)
     assert lines({"d": link(4, second)}) == steps(6, ("d", 0), ("d", 4), ("d", 6)), "it is there now"
-    assert lines({"e": link(6, link(5)), "f": link(5)}) == steps(
-        12, ("e", 0), ("f", 4), ("e", 8), ("f", 10), ("e", 12)
-    ), "it is asked for itself"
+    itself = ("e", 0), ("f", 4), ("e", 8), ("f", 10), ("e", 12)
+    assert lines({"e": link(6, link(5)), "f": link(5)}) == steps(12, *itself), "it is asked for itself"
     assert lines({"a": first, "b": second}) == steps(12, ("a", 0), ("a", 4), ("a", 6), ("b", 10), ("b", 12))

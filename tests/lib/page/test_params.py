@@ -38,17 +38,8 @@ def refused(**given):
 
 
 def test_read_gives_every_field():
-    assert SCHEMA[0] == (
-        "networks",
-        "int",
-        500,
-        "networks trained in each arm",
-        "networks",
-        2,
-        100000,
-        False,
-        (),
-    )
+    comment = "networks trained in each arm"
+    assert SCHEMA[0] == ("networks", "int", 500, comment, "networks", 2, 100000, False, ())
     assert SCHEMA[1][4:] == ("per step", 0, 10, True, ())
     assert SCHEMA[2][4:] == ("yes or no", None, None, False, ())
     assert SCHEMA[3].default == (100, 100) and SCHEMA[3].element == "int"
@@ -134,37 +125,18 @@ def test_check_gives_defaults_in_order_and_fresh_lists():
     assert second["sizes"] == [100, 100]
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "wanted"),
-    [
-        ("networks", 7, 7),
-        ("networks", 1e3, 1000),
-        ("networks", "7", 7),
-        ("networks", "1e3", 1000),
-        ("networks", np.int64(7), 7),
-        ("networks", np.float32(8), 8),
-        ("networks", "100000", 100000),
-        ("rate", 3, 3.0),
-        ("rate", 10, 10.0),
-        ("rate", "1e-3", 1e-3),
-        ("rate", np.float64(0.5), 0.5),
-        ("wide", False, False),
-        ("wide", "false", False),
-        ("wide", "False", False),
-        ("wide", "no", False),
-        ("wide", "true", True),
-        ("sizes", [1, 1000], [1, 1000]),
-        ("sizes", (1, 2), [1, 2]),
-        ("sizes", "[1, 2]", [1, 2]),
-        ("sizes", ["1", 1e1], [1, 10]),
-        ("rates", "[1e-3, 1]", [0.001, 1.0]),
-        ("rates", ["1e-3"], [0.001]),
-        ("loss", "mean", "mean"),
-        ("label", "3", "3"),
-        ("names", "['z']", ["z"]),
-        ("power", "4", 4),
-    ],
-)
+COERCED = {
+    "networks": [(7, 7), (1e3, 1000), ("7", 7), ("1e3", 1000), (np.int64(7), 7), (np.float32(8), 8),
+                 ("100000", 100000)],
+    "rate": [(3, 3.0), (10, 10.0), ("1e-3", 1e-3), (np.float64(0.5), 0.5)],
+    "wide": [(False, False), ("false", False), ("False", False), ("no", False), ("true", True)],
+    "sizes": [([1, 1000], [1, 1000]), ((1, 2), [1, 2]), ("[1, 2]", [1, 2]), (["1", 1e1], [1, 10])],
+    "rates": [("[1e-3, 1]", [0.001, 1.0]), (["1e-3"], [0.001])],
+    "loss": [("mean", "mean")], "label": [("3", "3")], "names": [("['z']", ["z"])], "power": [("4", 4)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, value, wanted", [(n, *pair) for n, ps in COERCED.items() for pair in ps])
 def test_check_coerces(name, value, wanted):
     got = params.check(SCHEMA, {name: value})[name]
     assert got == wanted and type(got) is type(wanted)
@@ -172,45 +144,20 @@ def test_check_coerces(name, value, wanted):
         assert [type(v) for v in got] == [type(v) for v in wanted]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("networks", value)
-        for value in (
-            1,
-            0,
-            -3,
-            100001,
-            2.5,
-            "2.5",
-            "many",
-            "",
-            None,
-            True,
-            "true",
-            [3],
-            math.nan,
-            math.inf,
-            3 + 0j,
-        )
-    ]
-    + [
-        ("rate", v)
-        for v in (0, 0.0, -1, 10.1, math.nan, "nan", math.inf, "inf", "1e999", 10**400, False, None, [1.0])
-    ]
-    + [("wide", v) for v in (0, 1, "1", "maybe", None, [True], 0.0, np.array(True))]
-    + [
-        ("sizes", v)
-        for v in ([], "[]", 3, "3", "1, 2,", "[1", "[[1]]", [0], [1, 1001], [1, None], {1: 2}, None, {1})
-    ]
-    + [
-        ("rates", v)
-        for v in ([math.nan], "[nan]", [True], [-0.1], [[0.1]], np.array([0.1]), "__import__('os')")
-    ]
-    + [("loss", v) for v in ("max", "", 3, None, True, ["sum"])]
-    + [("names", v) for v in ("x", ["w"], ["x", 3], [])]
-    + [("power", v) for v in (3, "3", True, 2.5)],
-)
+REFUSED = {
+    "networks": (1, 0, -3, 100001, 2.5, "2.5", "many", "", None, True, "true", [3], math.nan, math.inf,
+                 3 + 0j),
+    "rate": (0, 0.0, -1, 10.1, math.nan, "nan", math.inf, "inf", "1e999", 10**400, False, None, [1.0]),
+    "wide": (0, 1, "1", "maybe", None, [True], 0.0, np.array(True)),
+    "sizes": ([], "[]", 3, "3", "1, 2,", "[1", "[[1]]", [0], [1, 1001], [1, None], {1: 2}, None, {1}),
+    "rates": ([math.nan], "[nan]", [True], [-0.1], [[0.1]], np.array([0.1]), "__import__('os')"),
+    "loss": ("max", "", 3, None, True, ["sum"]),
+    "names": ("x", ["w"], ["x", 3], []),
+    "power": (3, "3", True, 2.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, value", [(name, v) for name, values in REFUSED.items() for v in values])
 def test_check_refuses_and_says_what_came_and_what_is_allowed(name, value):
     message = refused(**{name: value})
     param = next(p for p in SCHEMA if p.name == name)
@@ -251,14 +198,11 @@ def test_floats_survive_as_text(x):
     assert params.check(SCHEMA, {"rate": repr(x)})["rate"] == x
 
 
-SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.complex_numbers()
-)
-NUMBERS_AS_TEXT = (
-    st.integers(-5, 10).map(str) | st.floats().map(repr) | st.sampled_from(["1e3", " 2 ", "٣", "0x3"])
-)
+WORDS = ["1e3", " 2 ", "٣", "0x3", "true", "NO", "sum", "x", "[1, 2]", "['x']", "[[1]]", "[]"]
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+SCALARS |= st.complex_numbers()
 ANYTHING = st.recursive(
-    SCALARS | NUMBERS_AS_TEXT | st.sampled_from(["true", "NO", "sum", "x", "[1, 2]", "['x']", "[[1]]", "[]"]),
+    SCALARS | st.integers(-5, 10).map(str) | st.floats().map(repr) | st.sampled_from(WORDS),
     lambda inner: (
         st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text(), inner) | st.lists(inner).map(repr)
     ),
@@ -412,13 +356,9 @@ def test_take_without_a_parameters_cell():
 def test_record_is_read_only_and_shows_what_changed():
     record = take([CELL], rate=1, wide="no", label="<b>")
     assert record.overridden == ("rate", "wide", "label")
-    for change in (
-        lambda: setattr(record, "rate", 2),
-        lambda: delattr(record, "rate"),
-        lambda: setattr(record, "q", 1),
-    ):
+    for change, *words in ((setattr, "rate", 2), (delattr, "rate"), (setattr, "q", 1)):
         with pytest.raises(AttributeError, match="read-only"):
-            change()
+            change(record, *words)
     with pytest.raises(AttributeError, match="networs"):
         _ = record.networs
     assert repr(record).startswith("Parameters(networks=500, rate=1.0, wide=False, sizes=[100, 100]")
@@ -449,12 +389,13 @@ TOY = [
 
 def test_schema_of_a_notebook(tmp_path):
     assert params.schema(notebook(tmp_path / "a.ipynb", TOY)) == SCHEMA
-    with pytest.raises(ParameterError, match="b.ipynb: 0 cells tagged"):
-        params.schema(notebook(tmp_path / "b.ipynb", TOY[1:]))
-    with pytest.raises(ParameterError, match="c.ipynb: 2 cells tagged"):
-        params.schema(notebook(tmp_path / "c.ipynb", TOY[:1] * 2))
-    with pytest.raises(ParameterError, match="d.ipynb: parameters cell, line 1"):
-        params.schema(notebook(tmp_path / "d.ipynb", [("x = 1", ["parameters"])]))
+    for cells, message in (
+        (TOY[1:], "b.ipynb: 0 cells tagged"),
+        (TOY[:1] * 2, "b.ipynb: 2 cells tagged"),
+        ([("x = 1", ["parameters"])], "b.ipynb: parameters cell, line 1"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            params.schema(notebook(tmp_path / "b.ipynb", cells))
     for text in ("{", "[]", "{}", '{"cells": 3}', '{"cells": [3]}'):
         (tmp_path / "e.ipynb").write_text(text)
         with pytest.raises(ParameterError, match="e.ipynb: not a notebook"):
@@ -463,17 +404,17 @@ def test_schema_of_a_notebook(tmp_path):
         params.schema(tmp_path / "none.ipynb")
 
 
-def papermill(folder, *words):
-    """Plain papermill, as a reader would call it, from a folder that is not the project."""
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+def python(folder, *words):
+    """Python as a reader would call it, from a folder that is not the project."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return subprocess.run(
-        [sys.executable, "-m", "papermill", "--no-progress-bar", *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+        [sys.executable, *words], cwd=folder, env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def papermill(folder, *words):
+    return python(folder, "-m", "papermill", "--no-progress-bar", *words)
 
 
 @pytest.fixture
@@ -491,12 +432,8 @@ def test_papermill_by_command_coerces(tmp_path, toy):
     done = papermill(tmp_path, "toy.ipynb", "out.ipynb", *words)
     assert done.returncode == 0, done.stderr
     values, overridden = printed(tmp_path / "out.ipynb")
-    assert (values["wide"], values["sizes"], values["rate"], values["networks"]) == (
-        False,
-        [1, 2],
-        0.001,
-        1000,
-    )
+    wanted = {"networks": 1000, "rate": 0.001, "wide": False, "sizes": [1, 2]}
+    assert {name: values[name] for name in wanted} == wanted
     assert overridden == ["networks", "rate", "wide", "sizes"]
 
 
@@ -533,14 +470,7 @@ def test_other_runners_find_the_cell_too(tmp_path, toy):
                 book.cells[0].source = book.cells[0].source.replace("= 500", "= 600").replace("= 2", "= 4")
             print(book.cells[2].outputs[0].text)
     """
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    run = python(tmp_path, "-c", code)
     assert run.returncode == 0, run.stderr
     assert "TCP" not in run.stderr
     values, overridden = json.loads(run.stdout)

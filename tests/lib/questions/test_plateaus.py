@@ -17,6 +17,7 @@ from lib.questions.plateaus import FLAT, LATE, LEARNED, OUTCOMES, Setting
 
 SEEDS = [4, 5]  # chunk 2 of two
 STEPS = 5  # in an epoch: of 43 images in batches of 8, three are left out
+STEPPED, LOOKED = ("step_loss", "train", "output"), ("validation", "accuracy", "dead")  # rows in time
 
 
 def small(**change):
@@ -34,6 +35,19 @@ def split(mnist):
     return data.split_nielsen(mnist)
 
 
+@pytest.fixture(scope="session")
+def labels(split):
+    """Of the training images."""
+    return split.train[1][:43]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
+    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
+    return tmp_path / "chunks"
+
+
 def result_of(setting, seeds=SEEDS, before=None):
     """The arrays of a setting and, unless given, of all before it."""
     if setting.after is not None and before is None:
@@ -49,9 +63,8 @@ def unseen_by(setting):
     return plateaus.validation(setting.pixels, setting.validation, len(setting.channels))
 
 
-def layers_of(result):
-    count = sum(name.startswith("layer") for name in result)
-    return [result[f"layer{k}"] for k in range(count)]
+def layers_of(result, name="layer"):
+    return [result[f"{name}{k}"] for k in range(sum(key.startswith(name) for key in result))]
 
 
 def kept(layers):
@@ -77,6 +90,22 @@ def same(a, b):
 
 def same_layers(a, b):
     return all(np.array_equal(u, v) for u, v in zip(a, b, strict=True))
+
+
+def near(a, b, rtol, atol):
+    for u, v in zip(a, b, strict=True):
+        np.testing.assert_allclose(u, v, rtol=rtol, atol=atol)
+
+
+def sizes(slope):
+    """Norms (2, L) of the layers of a gradient."""
+    return np.stack([np.linalg.norm(g.reshape(2, -1), axis=1) for g in slope], axis=1)
+
+
+def became(result, labels, row=slice(None)):
+    """The outcome of each run."""
+    curves = (result[name][row] for name in ("train", "silent", "finite"))
+    return plateaus.outcome(*curves, plateaus.entropy(labels)).tolist()
 
 
 # Settings
@@ -114,34 +143,24 @@ def test_every_field_is_tried():
 
 
 def test_a_setting_goes_on_from_one_that_keeps_networks_of_the_same_shape():
-    for after in (small(), small(keep=True).config(), 1, "small"):
-        with pytest.raises(ValueError, match=r"^after must be a Setting that keeps its networks"):
+    keeps = r"^after must be a Setting that keeps its networks"
+    for after, message in (
+        *((after, keeps) for after in (small(), small(keep=True).config(), 1, "small")),
+        (small(keep=True, channels=(2, 2)), r"^channels is \(2,\), but \(2, 2\) in the one before"),
+        (small(keep=True, dense=()), r"^dense is \(3,\), but \(\) in the one before"),
+    ):
+        with pytest.raises(ValueError, match=message):
             small(after=after)
-    with pytest.raises(ValueError, match=r"^channels is \(2,\), but \(2, 2\) in the one before"):
-        small(after=small(keep=True, channels=(2, 2)))
-    with pytest.raises(ValueError, match=r"^dense is \(3,\), but \(\) in the one before"):
-        small(after=small(keep=True, dense=()))
     change = {"slope": 0.1, "images": 40, "batch": 10, "rate": 1.0, "pixels": "standardised", "epochs": 0}
     assert small(after=small(keep=True), **change).config()["after"]["slope"] == 0
 
 
 def test_settings_at_the_ends_of_what_is_allowed():
     for change in (
-        {"epochs": 0},
-        {"batch": 43},
-        {"batch": 1, "images": 1},
-        {"images": 50_000, "validation": 10_000},
-        {"rate": 1e12},
-        {"rate": 1e-12},
-        {"momentum": 0},
-        {"momentum": 0.999},
-        {"clip": 1e-6},
-        {"clip": None},
-        {"sharp": (0, 1, 2)},
-        {"window": (0, 10)},
-        {"window": (9, 10)},
-        {"dense": ()},
-    ):
+        {"epochs": 0}, {"batch": 43}, {"batch": 1, "images": 1}, {"images": 50_000, "validation": 10_000},
+        {"rate": 1e12}, {"rate": 1e-12}, {"momentum": 0}, {"momentum": 0.999}, {"clip": 1e-6}, {"clip": None},
+        {"sharp": (0, 1, 2)}, {"window": (0, 10)}, {"window": (9, 10)}, {"dense": ()},
+    ):  # fmt: skip
         assert small(**change).config()
 
 
@@ -152,18 +171,9 @@ def test_steps_are_those_of_whole_batches():
 
 
 FULL = {
-    "slope": 0.1,
-    "warmup": 1,
-    "momentum": 0.5,
-    "clip": 2.0,
-    "sampling": "drawn",
-    "pixels": "standardised",
-    "init": "he",
-    "sharp": (0, 2),
-    "window": (3, 7),
-    "outputs": True,
-    "keep": True,
-}
+    "slope": 0.1, "warmup": 1, "momentum": 0.5, "clip": 2.0, "sampling": "drawn", "pixels": "standardised",
+    "init": "he", "sharp": (0, 2), "window": (3, 7), "outputs": True, "keep": True,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("change", [{}, FULL], ids=["few", "all"])
@@ -240,11 +250,8 @@ def test_images_are_the_first_ones_and_those_from_the_50000th_on(pixels, blocks,
         (plateaus.training(pixels, 43, blocks), split.train, 43),
         (plateaus.validation(pixels, 20, blocks), split.validation, 20),
     ):
-        wanted = convnets.images(
-            ((x[:count].astype(float) - mean) / scale).astype(np.float32),
-            y[:count],
-            convnets.Design((5,) * blocks),
-        )
+        scaled = ((x[:count].astype(float) - mean) / scale).astype(np.float32)
+        wanted = convnets.images(scaled, y[:count], convnets.Design((5,) * blocks))
         np.testing.assert_allclose(images.patches, wanted.patches, rtol=1e-5, atol=1e-6)
         assert images.labels.numpy().tolist() == y[:count].tolist()
 
@@ -265,19 +272,11 @@ def plain(setting, rates=None):
     design, images, unseen = setting.design, seen_by(setting), unseen_by(setting)
     layers, velocity = convnets.initial(SEEDS, design, setting.init), None
     looks, losses, outputs = [convnets.look(layers, unseen, design)], [], []
+    how = {"design": design, "momentum": setting.momentum, "clip": setting.clip}
     for epoch in range(setting.epochs):
         batches = plateaus.batches(2, epoch, setting)
         rate = np.full(len(batches), setting.rate) if rates is None else rates[epoch]
-        layers, velocity, record = convnets.fit(
-            layers,
-            images,
-            batches,
-            rate,
-            design=design,
-            momentum=setting.momentum,
-            clip=setting.clip,
-            velocity=velocity,
-        )
+        layers, velocity, record = convnets.fit(layers, images, batches, rate, velocity=velocity, **how)
         looks.append(convnets.look(layers, unseen, design))
         losses.append(record.loss)
         outputs.append(record.output)
@@ -285,13 +284,9 @@ def plain(setting, rates=None):
 
 
 CHANGES = [
-    {},
-    {"rate": 1},
-    {"sampling": "drawn"},
-    {"pixels": "standardised"},
-    {"init": "he"},
+    {}, {"rate": 1}, {"sampling": "drawn"}, {"pixels": "standardised"}, {"init": "he"},
     {"momentum": 0.9, "clip": 0.5},
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
@@ -300,14 +295,13 @@ def test_a_run_is_a_plain_loop(change):
     result = result_of(setting)
     layers, velocity, losses, outputs, looks = plain(setting)
     assert same_layers(layers_of(result), layers)
-    assert all(np.array_equal(result[f"velocity{k}"], v) for k, v in enumerate(velocity))
+    assert same_layers(layers_of(result, "velocity"), velocity)
     assert np.array_equal(result["step_loss"], losses.reshape(2, -1))
     assert np.array_equal(result["output"], outputs)
     np.testing.assert_allclose(result["train"], losses.astype(float).mean(axis=2), rtol=1e-14)
     for k, look in enumerate(looks):
-        assert np.array_equal(result["validation"][:, k], look.loss)
-        assert np.array_equal(result["accuracy"][:, k], look.accuracy)
-        assert np.array_equal(result["dead"][:, k], look.dead)
+        for name, part in (("validation", look.loss), ("accuracy", look.accuracy), ("dead", look.dead)):
+            assert np.array_equal(result[name][:, k], part)
     for a, b in zip(layers, convnets.initial(SEEDS, setting.design, setting.init), strict=True):
         assert not np.array_equal(a[0], b[0]) and not np.array_equal(a[1], b[1])
 
@@ -319,14 +313,11 @@ def test_each_of_these_runs_is_another():
 
 def test_a_member_is_the_network_alone_with_the_chunks_batches():
     setting = small(keep=True)
-    result = result_of(setting)
     layers = convnets.initial([5], setting.design, setting.init)
     for epoch in range(2):
-        batches = plateaus.batches(2, epoch, setting)
-        rates = np.full(STEPS, 0.1)
+        batches, rates = plateaus.batches(2, epoch, setting), np.full(STEPS, 0.1)
         layers, _, _ = convnets.fit(layers, seen_by(setting), batches, rates, design=setting.design)
-    for a, b in zip(layers_of(result), layers, strict=True):
-        np.testing.assert_allclose(a[1], b[0], rtol=1e-4, atol=1e-6)
+    near([w[1] for w in layers_of(result_of(setting))], [w[0] for w in layers], 1e-4, 1e-6)
 
 
 def test_the_rate_rises_in_equal_steps():
@@ -340,8 +331,7 @@ def test_the_rate_rises_in_equal_steps():
         results[warmup] = result_of(setting)
         layers, _, losses, _, _ = plain(setting, rate)
         np.testing.assert_allclose(results[warmup]["step_loss"], losses.reshape(2, -1), rtol=1e-5)
-        for a, b in zip(layers_of(results[warmup]), layers, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+        near(layers_of(results[warmup]), layers, 1e-4, 1e-6)
     second = [r["step_loss"][:, 1] for r in results.values()]
     assert all((a != b).all() for a, b in itertools.combinations(second, 2))
 
@@ -357,16 +347,16 @@ def test_without_epochs_a_run_only_looks():
     first = result_of(small(keep=True))
     after = result_of(small(epochs=0, after=small(keep=True), keep=True), before=first)
     assert same_layers(layers_of(after), layers_of(first))
-    for name in ("loss", "hit", "silent", "predicted", "gradient", "nonzero", "finite"):
-        assert np.array_equal(after[name], first[name])
-    for name in ("validation", "accuracy", "dead"):
-        assert np.array_equal(after[name], first[name][:, -1:])
+    ends, curves = ("loss", "hit", "silent", "predicted", "gradient", "nonzero", "finite"), LOOKED
+    assert same({k: after[k] for k in ends}, {k: first[k] for k in ends})
+    assert same({k: after[k] for k in curves}, {k: first[k][:, -1:] for k in curves})
 
 
 def test_the_shapes_of_a_result():
-    shapes = {"step_loss": (10,), "train": (2,), "validation": (3,), "accuracy": (3,), "dead": (3, 2)}
-    shapes |= {"loss": (), "hit": (), "gradient": (3,), "nonzero": (3,), "silent": (2,), "predicted": (10,)}
-    shapes |= {"finite": ()}
+    shapes = {
+        "step_loss": (10,), "train": (2,), "validation": (3,), "accuracy": (3,), "dead": (3, 2), "loss": (),
+        "hit": (), "gradient": (3,), "nonzero": (3,), "silent": (2,), "predicted": (10,), "finite": (),
+    }  # fmt: skip
     result = result_of(small())
     assert {k: v.shape for k, v in result.items()} == {k: (2, *shape) for k, shape in shapes.items()}
     more = result_of(small(keep=True, outputs=True))
@@ -380,8 +370,7 @@ def test_the_shapes_of_a_result():
 
 def test_the_configuration_may_come_from_json():
     setting = small(outputs=True, window=(3, 7))
-    again = json.loads(json.dumps(setting.config()))
-    assert same(plateaus.job(again, SEEDS), result_of(setting))
+    assert same(plateaus.job(json.loads(json.dumps(setting.config())), SEEDS), result_of(setting))
 
 
 # Measures at the end, by hand
@@ -396,25 +385,19 @@ def ill():
     return setting, layers, result_of(setting, before=kept(layers))
 
 
-def test_measures_at_the_end_are_those_of_the_training_images_by_hand(ill, split):
+def test_measures_at_the_end_are_those_of_the_training_images_by_hand(ill, labels):
     setting, layers, result = ill
-    images, labels = seen_by(setting), split.train[1][:43]
-    hidden, z = convnets.forward(constant(layers), images.patches, setting.design)
+    hidden, z = convnets.forward(constant(layers), seen_by(setting).patches, setting.design)
     z = z.numpy().astype(float)
-    right = z[:, np.arange(43), labels]
-    np.testing.assert_allclose(
-        result["loss"], (np.log(np.exp(z).sum(axis=2)) - right).mean(axis=1), rtol=1e-5
-    )
+    loss = (np.log(np.exp(z).sum(axis=2)) - z[:, np.arange(43), labels]).mean(axis=1)
+    np.testing.assert_allclose(result["loss"], loss, rtol=1e-5)
     guess = z.argmax(axis=2)
     np.testing.assert_allclose(result["hit"], 100 * (guess == labels).mean(axis=1), rtol=1e-14)
     shares = [[(guess[m] == c).mean() for c in range(10)] for m in range(2)]
     np.testing.assert_allclose(result["predicted"], shares, rtol=1e-14)
     assert ((np.array(shares) > 0).sum(axis=1) > 1).all(), "not the same class for all"
-    silent = [
-        (h.numpy().reshape(2, -1, h.shape[-1]).transpose(0, 2, 1) <= 0).all(axis=2).mean(axis=1)
-        for h in hidden
-    ]
-    assert np.array_equal(result["silent"], np.stack(silent, axis=1))
+    units = [h.numpy().reshape(2, -1, h.shape[-1]) for h in hidden]
+    assert np.array_equal(result["silent"], np.stack([(u <= 0).all(axis=1).mean(axis=1) for u in units], 1))
     assert result["silent"][0, 0] == 0.5 and result["silent"][0, 1] >= 1 / 3
     unseen = unseen_by(setting)
     assert np.array_equal(result["dead"][:, 0], convnets.look(constant(layers), unseen, setting.design).dead)
@@ -423,19 +406,17 @@ def test_measures_at_the_end_are_those_of_the_training_images_by_hand(ill, split
 
 def test_the_gradient_at_the_end_is_that_of_the_mean_loss(ill):
     setting, layers, result = ill
-    images = seen_by(setting)
-    sizes, shares = [], []
+    images, slopes = seen_by(setting), []
     for dtype in (tf.float32, tf.float64):
         weights = [tf.constant(w, dtype) for w in layers]
         with tf.GradientTape() as tape:
             tape.watch(weights)
             patches = tf.cast(images.patches, dtype)
             loss = convnets.losses(convnets.forward(weights, patches, setting.design)[1], images.labels)
-        slope = [g.numpy() for g in tape.gradient(loss, weights)]
-        sizes.append(np.stack([np.linalg.norm(g.reshape(2, -1), axis=1) for g in slope], axis=1))
-        shares.append(np.stack([(g != 0).reshape(2, -1).mean(axis=1) for g in slope], axis=1))
-    np.testing.assert_allclose(result["gradient"], sizes[1], rtol=1e-4)
-    assert np.array_equal(result["nonzero"], shares[0])
+        slopes.append([g.numpy() for g in tape.gradient(loss, weights)])
+    np.testing.assert_allclose(result["gradient"], sizes(slopes[1]), rtol=1e-4)
+    shares = np.stack([(g != 0).reshape(2, -1).mean(axis=1) for g in slopes[0]], axis=1)
+    assert np.array_equal(result["nonzero"], shares)
     # off are a channel's kernel and bias; its pixels' weights above, and those of the unit that is off
     assert result["nonzero"][0, 0] == 0.5
     assert result["nonzero"][0, 1] <= 2 * (169 + 1) / (3 * 339)
@@ -450,20 +431,18 @@ def test_going_on_is_the_same_to_the_bit_as_never_stopping(change):
     """Four epochs, and one, one and two."""
     change |= {"keep": True, "outputs": True}
     whole = result_of(small(epochs=4, **change))
-    first = small(epochs=1, **change)
-    second = small(epochs=1, after=first, **change)
-    third = small(epochs=2, after=second, **change)
-    a = result_of(first)
-    b = result_of(second, before=a)
-    c = result_of(third, before=b)
-    for name, axis in (("step_loss", 1), ("train", 1), ("output", 1)):
-        assert np.array_equal(np.concatenate([r[name] for r in (a, b, c)], axis=axis), whole[name])
-    for name in ("validation", "accuracy", "dead"):
-        parts = [a[name], b[name][:, 1:], c[name][:, 1:]]
-        assert np.array_equal(np.concatenate(parts, axis=1), whole[name])
-    rest = set(whole) - {"step_loss", "train", "output", "validation", "accuracy", "dead"}
+    setting, parts = None, []
+    for epochs in (1, 1, 2):
+        setting = small(epochs=epochs, after=setting, **change)
+        parts.append(result_of(setting, before=parts[-1] if parts else None))
+    for name in STEPPED:
+        assert np.array_equal(np.concatenate([part[name] for part in parts], axis=1), whole[name])
+    for name in LOOKED:
+        looks = [part[name][:, k > 0 :] for k, part in enumerate(parts)]
+        assert np.array_equal(np.concatenate(looks, axis=1), whole[name])
+    rest = set(whole) - {*STEPPED, *LOOKED}
     assert {"layer0", "velocity2", "loss", "gradient"} < rest
-    assert all(np.array_equal(c[name], whole[name]) for name in rest)
+    assert same({k: parts[-1][k] for k in rest}, {k: whole[k] for k in rest})
 
 
 def test_a_setting_without_momentum_leaves_the_velocity_behind():
@@ -478,19 +457,14 @@ def test_a_setting_without_momentum_leaves_the_velocity_behind():
     assert not np.array_equal(a["loss"], b["loss"]), "with momentum it counts"
 
 
-def test_chains_through_an_ensemble(tmp_path, monkeypatch):
-    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
-    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
+def test_chains_through_an_ensemble(place):
     first = small(epochs=1, keep=True)
-    configs = {
-        "on": small(epochs=1, after=first).config(),
-        "up": small(epochs=1, after=first, rate=1.0).config(),
-    }
+    ends = {"on": small(epochs=1, after=first), "up": small(epochs=1, after=first, rate=1.0)}
+    configs = {name: setting.config() for name, setting in ends.items()}
     results = ensemble.run(plateaus.job, configs, [5, 1, 4], chunk=2, workers=1)
-    assert len(list((tmp_path / "chunks").iterdir())) == 2 * 3
-    wanted = result_of(small(epochs=1, after=first))
-    assert same({k: v[[2, 0]] for k, v in results["on"].items()}, wanted)
-    wanted = result_of(small(epochs=1, after=first, rate=1.0), [0, 1])
+    assert len(list(place.iterdir())) == 2 * 3
+    assert same({k: v[[2, 0]] for k, v in results["on"].items()}, result_of(ends["on"]))
+    wanted = result_of(ends["up"], [0, 1])
     assert same({k: v[1:2] for k, v in results["up"].items()}, {k: v[1:] for k, v in wanted.items()})
 
 
@@ -519,21 +493,17 @@ def test_a_window_holds_the_weights_before_each_step():
     result = result_of(setting)
     design, images = setting.design, seen_by(setting)
     batches = np.concatenate([plateaus.batches(2, epoch, setting) for epoch in range(2)])
-    networks = [
-        curvature.unflat(result["window_layers"][:, k], constant(made(design)))
-        for k in range(WINDOW[1] - WINDOW[0])
-    ]
+    like = constant(made(design))
+    networks = [curvature.unflat(result["window_layers"][:, t - 3], like) for t in range(*WINDOW)]
     for k, layers in enumerate(networks):
         t = WINDOW[0] + k
         look = convnets.look(layers, images, design)
         assert np.array_equal(result["window_loss"][:, k], look.loss)
         assert np.array_equal(result["window_dead"][:, k], look.dead)
         slope = convnets.gradient(layers, some(images, batches[t]), design)
-        sizes = np.stack([np.linalg.norm(g.reshape(2, -1), axis=1) for g in slope], axis=1)
-        np.testing.assert_allclose(result["window_gradient"][:, k], sizes, rtol=1e-4)
-        after, _, record = convnets.fit(
-            layers, images, batches[t : t + 1], [0.1], design=design, gradients=True
-        )
+        np.testing.assert_allclose(result["window_gradient"][:, k], sizes(slope), rtol=1e-4)
+        one = batches[t : t + 1]
+        after, _, record = convnets.fit(layers, images, one, [0.1], design=design, gradients=True)
         assert np.array_equal(record.loss[:, 0], result["step_loss"][:, t])
         if k + 1 < len(networks):
             assert same_layers(after, networks[k + 1])
@@ -544,6 +514,7 @@ def test_a_window_holds_the_weights_before_each_step():
 # Curvature
 
 BENT = {"channels": (1,), "dense": (2,), "images": 32, "validation": 16}
+MEASURED = ("sharpness", "residual", "batch_sharpness")
 SIZE = 10 + (169 + 1) * 2 + (2 + 1) * 10
 
 
@@ -561,15 +532,8 @@ def slopes(rows, images, design):
 def explicit(layers, images, design, step=1e-6):
     """Each member's gradient (M, P) and Hessian (M, P, P), by central differences of its gradient."""
     rows = curvature.flat(constant(layers)).numpy().astype(float)
-    around = [
-        (
-            slopes(row + step * np.eye(SIZE), images, design)
-            - slopes(row - step * np.eye(SIZE), images, design)
-        )
-        / (2 * step)
-        for row in rows
-    ]
-    return slopes(rows, images, design), np.stack(around)
+    ends = [[slopes(r + sign * step * np.eye(SIZE), images, design) for sign in (1, -1)] for r in rows]
+    return slopes(rows, images, design), np.stack([(a - b) / (2 * step) for a, b in ends])
 
 
 def ratio(slope, hessian):
@@ -607,12 +571,11 @@ def test_curvature_is_measured_after_the_epochs_that_are_named(few):
     setting = small(keep=True, sharp=(0, 2), **BENT)
     result, without = result_of(setting), result_of(replace(setting, sharp=()))
     assert same({k: result[k] for k in without}, without)
-    assert result.keys() - without.keys() == {"sharpness", "residual", "batch_sharpness"}
+    assert result.keys() - without.keys() == {*MEASURED}
     start = replace(setting, epochs=0, sharp=(0,))
     end = replace(start, after=setting)
     for k, one in enumerate((result_of(start), result_of(end, before=result))):
-        for name in ("sharpness", "residual", "batch_sharpness"):
-            assert np.array_equal(result[name][:, k], one[name][:, 0])
+        assert all(np.array_equal(result[name][:, k], one[name][:, 0]) for name in MEASURED)
     assert (result["sharpness"][:, 0] != result["sharpness"][:, 1]).all()
 
 
@@ -649,19 +612,16 @@ def test_overflow_is_an_outcome(few):
     assert not result["finite"].any()
     assert np.isfinite(result["step_loss"][:, 0]).all() and not np.isfinite(result["loss"]).any()
     assert (result["hit"] == 0).all() and (result["predicted"] == 0).all()
-    for name in ("sharpness", "residual", "batch_sharpness"):
+    for name in MEASURED:
         assert np.isfinite(result[name][:, 0]).all() and np.isnan(result[name][:, 1]).all()
-    floor = plateaus.entropy(seen_by(setting).labels.numpy())
-    names = plateaus.outcome(result["train"], result["silent"], result["finite"], floor)
-    assert names.tolist() == ["diverged"] * 2
+    assert became(result, seen_by(setting).labels.numpy()) == ["diverged"] * 2
 
 
 @pytest.mark.parametrize("rate", [1e4, 1e8, 1e12])
 @pytest.mark.parametrize("momentum", [0, 0.9])
-def test_a_rate_out_of_all_bounds_kills_or_overflows(rate, momentum, split):
+def test_a_rate_out_of_all_bounds_kills_or_overflows(rate, momentum, labels):
     result = result_of(small(epochs=4, rate=rate, momentum=momentum))
-    floor = plateaus.entropy(split.train[1][:43])
-    names = plateaus.outcome(result["train"], result["silent"], result["finite"], floor)
+    names = became(result, labels)
     assert set(names) <= {"diverged", "never started"}
     for name, dead in zip(names, (result["silent"] == 1).any(axis=1), strict=True):
         assert dead or name == "diverged"
@@ -699,8 +659,7 @@ def dead():
 def test_only_the_bias_of_the_output_of_a_dead_network_moves(dead):
     setting, result = dead
     fresh = convnets.initial(SEEDS, setting.design, "dead")
-    for before, after in zip(fresh[:-1], layers_of(result)[:-1], strict=True):
-        assert np.array_equal(before, after)
+    assert same_layers(fresh[:-1], layers_of(result)[:-1])
     before, after = fresh[-1].numpy(), result["layer2"]
     assert np.array_equal(before[:, :-1], after[:, :-1])
     assert (before[:, -1] != after[:, -1]).all()
@@ -711,9 +670,8 @@ def test_only_the_bias_of_the_output_of_a_dead_network_moves(dead):
         assert (r["nonzero"] == [0, 0, 1 / 4]).all(), "10 biases of 40 parameters"
 
 
-def test_a_dead_network_ends_at_the_entropy(dead, split):
-    setting, result = dead
-    labels = split.train[1][:43]
+def test_a_dead_network_ends_at_the_entropy(dead, labels):
+    _, result = dead
     floor = plateaus.entropy(labels)
     assert result["step_loss"][:, 0] == pytest.approx(np.log(10)), "all outputs are zero at first"
     assert (result["loss"] > floor).all()
@@ -724,8 +682,7 @@ def test_a_dead_network_ends_at_the_entropy(dead, split):
     z = result["layer2"][:, -1]
     p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(p, np.tile(share, (2, 1)), atol=0.05)
-    names = plateaus.outcome(result["train"], result["silent"], result["finite"], floor)
-    assert names.tolist() == ["never started"] * 2
+    assert became(result, labels) == ["never started"] * 2
 
 
 def test_a_leaky_rectifier_has_a_gradient_there():
@@ -789,11 +746,10 @@ def test_a_branch_goes_on_as_the_network_alone(number, branched):
     assert (branched["train"][:, 0] != branched["train"][:, 1]).all()
 
 
-def test_a_huge_factor_breaks_the_network(branched, split):
+def test_a_huge_factor_breaks_the_network(branched, labels):
     """1e8 switches it off or overflows it, 1e30 overflows it; no error, and no harm to the others."""
-    floor = plateaus.entropy(split.train[1][:43])
     for row in range(2):
-        names = plateaus.outcome(*(branched[k][row] for k in ("train", "silent", "finite")), floor)
+        names = became(branched, labels, row)
         assert branched["finite"][row, :2].all() and (branched["silent"][row, :2] < 1).all()
         assert names[2] in ("never started", "trained, then collapsed", "diverged")
         assert names[3] == "diverged"
@@ -817,9 +773,7 @@ def test_jump_and_back_are_told_apart(branched):
     assert (longer["peak"][:, :2] >= branched["peak"][:, :2]).all()
 
 
-def test_branches_through_an_ensemble(tmp_path, monkeypatch, branched):
-    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
-    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
+def test_branches_through_an_ensemble(place, branched):
     result = ensemble.run(plateaus.branch, {"jump": jump()}, ORDERS, chunk=1, workers=1)["jump"]
     assert same(result, branched)
 
@@ -837,36 +791,38 @@ def outcome(train, dead=(0, 0), finite=True):
     return name
 
 
-@pytest.mark.parametrize(
-    "train, dead, finite, name",
-    [
-        ([BETWEEN, ON, ON, ON], (0, 0), True, "trained"),
-        ([ON] * 9, (0, 0.99), True, "trained"),
-        ([UP, UP, BETWEEN, ON, ON, ON], (0, 0), True, "trained"),
-        ([UP, ON, UP, UP, UP, ON, ON, ON], (0, 0), True, "trained"),
-        ([UP, UP, UP, ON, ON, ON], (0, 0), True, "late bloomer"),
-        ([UP, UP, UP, UP, BETWEEN, ON, ON, ON], (0, 0.5), True, "late bloomer"),
-        ([UP, UP, UP, 1.7, 1.5, 1.4], (0, 0), True, "unfinished"),
-        ([1.5, 1.5, 1.5, 1.5], (0, 0), True, "unfinished"),
-        ([UP, 1.4, 1.5, 1.6, 1.5], (0, 0), True, "oscillating"),
-        ([ON, ON, ON, ON, BETWEEN], (0, 0), True, "oscillating"),
-        ([ON, UP, UP, BETWEEN], (0, 0), True, "oscillating"),
-        ([UP, UP, UP, UP], (0, 0), True, "never started"),
-        ([BETWEEN, UP, UP, UP], (0, 0), True, "never started"),
-        ([BETWEEN, 1.4, 1.3, 1.2], (0, 1), True, "never started"),
-        ([ON, UP, UP, UP], (0, 0), True, "trained, then collapsed"),
-        ([UP, UP, UP, ON, UP, UP, UP], (0, 0), True, "trained, then collapsed"),
-        ([ON, ON, ON, ON], (1, 0), True, "trained, then collapsed"),
-        ([UP, UP, UP, ON, ON, ON], (0, 1), True, "trained, then collapsed"),
-        ([BETWEEN, BETWEEN, ON, BETWEEN], (1, 1), True, "trained, then collapsed"),
-        ([ON] * 4, (0, 0), False, "diverged"),
-        ([UP] * 4, (1, 1), False, "diverged"),
-        ([ON, np.nan, np.nan, np.nan], (1, 1), False, "diverged"),
+BY_HAND = {  # losses, and what is dead at the end unless nothing is
+    "trained": [
+        ([BETWEEN, ON, ON, ON],), ([ON] * 9, (0, 0.99)), ([UP, UP, BETWEEN, ON, ON, ON],),
+        ([UP, ON, UP, UP, UP, ON, ON, ON],),
     ],
-    ids=str,
-)
-def test_outcomes_by_hand(train, dead, finite, name):
-    assert outcome(train, dead, finite) == name
+    "late bloomer": [
+        ([UP, UP, UP, ON, ON, ON],), ([UP, UP, UP, UP, BETWEEN, ON, ON, ON], (0, 0.5)),
+        ([np.nan, UP, np.nan, ON, ON, ON],), ([np.inf, UP, np.inf, ON, ON, ON],),
+    ],
+    "unfinished": [([UP, UP, UP, 1.7, 1.5, 1.4],), ([1.5, 1.5, 1.5, 1.5],), ([SPLIT] * 4,)],
+    "oscillating": [
+        ([UP, 1.4, 1.5, 1.6, 1.5],), ([ON, ON, ON, ON, BETWEEN],), ([ON, UP, UP, BETWEEN],),
+        ([BETWEEN, ON, ON, np.nan],), ([BETWEEN, ON, ON, np.inf],),
+        ([BETWEEN, BETWEEN, BETWEEN, BETWEEN, np.nextafter(BETWEEN, 2)],),
+    ],
+    "never started": [
+        ([UP, UP, UP, UP],), ([BETWEEN, UP, UP, UP],), ([BETWEEN, 1.4, 1.3, 1.2], (0, 1)),
+        ([SPLIT, UP, UP, UP],), ([np.nan] * 4,), ([np.inf] * 4,),
+    ],
+    "trained, then collapsed": [
+        ([ON, UP, UP, UP],), ([UP, UP, UP, ON, UP, UP, UP],), ([ON, ON, ON, ON], (1, 0)),
+        ([UP, UP, UP, ON, ON, ON], (0, 1)), ([BETWEEN, BETWEEN, ON, BETWEEN], (1, 1)),
+        ([BELOW[0], UP, UP, UP],), ([ON, np.nan, UP, np.nan],), ([ON, np.inf, UP, np.inf],),
+    ],
+    "diverged": [([ON] * 4, (0, 0), False), ([UP] * 4, (1, 1), False), ([ON, *[np.nan] * 3], (1, 1), False)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, run", [(n, run) for n, runs in BY_HAND.items() for run in runs], ids=str)
+def test_outcomes_by_hand(name, run):
+    """Once below the end of what is learned is once learned; a loss that is no number is flat."""
+    assert outcome(*run) == name
 
 
 @pytest.mark.parametrize("place", [-1, -2, -3])
@@ -884,27 +840,12 @@ def test_the_ends_of_learned_and_flat(place):
     assert outcome(train) == "oscillating"
 
 
-def test_once_below_the_end_is_once_learned():
-    assert outcome([BELOW[0], UP, UP, UP]) == "trained, then collapsed"
-    assert outcome([SPLIT, UP, UP, UP]) == "never started"
-    assert outcome([SPLIT] * 4) == "unfinished"
-    assert outcome([BETWEEN, BETWEEN, BETWEEN, BETWEEN, np.nextafter(BETWEEN, 2)]) == "oscillating"
-
-
 @pytest.mark.parametrize("place", range(LATE))
 def test_a_start_is_late_if_all_of_the_first_epochs_are_flat(place):
     train = [UP] * LATE + [BETWEEN, ON, ON, ON]
     for value, name in ((FLOOR, "late bloomer"), (BELOW[1], "trained"), (ON, "trained")):
         train[place] = value
         assert outcome(train) == name
-
-
-def test_a_loss_that_is_no_number_is_flat():
-    for bad in (np.nan, np.inf):
-        assert outcome([bad, bad, bad, bad]) == "never started"
-        assert outcome([ON, bad, UP, bad]) == "trained, then collapsed"
-        assert outcome([bad, UP, bad, ON, ON, ON]) == "late bloomer"
-        assert outcome([BETWEEN, ON, ON, bad]) == "oscillating"
 
 
 def test_the_entropy_sets_the_scale():
@@ -935,21 +876,16 @@ def by_rule(train, dead, finite):
 
 
 LOSSES = st.sampled_from([ON, SPLIT, BETWEEN, 1.4, FLOOR, UP, *BELOW, np.nan, np.inf]) | st.floats(0, 3)
-RUNS = st.integers(4, 9).flatmap(
-    lambda epochs: st.lists(
-        st.tuples(
-            st.lists(LOSSES, min_size=epochs, max_size=epochs),
-            st.lists(st.sampled_from([0, 0.5, 0.99, 1]), min_size=2, max_size=2),
-            st.booleans(),
-        ),
-        min_size=1,
-        max_size=5,
-    )
-)
+
+
+def runs(epochs):
+    losses = st.lists(LOSSES, min_size=epochs, max_size=epochs)
+    dead = st.lists(st.sampled_from([0, 0.5, 0.99, 1]), min_size=2, max_size=2)
+    return st.lists(st.tuples(losses, dead, st.booleans()), min_size=1, max_size=5)
 
 
 @settings(deadline=None)
-@given(RUNS)
+@given(st.integers(4, 9).flatmap(runs))
 def test_every_run_has_exactly_one_outcome(runs):
     names = plateaus.outcome(*(np.array(part) for part in zip(*runs, strict=True)), ENTROPY)
     assert names.shape == (len(runs),)
@@ -976,23 +912,18 @@ def test_a_network_without_a_hidden_layer_that_is_measured_is_not_dead():
 def test_curves_that_do_not_fit_are_refused():
     good = {"train": np.ones((2, 4)), "dead": np.zeros((2, 3)), "finite": [True, True], "entropy": 2.3}
     assert plateaus.outcome(**good).shape == (2,)
-    for change in (
-        {"train": np.ones((2, LATE))},
-        {"train": np.ones((2, 0))},
-        {"train": np.ones(4)},
-        {"train": np.ones((3, 4))},
-        {"train": np.ones((2, 4, 1))},
-        {"dead": np.zeros((3, 3))},
-        {"dead": np.zeros(2)},
-        {"finite": [True]},
-        {"finite": True},
-        {"finite": [[True, True]]},
-    ):
-        with pytest.raises(ValueError, match=r"^train must be \(M, E\) with more than 3 epochs"):
-            plateaus.outcome(**good | change)
-    for entropy in (0, -1.0, np.nan, np.inf):
-        with pytest.raises(ValueError, match="^entropy must be above 0 and finite"):
-            plateaus.outcome(**good | {"entropy": entropy})
+    refused = {
+        r"^train must be \(M, E\) with more than 3 epochs": {
+            "train": [np.ones(shape) for shape in ((2, LATE), (2, 0), 4, (3, 4), (2, 4, 1))],
+            "dead": [np.zeros((3, 3)), np.zeros(2)],
+            "finite": [[True], True, [[True, True]]],
+        },
+        "^entropy must be above 0 and finite": {"entropy": [0, -1.0, np.nan, np.inf]},
+    }
+    for message, changes in refused.items():
+        for name, value in ((name, value) for name, values in changes.items() for value in values):
+            with pytest.raises(ValueError, match=message):
+                plateaus.outcome(**good | {name: value})
 
 
 # a dead network, the short way
@@ -1001,17 +932,15 @@ def test_curves_that_do_not_fit_are_refused():
 @pytest.mark.parametrize("more", [{}, {"rate": 3.0}, {"sampling": "drawn"}])
 def test_only_the_biases_of_a_dead_network_are_trained_and_nothing_else_differs(more, monkeypatch):
     setting = small(**{"init": "dead", "epochs": 3, "keep": True, "outputs": True} | more)
-    short = plateaus.job(setting.config(), range(2))
-    calls = []
+    short, calls = result_of(setting, range(2)), []
 
     def plainly(layers, setting, batches, rates):
         calls.append(len(batches))
-        images = plateaus.training(setting.pixels, setting.images, len(setting.channels))
-        layers, _, record = convnets.fit(layers, images, batches, rates, design=setting.design)
+        layers, _, record = convnets.fit(layers, seen_by(setting), batches, rates, design=setting.design)
         return layers, record
 
     monkeypatch.setattr(plateaus, "_biases_only", plainly)
-    whole = plateaus.job(setting.config(), range(2))
+    whole = result_of(setting, range(2))
     assert sum(calls) == setting.steps
     assert whole.keys() == short.keys()
     for name in whole:
@@ -1021,9 +950,8 @@ def test_only_the_biases_of_a_dead_network_are_trained_and_nothing_else_differs(
 
 def test_a_network_that_may_come_back_is_trained_as_a_whole(monkeypatch):
     monkeypatch.setattr(plateaus, "_biases_only", lambda *_: pytest.fail("not dead"))
-    plateaus.job(small(epochs=1).config(), range(2))
     dead = small(init="dead", epochs=1, keep=True)
-    before = plateaus.job(replace(dead, epochs=0).config(), range(2))
-    plateaus.job(replace(dead, init="glorot", slope=0.1, after=dead).config(), range(2), before)
-    plateaus.job(replace(dead, momentum=0.5).config(), range(2))
-    plateaus.job(replace(dead, clip=1.0).config(), range(2))
+    before = result_of(replace(dead, epochs=0))
+    result_of(replace(dead, init="glorot", slope=0.1, after=dead), before=before)
+    for setting in (small(epochs=1), replace(dead, momentum=0.5), replace(dead, clip=1.0)):
+        result_of(setting)

@@ -44,82 +44,54 @@ def same(a, b):
 # Recipes
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"sizes": [783, 5, 10]}, "sizes must begin with 784 and end with 10"),
-        ({"sizes": [784, 5, 9]}, "sizes must begin with 784 and end with 10"),
-        ({"sizes": [784, 0, 10]}, "sizes must be at least two positive integers"),
-        ({"sizes": [784, 5.5, 10]}, "sizes must be at least two positive integers"),
-        ({"sizes": []}, "sizes must be at least two positive integers"),
-        ({"sd": 0}, "sd must be"),
-        ({"sd": -0.1}, "sd must be"),
-        ({"sd": np.nan}, "sd must be"),
-        ({"sd": np.inf}, "sd must be"),
-        ({"sd": "0.1"}, "sd must be"),
-        ({"bias": np.nan}, "bias must be"),
-        ({"bias": -np.inf}, "bias must be"),
-        ({"bias": "x"}, "bias must be"),
-        ({"divisor": 254}, "divisor must be 255 or 256"),
-        ({"ridge": 0}, "ridge must be"),
-        ({"ridge": -1.0}, "ridge must be"),
-        ({"ridge": np.nan}, "ridge must be"),
-        ({"ridge": "x"}, "ridge must be"),
-        ({"batch": 7}, "a batch of 7 does not divide 40"),
-        ({"batch": 0}, "at least 1"),
-        ({"batch": 2.5}, "whole"),
-        ({"images": (0, 0)}, "count must be at least 1"),
-        ({"images": (-1, 40)}, "start must be at least 0"),
-        ({"images": (59_970, 40)}, r"start \+ count must be at most 60000"),
-        ({"images": (0.5, 40)}, "start must be an integer"),
-        ({"images": (0,)}, "images must be a pair"),
-        ({"images": 40}, "images must be a pair"),
-        ({"judged_on": (139, 10)}, r"judged_on \(139, 10\) shares images"),
-        ({"judged_on": (0, 60_000)}, "judged_on .* shares images"),
-        ({"judged_on": (60_000, 1)}, r"start \+ count must be at most 60000"),
-        ({"judged_on": (0,)}, "judged_on must be a pair"),
-    ],
-)
+ENDS, SIZED = "sizes must begin with 784 and end with 10", "sizes must be at least two positive integers"
+RECIPES = [  # every one of these values, with this message
+    ("sizes", ([783, 5, 10], [784, 5, 9]), ENDS), ("sizes", ([784, 0, 10], [784, 5.5, 10], []), SIZED),
+    ("sd", (0, -0.1, np.nan, np.inf, "0.1"), "sd must be"), ("bias", (np.nan, -np.inf, "x"), "bias must be"),
+    ("divisor", (254,), "divisor must be 255 or 256"), ("ridge", (0, -1.0, np.nan, "x"), "ridge must be"),
+    ("batch", (7,), "a batch of 7 does not divide 40"), ("batch", (0,), "at least 1"),
+    ("batch", (2.5,), "whole"), ("images", ((0, 0),), "count must be at least 1"),
+    ("images", ((-1, 40),), "start must be at least 0"),
+    ("images", ((59_970, 40),), r"start \+ count must be at most 60000"),
+    ("images", ((0.5, 40),), "start must be an integer"), ("images", ((0,), 40), "images must be a pair"),
+    ("judged_on", ((139, 10),), r"judged_on \(139, 10\) shares images"),
+    ("judged_on", ((0, 60_000),), "judged_on .* shares images"),
+    ("judged_on", ((60_000, 1),), r"start \+ count must be at most 60000"),
+    ("judged_on", ((0,),), "judged_on must be a pair"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change, message", [({name: v}, text) for name, vs, text in RECIPES for v in vs])
 def test_a_recipe_that_does_not_fit_is_refused(change, message, monkeypatch):
     monkeypatch.setattr(data, "load", lambda: pytest.fail("data were loaded"))
     with pytest.raises(ValueError, match=message):
         recipe(**change)
 
 
-@pytest.mark.parametrize(
-    "stage, message",
-    [
-        (Stage(0, ONE), "depth must be a whole number from 1 to 3, got 0"),
-        (Stage(4, ONE), "depth must be a whole number from 1 to 3, got 4"),
-        (Stage(1.0, ONE), "depth must be a whole number from 1 to 3, got 1.0"),
-        (Stage("1", ONE), "depth must be a whole number from 1 to 3, got '1'"),
-        (Stage(1, ()), "rates must hold at least one step"),
-        (Stage(1, ((0, 0.1),)), "rates must hold at least one step"),
-        (Stage(1, ((-1, 0.1), (2, 0.1))), "steps in rates must be a whole number from 0"),
-        (Stage(1, ((1.5, 0.1),)), "steps in rates must be a whole number from 0"),
-        (Stage(1, ((1, -0.1),)), "rate in rates must be a number from 0"),
-        (Stage(1, ((1, np.nan),)), "rate in rates must be a number from 0"),
-        (Stage(1, ((1, np.inf),)), "rate in rates must be a number from 0"),
-        (Stage(1, ((1, "x"),)), "rate in rates must be a number from 0"),
-        (Stage(1, ((1,),)), "rates must be pairs"),
-        (Stage(1, 0.1), "rates must be pairs"),
-        (Stage(1, ONE, learns=()), "learns must be one or more whole numbers from 0 to 1"),
-        (Stage(1, ONE, learns=[]), "learns must be one or more whole numbers from 0 to 1"),
-        (Stage(1, ONE, learns=(2,)), r"learns must be one or more whole numbers from 0 to 1, got \(2,\)"),
-        (Stage(1, ONE, learns=(-1,)), "learns must be one or more whole numbers from 0 to 1"),
-        (Stage(1, ONE, learns=1), "learns must be one or more whole numbers from 0 to 1"),
-        (Stage(1, ONE, fresh=(4,)), r"fresh must be whole numbers from 0 to 3, got \(4,\)"),
-        (Stage(1, ONE, loss="hinge"), "loss must be one of .*'hinge'"),
-        (
-            Stage(2, ONE, loss="binary cross-entropy"),
-            "loss 'binary cross-entropy' is for depth 1, got depth 2",
-        ),
-        (Stage(1, ONE, optimiser="Adam"), "optimiser .*'Adam'"),
-        (Stage(1, ONE, images=(59_970, 40)), r"start \+ count must be at most 60000"),
-        (Stage(1, ONE, images=(0, 45)), "a batch of 10 does not divide 45"),
-        (Stage(1, ONE, images=()), "images must be a pair"),
-    ],
-)
+BINARY = "binary cross-entropy"
+STAGES = [
+    *((Stage(d, ONE), f"depth must be a whole number from 1 to 3, got {d!r}") for d in (0, 4, 1.0, "1")),
+    *((Stage(1, rates), "rates must hold at least one step") for rates in ((), ((0, 0.1),))),
+    (Stage(1, ((-1, 0.1), (2, 0.1))), "steps in rates must be a whole number from 0"),
+    (Stage(1, ((1.5, 0.1),)), "steps in rates must be a whole number from 0"),
+    *((Stage(1, ((1, v),)), "rate in rates must be a number from 0") for v in (-0.1, np.nan, np.inf, "x")),
+    *((Stage(1, rates), "rates must be pairs") for rates in (((1,),), 0.1)),
+    *(
+        (Stage(1, ONE, learns=learns), "learns must be one or more whole numbers from 0 to 1")
+        for learns in ((), [], (-1,), 1)
+    ),
+    (Stage(1, ONE, learns=(2,)), r"learns must be one or more whole numbers from 0 to 1, got \(2,\)"),
+    (Stage(1, ONE, fresh=(4,)), r"fresh must be whole numbers from 0 to 3, got \(4,\)"),
+    (Stage(1, ONE, loss="hinge"), "loss must be one of .*'hinge'"),
+    (Stage(2, ONE, loss=BINARY), f"loss '{BINARY}' is for depth 1, got depth 2"),
+    (Stage(1, ONE, optimiser="Adam"), "optimiser .*'Adam'"),
+    (Stage(1, ONE, images=(59_970, 40)), r"start \+ count must be at most 60000"),
+    (Stage(1, ONE, images=(0, 45)), "a batch of 10 does not divide 45"),
+    (Stage(1, ONE, images=()), "images must be a pair"),
+]
+
+
+@pytest.mark.parametrize("stage, message", STAGES)
 def test_a_stage_that_does_not_fit_is_refused(stage, message, monkeypatch):
     monkeypatch.setattr(data, "load", lambda: pytest.fail("data were loaded"))
     with pytest.raises(ValueError, match=message) as caught:
@@ -219,9 +191,7 @@ def test_greedy_stages_are_the_engine_called_by_hand(mnist):
 def test_settings_of_recipe_and_stage_reach_the_engine(mnist):
     (a, b), (head,) = draw(nets.shapes([784, 6, 10]), 0), draw([(7, 784)], 1)
     x = mnist.x_train[:20].astype(np.float32) / np.float32(256)
-    a, _ = by_hand(
-        mnist, (a, head), [0.01] * 3, "binary cross-entropy", 0, 20, 256, y=x, optimiser="adam"
-    )  # fmt: skip
+    a, _ = by_hand(mnist, (a, head), [0.01] * 3, "binary cross-entropy", 0, 20, 256, y=x, optimiser="adam")
     wanted = by_hand(mnist, (a, b), [0.5], "cross-entropy", divisor=256, optimiser="adagrad")
     stages = (
         Stage(1, ONE, loss="binary cross-entropy", optimiser="adam", images=(0, 20)),
@@ -254,13 +224,16 @@ def test_autoencoders_reproduce_what_their_layer_receives(mnist, monkeypatch):
             np.testing.assert_allclose(targets[member], h, atol=1e-5)
 
 
+def kept(plan):
+    """Of each layer whether it is as it was at the start."""
+    return [np.array_equal(a, b) for a, b in zip(*staged.networks(plan, SEEDS), strict=True)]
+
+
 def test_layers_that_do_not_learn_keep_their_bits():
-    start, layers = staged.networks(recipe(Stage(3, ONE, learns=(1, 3))), SEEDS)
-    assert [np.array_equal(a, b) for a, b in zip(start, layers, strict=True)] == [True, False, True, False]
-    start, layers = staged.networks(recipe(Stage(2, ONE)), SEEDS)
-    assert [np.array_equal(a, b) for a, b in zip(start, layers, strict=True)] == [False, False, True, True]
-    start, layers = staged.networks(recipe(Stage(3, ONE, loss="squared error")), SEEDS)
-    assert np.array_equal(start[3], layers[3]), "the head of an autoencoder is not the output layer"
+    assert kept(recipe(Stage(3, ONE, learns=(1, 3)))) == [True, False, True, False]
+    assert kept(recipe(Stage(2, ONE))) == [False, False, True, True]
+    head = kept(recipe(Stage(3, ONE, loss="squared error")))[3]
+    assert head, "the head of an autoencoder is not the output layer"
 
 
 def test_fresh_draws_only_the_layers_named():
@@ -299,15 +272,9 @@ def measured():
 def test_shapes_of_what_is_measured(measured):
     shapes = {name: value.shape for name, value in measured[1].items()}
     assert shapes == {
-        "correct": (3, 1250),
-        "loss": (3,),
-        "fitted": (3,),
-        "norm": (3, 4),
-        "moved": (3, 4),
-        "slope": (3, 3),
-        "dimension": (3, 3),
-        "probe": (3, 3),
-    }
+        "correct": (3, 1250), "loss": (3,), "fitted": (3,), "norm": (3, 4), "moved": (3, 4), "slope": (3, 3),
+        "dimension": (3, 3), "probe": (3, 3),
+    }  # fmt: skip
     assert "probe" not in staged.job(recipe(GREEDY[0]), SEEDS)
 
 
