@@ -112,7 +112,7 @@ def clone(tmp_path_factory):
 def environment(clone: Path) -> dict[str, str]:
     """Of a reader who has activated the environment."""
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")},
         "PATH": os.pathsep.join([str(clone / "_scripts"), str(clone / ".venv" / "bin"), os.environ["PATH"]]),
         "PYTHONPATH": str(clone),  # this environment knows the library of another folder
         "PIP_DRY_RUN": "1",  # the environment is that of the tests: nothing may be installed in it
