@@ -228,7 +228,7 @@ def build(root: Path, scale: str, say: Say = say) -> int:
         with run.lock(root, say):
             recover(place)
             notebooks = ready(root, scale, say)
-            copies = [run.expected_copy(c.path, root, scale).path for c in chapters(root)]
+            copies = [run.copy_path(c.path, root, scale) for c in chapters(root)]
             made_from = standing.sources(root, [*copies, *(path for _, path in pages(root))])
             staged = place
             if not standing.current(place, made_from):
