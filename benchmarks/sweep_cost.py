@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 from book import summary, sweep
-from lib.ensembles import cluster, worker
+from lib.ensembles import cluster, machine, places
 
 ROOT = Path(__file__).resolve().parents[1]
 MANY = 4096  # runs of the simulated sweep
@@ -44,7 +44,7 @@ def one_sweep(chapter: str, runs: int, workers: int, folder: Path) -> tuple[floa
     plan = sweep.plan(sweep.chapter(chapter, ROOT), "smoke", {}, sets)
     results = sweep.Results(plan, folder / "out", ROOT, None)
     with contextlib.redirect_stderr(io.StringIO()):
-        _, seconds = timed(sweep.carry_out, results, sweep.Local(workers), ROOT)
+        _, seconds = timed(sweep.carry_out, results, places.Processes(workers), ROOT)
     if results.count("done") != runs:
         raise SystemExit(f"{results.count('failed')} of {runs} runs failed")
     return seconds, results
@@ -153,7 +153,7 @@ def main() -> int:
     half, alone, two = times.values()
     grows, falls = alone / half, alone / two
     print(f"twice the runs take {grows:.2f} times as long; two workers are {falls:.2f} times as fast as one")
-    print(f"cores here: {len(worker.cores())}")
+    print(f"cores here: {len(machine.cores())}")
     costs = handing_out(found) | {"over tcp": over_tcp(found)}
     own = statistics.median(found["own"])
     print(f"a run: {own:.1f} s; a notebook of {len(found['text']) / 1e6:.2f} MB")

@@ -30,11 +30,10 @@ from traitlets import default
 from book import contents, gate
 from book.progress import Progress
 from lib.data import CONTENT_SHA256
-from lib.ensembles import sources, store
+from lib.ensembles import machine, sources, store
 from lib.page import params
 
 SCALES = ("full", "preview", "smoke")
-REQUIREMENTS = ("requirements.txt", "constraints.txt")
 _SOCKET_LENGTH = 100  # some systems allow 104 bytes for the path of a local socket
 
 
@@ -62,8 +61,9 @@ class Copy(NamedTuple):
 def content_key(notebook: Mapping[str, Any], parameters: Mapping[str, Any], root: Path) -> str:
     """Hash of all that an executed copy depends on.
 
-    It covers the cells (text, type, tags, ids, but no outputs), the modules of the library they reach, all
-    parameters, the data's content, the pinned requirements and the Python version (major and minor).
+    It covers the cells (text, type, tags, ids, but no outputs), what the modules do that they reach (no
+    comments or docstrings), all parameters, the data's content, and `machine.environment` with the versions
+    of all packages that the requirements pin.
 
     Args:
         notebook: notebook as nested dicts.
@@ -83,14 +83,10 @@ def content_keys(notebook: Mapping[str, Any], runs: Iterable[Mapping[str, Any]],
         for c in notebook["cells"]
     ]
     plain = TransformerManager().transform_cell  # IPython's own syntax, such as magics, as Python
-    reached = sources.modules([plain(text) for _, kind, text, _ in cells if kind == "code"], root)
-    files = {name: _sha256(path.read_bytes()) for name, path in reached.items()}
-    for name in REQUIREMENTS:
-        if (root / name).is_file():
-            lines = (line.partition("#")[0].strip() for line in (root / name).read_text("utf-8").splitlines())
-            files[name] = _sha256("\n".join(line for line in lines if line).encode())
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    everything = ([cells, files, dict(values), CONTENT_SHA256, python] for values in runs)
+    reached = sources.modules([plain(text) for _, kind, text, _ in cells if kind == "code"], root, "", root)
+    files = {name: sources.meaning(path.read_bytes()) for name, path in reached.items()}
+    made_by = machine.environment(machine.pinned(root))
+    everything = ([cells, files, dict(values), CONTENT_SHA256, made_by] for values in runs)
     return [_sha256(json.dumps(each, sort_keys=True).encode()) for each in everything]
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from book import run
+from lib.ensembles import machine
 
 MARK = ".made.json"
-_NAMED = ("_config.yml", "_toc.yml", "CITATION.cff", "results/verdicts.json", *run.REQUIREMENTS)
+_NAMED = ("_config.yml", "_toc.yml", "CITATION.cff", "results/verdicts.json", *machine.REQUIREMENTS)
 _FOLDERS = ("book", "lib", "_static")
 _VARIABLES = ("SGD_BOOK_URL", "SGD_BOOK_REPOSITORY")
 

@@ -7,6 +7,7 @@ cluster. What is done is not run again; what fails is kept beside it and stops n
 import contextlib
 import csv
 import fcntl
+import functools
 import hashlib
 import io
 import itertools
@@ -20,7 +21,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,17 +31,15 @@ from tqdm import tqdm
 
 from book import gate, record, run, summary
 from book.progress import Progress
-from lib.ensembles import cluster, store, worker
+from lib.ensembles import cluster, machine, places, store
 from lib.page import params
 
 ROOT = Path(__file__).resolve().parents[1]
 _REFRESH_SECONDS = 20.0  # at least, between two writings of the results while runs finish
 _REFRESH_SHARE = 0.02  # of the time, at most, for writing them
 _LOG_SECONDS = 30.0
-_RESTARTS = 3  # of the local workers, when one is ended from outside
 _SCALES = ("smoke", "preview", "full")  # a larger one takes longer
 _KINDS = "uniform:LOW:HIGH, log:LOW:HIGH, int:LOW:HIGH or choice:V,V,..."
-_ADDRESS = r"(tcp|tls|ws|wss)://\S+:\d+"  # of a scheduler, as lib.ensembles.cluster has it
 
 
 class SweepError(RuntimeError):
@@ -275,7 +273,7 @@ def execute(job: Mapping[str, Any]) -> dict[str, Any]:
         Plain data: ``notebook``, the text of what was executed, or None when there is none; ``failed``, why
         the run failed, or None when it did not; ``seconds`` that it took.
     """
-    cluster.alone()
+    places.alone()
     root, start = Path(job["root"] or ROOT), time.monotonic()
     if job["folder"]:
         Path(job["folder"]).mkdir(parents=True, exist_ok=True)
@@ -369,83 +367,34 @@ class Results:
 # ---- many runs -------------------------------------------------------------------------------------------
 
 
-class Local:
-    """This machine as a place for runs: a process for each core, bound to it."""
-
-    def __init__(self, workers: int) -> None:
-        """Starts nothing yet."""
-        self.workers, self._breaks = workers, 0
-
-    def submit(self, job: Mapping[str, Any]) -> Future:
-        """Have a process `execute` a job."""
-        return worker.pool(self.workers).submit(execute, job)
-
-    def wait(self, futures: Mapping[Future, Any], seconds: float) -> set[Future]:
-        """Those that have ended, after the first has or the time is over."""
-        return wait(futures, seconds, FIRST_COMPLETED)[0]
-
-    def again(self, error: BrokenExecutor) -> None:
-        """Start new processes; SweepError where they do not live."""
-        self.close()
-        self._breaks += 1
-        if self._breaks > _RESTARTS:
-            words = f"processes that run chapters were ended from outside {self._breaks} times"
-            raise SweepError(f"{words}, for lack of memory perhaps") from error
-
-    def close(self) -> None:
-        """End the processes."""
-        worker.restart(self.workers)
-
-
-class _Remote(cluster.Cluster):
-    """A Dask cluster as a place for runs."""
-
-    def submit(self, job: Mapping[str, Any]) -> Future:
-        return super().submit("book.sweep", "execute", job)
-
-
 def finished(
-    place: Any, jobs: Mapping[str, Mapping[str, Any]], tick: Callable[[int], None]
+    place: places.Place, jobs: Mapping[str, Mapping[str, Any]], tell: Callable[[int, str], None]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Results of jobs as they come, as many at once as the place has workers.
+    """What `execute` gives of each job, as it comes; a run that failed outside the chapter is told as failed.
 
     Args:
-        place: where they are computed.
-        jobs: by name.
-        tick: called every second with the number under way.
-
-    Yields:
-        Pairs (name, what `execute` gave).
-
-    Raises:
-        SweepError, ClusterError: the place is lost.
+        place: Where they are computed.
+        jobs: By name.
+        tell: As for `places.results`.
     """
-    waiting, running = list(reversed(jobs)), {}
-    while waiting or running:
-        try:
-            while waiting and len(running) < place.workers:
-                name = waiting[-1]  # taken off once it is under way: a worker may be gone already
-                running[place.submit(jobs[name])] = name, time.monotonic()
-                waiting.pop()
-            tick(len(running))
-            for future in place.wait(running, 1.0):
-                name, start = running[future]
-                try:
-                    with cluster.lost_worker():
-                        result = future.result()
-                except (BrokenExecutor, cluster.ClusterError):
-                    raise
-                except (RuntimeError, OSError) as error:
-                    result = {"notebook": None, "failed": str(error), "seconds": time.monotonic() - start}
-                del running[future]
-                yield name, result
-        except BrokenExecutor as error:
-            place.again(error)
-            waiting += [name for name, _ in reversed(running.values())]
-            running.clear()
+    begun: dict[str, float] = {}
+
+    def arguments(name: str) -> tuple[Mapping[str, Any]]:
+        begun[name] = time.monotonic()
+        return (jobs[name],)
+
+    tasks = {name: places.Task("book.sweep", "execute", functools.partial(arguments, name)) for name in jobs}
+    with contextlib.closing(places.results(place, tasks, tell)) as coming:
+        for name, outcome in coming:
+            if isinstance(outcome, RuntimeError | OSError) and not isinstance(outcome, places.Lost):
+                seconds = time.monotonic() - begun[name]
+                outcome = {"notebook": None, "failed": str(outcome), "seconds": seconds}
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield name, outcome
 
 
-def carry_out(results: Results, place: Any, root: Path | None, each: float | None = None) -> None:
+def carry_out(results: Results, place: places.Place, root: Path | None, each: float | None = None) -> None:
     """Run what is not done, and keep table and page up to date.
 
     Progress goes to stderr: a bar on a terminal, elsewhere a line now and then.
@@ -457,7 +406,7 @@ def carry_out(results: Results, place: Any, root: Path | None, each: float | Non
         each: seconds that a run may take, None when only a first run will tell.
 
     Raises:
-        SweepError, ClusterError: the sweep stopped before its end. What was finished is kept.
+        SweepError, places.Lost: the sweep stopped before its end. What was finished is kept.
     """
     runs, start = {one.name: one for one in results.todo}, time.monotonic()
     folder = None if root is None else str(results.out / ".running")
@@ -466,19 +415,20 @@ def carry_out(results: Results, place: Any, root: Path | None, each: float | Non
     jobs = {name: common | {"given": one.given, "key": results.keys[name]} for name, one in runs.items()}
     form, silent = "{n}/{total} runs |{bar:20}| {postfix}", not sys.stderr.isatty()
     bar = tqdm(total=len(runs), leave=False, dynamic_ncols=True, bar_format=form, disable=silent)
-    done = failed = 0
+    done, failed, told = 0, 0, ""
     next_line, next_writing = start + _LOG_SECONDS, start + _REFRESH_SECONDS
 
-    def tell(under: int) -> None:
-        nonlocal next_line
+    def tell(under: int, trouble: str = "") -> None:
+        nonlocal next_line, told
         now, took = time.monotonic(), results.seconds()
-        if silent and now < next_line and done < len(runs):
+        if silent and now < next_line and done < len(runs) and trouble == told:
             return
-        next_line, mean = now + _LOG_SECONDS, sum(took) / len(took) if took else each
+        told, next_line, mean = trouble, now + _LOG_SECONDS, sum(took) / len(took) if took else each
         left = "?"
         if mean is not None:  # those under way are half done, on average
-            left = _clock(lasts(len(runs) - done, place.workers, mean) - mean / 2 * bool(under))
-        text = f"{under} under way, {failed} failed, {_clock(now - start)} so far, {left} left"
+            left = _clock(lasts(len(runs) - done, max(1, place.workers), mean) - mean / 2 * bool(under))
+        parts = [f"{under} under way", f"{failed} failed", f"{_clock(now - start)} so far", f"{left} left"]
+        text = ", ".join(filter(None, [trouble, *parts]))
         if silent:
             click.echo(f"{done} of {len(runs)} runs ended, {text}", err=True)
         bar.n, bar.postfix = done, text
@@ -623,8 +573,8 @@ def sweep(
             raise ValueError(f"-p: wanted each name once, got {', '.join(each for each, _ in fixed)}")
         if workers is not None and (workers < 1 or scheduler):
             raise ValueError("--workers: wanted 1 or more, and none with --scheduler, which has its own")
-        if scheduler and not re.fullmatch(_ADDRESS, scheduler):
-            raise ValueError(f"--scheduler: got {scheduler!r}, wanted an address like tcp://host:8786")
+        if scheduler:
+            cluster.check_address("--scheduler", scheduler)
         path, scale = chapter(name, ROOT), "preview" if preview else "smoke" if smoke else "full"
         sets = grid(axes) if axes else listed(file) if file else sample(specs, runs, seed or 0)
         work = plan(path, scale, dict(fixed), sets)
@@ -640,7 +590,7 @@ def sweep(
         results = Results(work, folder.resolve(), ROOT, measure)
         if repeated := len(sets) - len(work.runs):
             click.echo(f"{repeated} set(s) of parameters left out, each equal to one before it")
-        at_once = min(workers or len(worker.cores()), len(work.runs))
+        at_once = min(workers or machine.at_once(), len(work.runs))
         each, time_words = estimate(results, ROOT, at_once)
         todo, done = len(results.todo), results.count("done")
         if dry_run:
@@ -656,7 +606,7 @@ def sweep(
             click.echo(time_words)
         if not dry_run:
             sys.exit(_run(results, each, at_once, scheduler))
-    except (ValueError, OSError, cluster.ClusterError) as error:
+    except (ValueError, OSError, places.Lost) as error:
         raise click.ClickException(str(error)) from None
 
 
@@ -669,11 +619,10 @@ def _run(results: Results, each: float | None, workers: int, scheduler: str | No
             if not results.todo:
                 results.write()
             elif scheduler:
-                place = _Remote(scheduler, same_processor=False, say=click.echo)
-                carry_out(results, place, None, each)
+                carry_out(results, cluster.Cluster(scheduler, same_processor=False), None, each)
             else:
-                carry_out(results, Local(workers), ROOT, each)
-        except (SweepError, cluster.ClusterError) as error:
+                carry_out(results, places.Processes(workers), ROOT, each)
+        except (SweepError, places.Lost) as error:
             click.echo(f"Error: {error}", err=True)
             click.echo(f"{results.count('done')} runs are kept; the same command goes on from there")
             status = 1

@@ -4,3 +4,7 @@ Modules of this folder are functions over arrays; they know no process, no noteb
 the folders: `questions` trains what the chapters ask for, `ensembles` runs that for many seeds, `page`
 is what cells call.
 """
+
+from lib import loaded
+
+loaded.watch()

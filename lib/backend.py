@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Set in a process that has a core to itself: TensorFlow then gets one thread in all. The name stands here and
-# not in lib.ensembles.worker, which sets it, since the keys of finished chunks cover what a job imports.
+# not in lib.ensembles.places, which sets it, since the keys of finished chunks cover what a job imports.
 ONE_THREAD = "SGD_BOOK_ONE_THREAD"
 
 
@@ -34,9 +34,11 @@ def _quiet() -> Iterator[None]:
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several processes share a GPU
 with _quiet():
     import tensorflow as tf
 
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU rounds as a processor does
     try:
         # Parallel work goes across chunks of networks instead (lib.ensembles): for small networks that is
         # faster, and no result depends on the number of cores. TensorFlow refuses once it has run anything;

@@ -12,6 +12,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from lib.ensembles import places
+
+places.alone()  # a process of tests is one of many, and so are the kernels it starts: they compute themselves
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds ``--book FOLDER``: read these built pages in the browser instead of a toy book's."""
@@ -23,7 +27,7 @@ LONGEST = (
     "test_edges.py", "test_chapters.py", "test_faults.py", "test_sweep.py", "test_cluster.py",
     "test_drift.py", "test_book.py", "test_plateaus.py", "test_phases.py", "test_template.py",
     "test_pages.py", "test_readme.py", "test_staged.py", "test_run.py", "test_preview.py",
-    "test_ensemble.py", "test_train.py", "test_convnets.py", "test_offline.py", "test_worker.py",
+    "test_ensemble.py", "test_train.py", "test_convnets.py", "test_offline.py", "test_places.py",
     "test_explore.py",
 )  # fmt: skip
 

@@ -31,7 +31,8 @@ def toy(config, seeds):
 def company(config, seeds):
     """A job whose rows do depend on who is computed together, as rounding does."""
     CALLS.append(list(seeds))
-    return {"together": np.array([list(seeds)] * len(seeds))}
+    row = list(seeds) + [-1] * (16 - len(seeds))
+    return {"together": np.array([row] * len(seeds))}
 
 
 def chain(config, seeds, before=None):
@@ -78,9 +79,12 @@ def ordered(config, seeds):
             until(lambda: f"end {other}" in notes(folder))
         case ["die", "at", count, "files", "in", chunks]:
             until(lambda: len(list(Path(chunks).glob("*.chunk"))) >= int(count))
+            order.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         case ["hang"]:
             hang()
+        case ["always", "die"]:
+            os.kill(os.getpid(), signal.SIGKILL)
     result = toy(config, seeds)
     note(folder, f"end {seeds[0]}")
     return result

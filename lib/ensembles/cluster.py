@@ -10,85 +10,62 @@ set before that.
 
 import functools
 import hashlib
-import importlib
-import importlib.metadata
 import logging
-import os
-import platform
 import re
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from contextlib import contextmanager
+from collections.abc import Mapping
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from lib import data
-from lib.ensembles import store, worker
+from lib.ensembles import machine, places, sources, store
 
 INSTALL = 'pip install -r requirements-cluster.txt  (or: pip install -e ".[cluster]")'
-SCHEDULER = "SGD_BOOK_SCHEDULER"  # address of the scheduler that computes the chunks of ensembles
-_ANSWER_SECONDS = 10
-_REQUIREMENTS = ("requirements.txt", "constraints.txt")
-# libraries under NumPy start threads of their own; results may depend on how many
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_ANSWER_SECONDS = 8
+_ADDRESS = r"(tcp|tls|ws|wss)://\S+:\d+"
 
 
-class ClusterError(RuntimeError):
-    """The cluster cannot be used, or was lost; the message says why."""
+def check_address(option: str, address: str) -> None:
+    """See that a scheduler's address is one.
+
+    Raises:
+        ValueError: It has another form; names the option that it was given by.
+    """
+    if not re.fullmatch(_ADDRESS, address):
+        raise ValueError(f"{option}: got {address!r}, wanted an address like tcp://host:8786")
 
 
 # ---- on a worker -----------------------------------------------------------------------------------------
-
-
-def alone() -> None:
-    """Make this process one of many that share the machine: one thread, and no cluster of its own."""
-    os.environ.update({worker.ONE_THREAD: "1", **dict.fromkeys(_THREADS, "1")})
-    os.environ.pop(SCHEDULER, None)
 
 
 def facts(packages: tuple[str, ...]) -> dict[str, str]:
     """What has to be the same wherever parts of one result are computed.
 
     Args:
-        packages: whose versions count.
+        packages: Whose versions count.
 
     Returns:
-        Python's version, those of the packages, hashes of this project's text and of the data's content (or
-        why there is none), and the name of the processor.
+        `machine.environment`, a hash of this library's code, and one of the data's content (or why there is
+        none).
     """
     try:
         content = _content()
     except (OSError, ValueError, RuntimeError) as error:
         content = f"none: {' '.join(str(error).split())}"
-    return {
-        "Python": platform.python_version(),
-        **{name: _version(name) for name in packages},
-        "lib and requirements": _text(),
-        "data": content,
-        "processor": store.processor(),
-    }
+    return {**machine.environment(packages), "lib": _library(), "data": content}
 
 
 @functools.cache  # once in a process: what it has imported does not follow its files
-def _text() -> str:
-    text = hashlib.sha256()
-    for file in [*sorted((store.ROOT / "lib").rglob("*.py")), *(store.ROOT / name for name in _REQUIREMENTS)]:
-        if file.is_file():
-            text.update(f"{file.relative_to(store.ROOT)}\n".encode() + file.read_bytes())
-    return text.hexdigest()
+def _library() -> str:
+    files = sorted((store.ROOT / "lib").rglob("*.py"))
+    found = [[path.relative_to(store.ROOT).as_posix(), sources.meaning(path.read_bytes())] for path in files]
+    return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
 @functools.cache
 def _content() -> str:
     return data.content_hash(data.load())
-
-
-@functools.cache
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def differences(wanted: Mapping[str, str], has: Mapping[str, str]) -> list[str]:
@@ -104,25 +81,21 @@ def _short(value: str) -> str:
     return value[:12] + "…" if re.fullmatch("[0-9a-f]{64}", value) else value
 
 
-def call(
-    wanted: Mapping[str, str], packages: tuple[str, ...], module: str, name: str, *arguments: Any
-) -> Any:
-    """On a worker: call a function of a module, which is only imported when the threads are set.
+def call(wanted: Mapping[str, str], packages: tuple[str, ...], *what: Any) -> Any:
+    """On a worker: `places.call`, whose module is only imported when the threads are set.
 
     Args:
-        wanted: the facts that this worker must have.
-        packages: as for `facts`.
-        module: dotted name.
-        name: of the function in it.
-        *arguments: of the function, plain data.
+        wanted: The facts that this worker must have.
+        packages: As for `facts`.
+        *what: Module, name and arguments of the function.
 
     Raises:
-        ClusterError: when the worker's facts are others.
+        Lost: When the worker's facts are others.
     """
-    alone()
+    places.alone()
     if different := differences(wanted, facts(packages)):
-        raise ClusterError("\n".join(f"worker {_here()}: {line}" for line in different))
-    return getattr(importlib.import_module(module), name)(*arguments)
+        raise places.Lost("\n".join(f"worker {_here()}: {line}" for line in different))
+    return places.call(*what)
 
 
 def _here() -> str:
@@ -135,81 +108,72 @@ def _here() -> str:
 
 
 class Cluster:
-    """A Dask cluster whose workers are like this machine; a context manager."""
+    """A Dask cluster whose workers are like this machine: a place to compute."""
 
-    def __init__(
-        self, address: str, same_processor: bool, say: Callable[[str], None] = lambda text: None
-    ) -> None:
-        """Connects, waits for a first worker, and compares all that are there.
+    def __init__(self, address: str, same_processor: bool) -> None:
+        """Connects, and compares all workers that are there.
 
         Args:
-            address: of the scheduler, e.g. ``tcp://host:8786``.
-            same_processor: whether workers must have this machine's processor too.
-            say: takes the message that a worker is being waited for.
+            address: Of the scheduler, e.g. ``tcp://host:8786``.
+            same_processor: Whether workers must have this machine's processor and GPUs too.
 
         Raises:
-            ClusterError: Dask is not installed, the scheduler does not answer, or a worker differs; every
-                difference of every worker is listed.
+            ValueError: The address is none.
+            places.Lost: Dask is not installed, no scheduler answers within ten seconds, or a worker differs;
+                every difference of every worker is listed.
         """
+        check_address("scheduler", address)
         try:
             from distributed import Client
         except ImportError:
-            raise ClusterError(f"a scheduler needs Dask, which is not installed: {INSTALL}") from None
-        if not re.fullmatch(r"(tcp|tls|ws|wss)://\S+:\d+", address):
-            raise ClusterError(f"scheduler: got {address!r}, wanted an address like tcp://host:8786")
+            raise places.Lost(f"a scheduler needs Dask, which is not installed: {INSTALL}") from None
         self.address = address
         _silence()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of versions that differ: compared below, and refused
-                self._client = Client(address, timeout=_ANSWER_SECONDS, set_as_default=False)
-        except (OSError, TimeoutError) as error:
-            raise ClusterError(f"no scheduler answers at {address}: {error}") from None
+        self._client = self._within_seconds(
+            lambda: Client(address, timeout=_ANSWER_SECONDS, set_as_default=False)
+        )
         self._executor = self._client.get_executor(pure=False)
         try:
             self._packages = _packages()
             self._wanted = facts(self._packages)
             if not same_processor:
-                self._wanted = {name: value for name, value in self._wanted.items() if name != "processor"}
-            self._compare(say)
+                own = ("processor", "GPU")
+                self._wanted = {name: value for name, value in self._wanted.items() if name not in own}
+            self._compare()
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> "Cluster":
-        """The cluster."""
-        return self
+    def _within_seconds(self, connect: Any) -> Any:
+        """What connecting gives; what answers at a port but is no scheduler would keep it for minutes."""
+        found: list = []
 
-    def __exit__(self, *_: object) -> None:
-        """Leave it."""
-        self.close()
-
-    def close(self) -> None:
-        """Leave the cluster; what it still computes is dropped."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._client.close(timeout=2)
-
-    def _compare(self, say: Callable[[str], None]) -> None:
-        from distributed.utils import TimeoutError as Late
-
-        told = False
-        while not self._threads():
-            if not told:
-                say(f"waiting for a first worker of {self.address}")
-                told = True
+        def try_it() -> None:
             try:
-                self._client.wait_for_workers(1, timeout=1)
-            except Late:
-                self._lost()
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of versions that differ: compared below, and refused
+                    found.append(connect())
+            except Exception as error:
+                found.append(error)
+
+        thread = threading.Thread(target=try_it, daemon=True)
+        thread.start()
+        thread.join(_ANSWER_SECONDS + 1)
+        if not found or isinstance(found[0], Exception):
+            why = found[0] if found else f"not in {_ANSWER_SECONDS + 1} seconds"
+            raise places.Lost(f"no scheduler answers at {self.address}: {why}")
+        return found[0]
+
+    def _compare(self) -> None:
+        there = self._threads()
         faults = [
             f"worker {address}: has {threads} threads, wanted 1 (dask worker --nthreads 1 --nworkers N)"
-            for address, threads in self._threads().items()
+            for address, threads in there.items()
             if threads != 1
         ]
         asked = {
             address: self._client.submit(facts, self._packages, workers=[address], pure=False)
-            for address in self._threads()
+            for address in there
         }
         for address, future in asked.items():
             try:
@@ -221,7 +185,7 @@ class Cluster:
                 found = [f"{type(error).__name__}: {error}" + (f" ({hint})" if hint else "")]
             faults += [f"worker {address}: {line}" for line in found]
         if faults:
-            raise ClusterError(f"workers of {self.address} are not like this machine\n" + "\n".join(faults))
+            raise places.Lost(f"workers of {self.address} are not like this machine\n" + "\n".join(faults))
 
     def _threads(self) -> dict[str, int]:
         """Threads of each worker, by its address."""
@@ -230,36 +194,31 @@ class Cluster:
         except (OSError, CancelledError, ValueError):
             raise self._gone() from None
 
-    def _gone(self) -> ClusterError:
-        return ClusterError(f"the scheduler at {self.address} is gone")
-
-    def _lost(self) -> None:
-        if self._client.status != "running":
-            raise self._gone()
+    def _gone(self) -> places.Lost:
+        return places.Lost(f"the scheduler at {self.address} is gone")
 
     @property
     def workers(self) -> int:
-        """How many workers there are now; at least one, which may yet come back."""
-        return max(1, len(self._threads()))
+        """How many workers there are now."""
+        return len(self._threads())
 
     def submit(self, module: str, name: str, *arguments: Any) -> Future:
-        """Have a worker call a function; its arguments and result are plain data.
-
-        The function runs again on another worker when its own one dies.
-        """
+        """Have a worker call a function; another one does when its own one dies."""
         return self._executor.submit(call, self._wanted, self._packages, module, name, *arguments)
 
-    def wait(self, futures: Mapping[Future, Any], seconds: float) -> set[Future]:
-        """Those of the futures that have ended, after the first has or the time is over.
-
-        Raises:
-            ClusterError: the scheduler is gone.
-        """
-        done, _ = wait(futures, seconds, FIRST_COMPLETED)
-        self._lost()
-        if any(future.cancelled() for future in done):
+    def check(self) -> None:
+        """Raises `places.Lost` when the scheduler is gone."""
+        if self._client.status != "running":
             raise self._gone()
-        return done
+
+    def again(self) -> None:
+        """Nothing to do: Dask has lost work done again."""
+
+    def close(self) -> None:
+        """Leave the cluster; what it still computes is dropped."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._client.close(timeout=2)
 
 
 def _silence() -> None:
@@ -269,20 +228,6 @@ def _silence() -> None:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
-@contextmanager
-def lost_worker() -> Iterator[None]:
-    """Around a future's result: several workers that died with the same work, as an error of our own."""
-    try:
-        yield
-    except Exception as error:  # Dask's own kind, which is not there where Dask is not
-        if type(error).__name__ != "KilledWorker":
-            raise
-        words = "every worker that took it was ended from outside, for lack of memory perhaps"
-        raise RuntimeError(f"{words} (the last one: {error.last_worker.address})") from None
-
-
 def _packages() -> tuple[str, ...]:
     """Packages whose versions count: those that the requirements pin, and Dask's own."""
-    lines = (store.ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    pinned = [found[1] for line in lines if (found := re.match(r"([\w.-]+)==", line))]
-    return (*pinned, "dask", "distributed")
+    return (*machine.pinned(store.ROOT), "dask", "distributed")

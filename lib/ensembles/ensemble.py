@@ -1,29 +1,33 @@
 """Run a job over many seeds: in chunks, in parallel, resumable.
 
 A job is a function ``job(config, seeds)`` of plain data that returns a dict of arrays with one row for each
-seed. Seeds are computed in fixed blocks: with chunks of 16, seed 35 always together with 32 to 47, whoever of
-them was asked for. So a network has the same companions, the same shapes and the same results to the bit in
-every ensemble. Memory is that of one chunk for each worker, however many seeds there are.
+seed. Seeds belong to fixed blocks: with chunks of 16, seed 35 to that of 32 to 47. Those of a block that one
+call of `run` asks for are computed together, whatever order they were given in; a job draws what they share,
+such as the order of the images, by the block. So
+
+* a network has the same weights and images whoever else is asked for, and the same results up to rounding;
+* the same call gives the same bits, on such a machine, interrupted or not;
+* a full block has the same companions in every ensemble, so its results are the same to the bit and kept.
+
+Memory is that of one chunk for each worker, however many seeds there are.
 
 A configuration may go on where another one ended, which it then holds under ``after``. The job is called as
 ``job(config, seeds, before)`` with that one's arrays for the same seeds; where they are missing, they are
-computed and kept first.
+computed and kept first, for all seeds of the block that the call asks for in any configuration that goes on
+from it.
 
 With ``SGD_BOOK_SCHEDULER=tcp://host:8786`` chunks are computed on a Dask cluster and kept here. Its workers
-must be like this machine, down to the name of the processor, which is in a chunk's key: others are refused.
+must be like this machine, down to the processor, which is in a chunk's key: others are refused. Nothing is
+computed in this process, unless it is itself one of many (`places.is_alone`).
 """
 
+import contextlib
 import functools
-import hashlib
 import importlib
 import json
 import os
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +35,7 @@ from tqdm import tqdm
 
 from lib import nets
 from lib.backend import tf
-from lib.ensembles import cluster, store, worker
+from lib.ensembles import cluster, machine, places, store
 
 CHUNK = 16  # networks at once; measured: from 8 to 32 the time for one network is the same within noise
 
@@ -39,13 +43,13 @@ Job = Callable[..., dict[str, np.ndarray]]
 Results = dict[str, np.ndarray]
 
 
-class _Task(NamedTuple):
-    """A chunk to compute: for which configuration, which seeds, after which other chunk."""
+class _Link(NamedTuple):
+    """A chunk, and what it takes to compute it."""
 
     label: str
     config: Mapping
-    seeds: list[int]
-    before: Path | None
+    chunk: store.Chunk
+    before: store.Chunk | None
 
 
 def run(
@@ -59,19 +63,18 @@ def run(
     """Results of a job for every configuration and every seed.
 
     A finished chunk is written to the folder ``SGD_BOOK_CHUNKS`` (default ``_build/chunks`` of the project)
-    under a key of the job's code, the configuration, the seeds, the chunk's size, the versions and the
-    processor. A run that was interrupted takes up from there; a change of anything in the key computes it
-    again.
+    under the key that `store` describes. A run that was interrupted takes up from there; a change of anything
+    in the key computes it again.
 
     Args:
         job: A function of an importable module.
         configs: Plain data (what JSON can hold) by name; the names appear in the progress bar. Several at
             once keep all cores busy to the end.
         seeds: Distinct whole numbers, 0 to 2**31 - 1; for all configurations, or by the name of each.
-        chunk: Seeds at a time; a block that is asked for in part is computed whole.
+        chunk: Seeds of a block.
         workers: Chunks at once, each in a process of its own; default one for each core that this process may
-            use, or one in all where TensorFlow has a GPU or this process is itself one of many. With one, the
-            job runs in this process. A cluster has workers of its own.
+            use, or one in all where TensorFlow has a GPU or this process is itself one of many, which then
+            computes. A cluster has workers of its own.
 
     Returns:
         For each configuration the job's arrays, each with one row for each seed, in the order of the seeds.
@@ -80,8 +83,9 @@ def run(
         ValueError: Seeds repeat or their chunk is out of range, chunk or workers is no whole number from 1,
             there is no configuration or one is not plain data, or the job returns an array without one row
             for each seed.
-        RuntimeError: A worker process was ended from outside, for lack of memory perhaps; or a cluster cannot
-            be used or was lost.
+        places.Lost: Worker processes were ended from outside again and again, for lack of memory perhaps; or
+            a cluster cannot be used or was lost.
+        store.Changed: A module was edited after it was imported, here or by a worker.
         OSError: Finished chunks cannot be written, which is seen before any is computed where the folder is
             read-only. What was written before is kept.
     """
@@ -98,8 +102,8 @@ def run(
             raise ValueError("seeds must be distinct")
     wanted = {name: [int(s) for s in chosen] for name, chosen in wanted.items()}
     if workers is None:
-        alone = worker.ONE_THREAD in os.environ or tf.config.list_physical_devices("GPU")
-        workers = 1 if alone else len(worker.cores())
+        one = places.is_alone() or tf.config.list_physical_devices("GPU")
+        workers = 1 if one else machine.at_once()
     whole = all(isinstance(n, (int, np.integer)) for n in (chunk, workers))
     if not whole or chunk < 1 or workers < 1:
         raise ValueError(f"chunk and workers must be whole numbers from 1, got {chunk} and {workers}")
@@ -107,148 +111,141 @@ def run(
     if (last // chunk + 1) * chunk > 2**31:
         raise ValueError(f"the chunk of {chunk} seeds around {last} goes beyond {2**31 - 1}")
     chunk, workers = int(chunk), int(workers)
-    code, keys = store.code(job), {}  # the code's text once: a walk has hundreds of configurations
-    tasks: dict[Path, _Task] = {}  # whatever another one comes after stands before it
-    found: dict[Path, Results] = {}  # of those asked for
-    there: set[Path] = set()
-
-    def need(label: str, config: Mapping, block: int, asked: bool = False) -> Path:
-        """Where a chunk lies; it becomes a task if it does not lie there yet."""
-        as_text = json.dumps(config, default=repr)
-        if as_text not in keys:
-            keys[as_text] = f"{store.key(code, config)}{chunk}"
-        members = list(range(block * chunk, (block + 1) * chunk))
-        place = store.path(keys[as_text], members)
-        if place in tasks or place in found or (place in there and not asked):
-            return place
-        result = store.read(place)
-        if result is None:
-            before = need(f"before {label}", config["after"], block) if config.get("after") else None
-            tasks[place] = _Task(label, config, members, before)
-        elif asked:
-            found[place] = result
-        else:
-            there.add(place)
-        return place
-
-    places: dict[tuple[str, int], Path] = {}  # of each block
-    uses: dict[Path, Counter[str]] = {}  # how many networks of each name
-    for name, config in configs.items():
+    code = store.code(job)
+    lines = {name: _line(config) for name, config in configs.items()}
+    together: dict[tuple[str, int], set[int]] = {}  # of a configuration and a block: who is computed together
+    for name, line in lines.items():
+        for seed in wanted[name]:
+            for text, _ in line:
+                together.setdefault((text, seed // chunk), set()).add(seed)
+    store.clean(store.folder())
+    tasks: dict[store.Chunk, _Link] = {}  # whatever another one comes after stands before it
+    found: dict[store.Chunk, Results] = {}  # of those asked for
+    there: set[store.Chunk] = set()
+    places_of: dict[tuple[str, int], store.Chunk] = {}  # of each block
+    uses: dict[store.Chunk, Counter[str]] = {}  # how many networks of each name
+    for name, line in lines.items():
         for block, count in Counter(seed // chunk for seed in wanted[name]).items():
-            place = places[name, block] = need(name, config, block, asked=True)
-            uses.setdefault(place, Counter())[name] += count
+            links = _links(name, line, block, together, code, chunk)
+            last = links[0].chunk
+            places_of[name, block] = last
+            uses.setdefault(last, Counter())[name] += count
+            if last in found or last in tasks:
+                continue
+            missing = []
+            for link in links:
+                if link.chunk in tasks or link.chunk in there:
+                    break
+                result = store.read(link.chunk)
+                if result is not None:
+                    found |= {last: result} if link.chunk == last else {}
+                    there.add(link.chunk)
+                    break
+                missing.append(link)
+            tasks |= {link.chunk: link for link in reversed(missing)}
     if tasks:
         store.check_writable(store.folder())
-    extra = [place for place in tasks if place not in uses]
-    with _Progress(next(iter(configs)), sum(map(len, wanted.values())) + chunk * len(extra)) as progress:
+    extra = sum(len(each.seeds) for each in tasks if each not in uses)
+    total = sum(map(len, wanted.values())) + extra
+    with _Progress(next(iter(configs)), total) as progress, contextlib.ExitStack() as stack:
 
-        def advance(place: Path) -> None:
-            for name, count in uses.get(place, {tasks[place].label: chunk} if place in tasks else {}).items():
+        def advance(done: store.Chunk) -> None:
+            own = {tasks[done].label: len(done.seeds)} if done in tasks else {}
+            for name, count in uses.get(done, own).items():
                 progress.advance(name, count)
 
-        for place in list(found):
-            advance(place)
-        for place, result in _computed(job, tasks, workers):
+        for done in list(found):
+            advance(done)
+        coming = stack.enter_context(contextlib.closing(_computed(job, code, tasks, workers, progress.say)))
+        for done, result in coming:
             for array, value in result.items():
-                if value.shape[:1] != (chunk,):
+                if value.shape[:1] != (len(done.seeds),):
                     raise ValueError(
-                        f"{array} has shape {value.shape}, wanted {chunk} rows, one for each seed"
+                        f"{array} has shape {value.shape}, wanted {len(done.seeds)} rows, one for each seed"
                     )
-            store.write(place, result)
-            if place in uses:
-                found[place] = result
-            advance(place)
+            store.write(done, result)
+            if done in uses:
+                found[done] = result
+            advance(done)
+    rows = {each: {seed: k for k, seed in enumerate(each.seeds)} for each in found}
     return {
         name: {
-            array: np.stack([found[places[name, s // chunk]][array][s % chunk] for s in wanted[name]])
-            for array in found[places[name, wanted[name][0] // chunk]]
+            array: np.stack(
+                [found[at][array][rows[at][s]] for s in wanted[name] for at in [places_of[name, s // chunk]]]
+            )
+            for array in found[places_of[name, wanted[name][0] // chunk]]
         }
         for name in configs
     }
 
 
-def _compute(job: Job, config: Mapping, seeds: Sequence[int], before: Path | Results | None) -> Results:
-    arguments = [config, seeds] if before is None else [config, seeds, _arrays(before)]
-    return {name: np.asarray(value) for name, value in job(*arguments).items()}
+def _line(config: Mapping) -> list[tuple[str, Mapping]]:
+    """A configuration and those it goes on from, as (text of it and all before it, configuration)."""
+    line = [config]
+    while line[-1].get("after"):
+        line.append(line[-1]["after"])
+    found, before = [], ""
+    for each in reversed(line):
+        own = {name: value for name, value in each.items() if name != "after"}
+        before = store.key(before, own, 0)
+        found.append((before, each))
+    return found[::-1]
 
 
-def _arrays(before: Path | Results | None) -> Results | None:
-    if not isinstance(before, Path):
-        return before
-    arrays = store.read(before)
-    if arrays is None:
-        raise RuntimeError(f"a chunk that others need is gone from {before.parent}: run again")
-    return arrays
+def _links(
+    name: str,
+    line: Sequence[tuple[str, Mapping]],
+    block: int,
+    together: Mapping[tuple[str, int], set[int]],
+    code: str,
+    chunk: int,
+) -> list[_Link]:
+    """The chunk of a block, and those it goes on from, the first of all last."""
+    links: list[_Link] = []
+    for depth, (text, config) in reversed(list(enumerate(line))):
+        before = links[-1].chunk if links else None
+        own = {key: value for key, value in config.items() if key != "after"}
+        seeds = tuple(sorted(together[text, block]))
+        at = store.Chunk(store.key(code, own, chunk, before), seeds)
+        links.append(_Link("before " * depth + name, config, at, before))
+    return links[::-1]
 
 
 def compute(
     module: str, name: str, code: str, config: Mapping, seeds: Sequence[int], before: Results | None
 ) -> Results:
-    """One chunk, on a worker of a cluster; `run` has it called there.
+    """One chunk, in the process that computes it; `run` has it called there.
 
     Args:
         module: Dotted name of the job's module.
         name: Of the job in it.
-        code: What `code_hash` gives where the chunk will be kept.
+        code: What `store.code` gives where the chunk will be kept.
         config: The configuration.
         seeds: Of the chunk.
-        before: Arrays of the chunk that it goes on from.
+        before: Arrays of the chunk that it goes on from, those of these seeds.
 
     Raises:
-        RuntimeError: The job's code, a version or the processor is another one here.
+        store.Changed: The job's code, a version, the processor or a variable is another one here.
     """
     job = getattr(importlib.import_module(module), name)
-    if code_hash(job) != code:
-        raise RuntimeError(f"a worker has another text of {module}, another version or another processor")
-    return _compute(job, config, seeds, before)
+    _check(job, code)
+    result = job(config, seeds) if before is None else job(config, seeds, before)
+    _check(job, code)  # with what it imported meanwhile
+    return {name: np.asarray(value) for name, value in result.items()}
 
 
-@functools.cache
-def code_hash(job: Job) -> str:
-    """SHA-256 of what a job's results depend on beside configuration and seeds."""
-    return hashlib.sha256(json.dumps(store.code(job)).encode()).hexdigest()
+def _check(job: Job, code: str) -> None:
+    if store.code(job) != code:
+        raise store.Changed(
+            f"a worker has another text of {job.__module__} or of what it imports, another version, "
+            "processor or variable; if something was edited meanwhile: run again"
+        )
 
 
-class _Pool:
-    """The worker processes of this machine."""
-
-    def __init__(self, workers: int):
-        # some more than there are workers, so that none waits while a result is kept here
-        self.at_once, self._workers = 2 * workers, workers
-        self._pool = worker.pool(workers)
-
-    def submit(self, job: Job, task: _Task) -> Future:
-        with _interrupts_later():
-            return self._pool.submit(_compute, job, *task[1:])
-
-    def wait(self, futures: Mapping[Future, Path]) -> set[Future]:
-        return wait(futures, return_when=FIRST_COMPLETED)[0]
-
-    def close(self) -> None:
-        worker.restart(self._workers)
-
-
-class _Cluster:
-    """The workers of a Dask cluster, who share no files with this machine."""
-
-    def __init__(self, address: str):
-        self._cluster = _connected(address)
-
-    @property
-    def at_once(self) -> int:
-        return 2 * self._cluster.workers
-
-    def submit(self, job: Job, task: _Task) -> Future:
-        who = (job.__module__, job.__qualname__, code_hash(job))
-        arguments = (task.config, task.seeds, _arrays(task.before))
-        return self._cluster.submit("lib.ensembles.ensemble", "compute", *who, *arguments)
-
-    def wait(self, futures: Mapping[Future, Path]) -> set[Future]:
-        return self._cluster.wait(futures, 1.0)
-
-    def close(self) -> None:
-        self._cluster.close()
-        _connected.cache_clear()
+def _place(workers: int) -> places.Place:
+    if address := os.environ.get(places.SCHEDULER):
+        return _connected(address)
+    return places.Itself() if workers == 1 and places.is_alone() else places.Processes(workers)
 
 
 @functools.cache
@@ -257,45 +254,39 @@ def _connected(address: str) -> cluster.Cluster:
     return cluster.Cluster(address, same_processor=True)
 
 
-def _computed(job: Job, tasks: Mapping[Path, _Task], workers: int) -> Iterator[tuple[Path, Results]]:
+def _computed(
+    job: Job, code: str, tasks: Mapping[store.Chunk, _Link], workers: int, say: Callable[[str], None]
+) -> Iterator[tuple[store.Chunk, Results]]:
     """Results of all tasks, as they come; whoever takes one keeps it before asking for the next."""
-    address = os.environ.get(cluster.SCHEDULER)
-    if not address and (workers == 1 or len(tasks) < 2) or not tasks:
-        for place, task in tasks.items():
-            yield place, _compute(job, *task[1:])
+    if not tasks:
         return
-    pool = _Cluster(address) if address else _Pool(workers)
-    waiting, missing, futures = dict(tasks), set(tasks), {}
+
+    def arguments(link: _Link) -> tuple:
+        arrays = None
+        if link.before is not None:
+            arrays = store.read(link.before)
+            if arrays is None:
+                raise RuntimeError(f"a chunk that others need is gone from {store.folder()}: run again")
+            rows = [link.before.seeds.index(seed) for seed in link.chunk.seeds]
+            arrays = {name: value[rows] for name, value in arrays.items()}
+        return job.__module__, job.__qualname__, code, link.config, list(link.chunk.seeds), arrays
+
+    asked = {
+        at: places.Task(__name__, "compute", functools.partial(arguments, link), link.before)
+        for at, link in tasks.items()
+    }
     try:
-        while missing:
-            ready = [place for place, task in waiting.items() if task.before not in missing]
-            for place in ready[: max(0, pool.at_once - len(futures))]:
-                futures[pool.submit(job, waiting.pop(place))] = place
-            for future in pool.wait(futures):
-                place = futures.pop(future)
-                with cluster.lost_worker():
-                    result = future.result()
-                yield place, result
-                missing.remove(place)
-    except BrokenExecutor:
-        pool.close()
-        raise RuntimeError(
-            "a worker process was ended from outside, for lack of memory perhaps; "
-            "finished chunks are kept: run again"
-        ) from None
-    except BaseException:  # an interrupt among them: nobody waits for the rest
-        pool.close()
+        place = _place(workers)
+        ahead = 1 if isinstance(place, places.Itself) else 2  # so that no worker waits while one is kept here
+        tell = lambda under, trouble: trouble and say(trouble)  # noqa: E731
+        with contextlib.closing(places.results(place, asked, tell, ahead)) as coming:
+            for at, outcome in coming:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                yield at, outcome
+    except BaseException:
+        _connected.cache_clear()  # it is closed now
         raise
-
-
-@contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Let Ctrl-C wait: this starts workers, which inherit that; one half started would print a traceback."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Progress:
@@ -318,6 +309,10 @@ class _Progress:
         else:
             with open(self.file, "a", encoding="utf-8") as f:
                 f.write(json.dumps({"label": label, "done": self.done, "total": self.total}) + "\n")
+
+    def say(self, text: str) -> None:
+        """Shows what is the matter."""
+        self.advance(text, 0)
 
     def __exit__(self, *_):
         if self.bar is not None:

@@ -1,19 +1,24 @@
-"""Which modules of the library a text of Python reaches by its imports: what its results depend on."""
+"""Which modules a text of Python reaches by its imports, and what of their text results depend on."""
 
 import ast
+import functools
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PACKAGE = "lib"
 
 
-def modules(texts: Iterable[str], root: Path, inside: str = "") -> dict[str, Path]:
-    """Modules of the library that texts import, directly or through one another, at any place in them.
+def modules(
+    texts: Iterable[str], root: Path, inside: str = "", beside: Path | None = None
+) -> dict[str, Path]:
+    """Modules that texts import, directly or through one another, at any place in them.
 
     Args:
         texts: Python texts.
         root: Folder that holds the package ``lib``.
         inside: Dotted name of the package that the texts lie in, for their relative imports.
+        beside: Folder of a user's own modules, which count as those of ``lib`` do.
 
     Returns:
         Path by dotted name, packages included. Imports by a name computed at run time are not seen.
@@ -26,8 +31,9 @@ def modules(texts: Iterable[str], root: Path, inside: str = "") -> dict[str, Pat
     while todo:
         for name in _imported(*todo.pop()):
             parts = name.split(".")
-            for k in range(1, len(parts) + 1):
-                dotted, base = ".".join(parts[:k]), root.joinpath(*parts[:k])
+            folder = root if parts[0] == PACKAGE else beside
+            for k in range(1, len(parts) + 1) if folder else ():
+                dotted, base = ".".join(parts[:k]), folder.joinpath(*parts[:k])
                 path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
                 if dotted not in found and path.is_file():
                     found[dotted] = path
@@ -37,13 +43,9 @@ def modules(texts: Iterable[str], root: Path, inside: str = "") -> dict[str, Pat
 
 
 def _imported(inside: str, text: str) -> Iterator[str]:
-    """Dotted names within the library that a text may import; ``inside`` is the package it lies in."""
-    try:
-        tree = ast.parse(text)
-    except SyntaxError as error:
-        raise ValueError(f"does not parse: {error}") from None
+    """Dotted names that a text may import; ``inside`` is the package it lies in."""
     package = inside.split(".")
-    for node in ast.walk(tree):
+    for node in ast.walk(_parsed(text)):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -51,4 +53,27 @@ def _imported(inside: str, text: str) -> Iterator[str]:
             base = package[: len(package) + 1 - node.level] if node.level else []
             stem = ".".join([*base, *([node.module] if node.module else [])])
             names = [f"{stem}.{alias.name}" for alias in node.names]
-        yield from (name for name in names if name.split(".")[0] == PACKAGE)
+        yield from names
+
+
+def _parsed(text: str | bytes) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except SyntaxError as error:
+        raise ValueError(f"does not parse: {error}") from None
+
+
+@functools.lru_cache(maxsize=256)
+def meaning(text: bytes) -> str:
+    """SHA-256 of what a module's text does: its syntax tree without comments, layout and docstrings.
+
+    Raises:
+        ValueError: The text does not parse.
+    """
+    tree = _parsed(text)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        if documented and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            node.body = body[1:] or [ast.Pass()] if isinstance(body[0].value.value, str) else body
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()

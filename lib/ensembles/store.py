@@ -1,22 +1,62 @@
-"""Finished chunks on disk, each under a key of everything that its content depends on."""
+"""Finished chunks on disk, each under a key of everything that its content depends on.
 
+The key covers the job's code and all that it imports, as a syntax tree without comments and docstrings; the
+versions of Python and of the packages that compute; the processor by family, model, stepping and flags; GPUs;
+variables that choose the arithmetic; the configuration; and which seeds were computed together, here and in
+what came before. A chunk's file says its key and seeds, and is nothing where they are not those asked for.
+
+A chunk that was neither written nor read for `DAYS` days is removed when a run begins.
+"""
+
+import functools
 import hashlib
-import importlib.metadata
 import inspect
 import io
 import json
 import os
-import platform
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from lib.ensembles import sources
+from lib import loaded
+from lib.ensembles import machine, sources
 
 ROOT = Path(__file__).resolve().parents[2]
+DAYS = 30  # chunks that nobody asked for in as many are removed
+_HOURS = 24  # no writer lives as long: what it left half written is a killed one's
+
+
+class Changed(RuntimeError):
+    """What computes is not what the files say, or not what was asked for; the message says what to do."""
+
+
+class Chunk(NamedTuple):
+    """Names a chunk: the key of all that it depends on but its seeds, and these.
+
+    Attributes:
+        key: As from `key`.
+        seeds: Those computed together, rising.
+    """
+
+    key: str
+    seeds: tuple[int, ...]
+
+    @property
+    def digest(self) -> str:
+        """Of the two: 64 hexadecimal digits."""
+        return _sha256(json.dumps(self))
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return folder() / f"{self.digest}.chunk"
 
 
 def folder() -> Path:
@@ -24,59 +64,69 @@ def folder() -> Path:
     return Path(os.environ.get("SGD_BOOK_CHUNKS") or ROOT / "_build" / "chunks")
 
 
-def code(job: Callable) -> list:
-    """What a job's results depend on beside its configuration and seeds.
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
-    The code of the job's module and of every module of ``lib`` that it imports, the versions of NumPy,
-    TensorFlow and Python, and the processor.
+
+def code(job: Callable) -> str:
+    """Hash of what a job's results depend on beside its configuration and seeds, as this process has it.
+
+    It covers the code of the job's module and of every module of ``lib``, and of the folder that the job's
+    module lies in, that it imports; and `machine.environment`.
 
     Raises:
         ValueError: The job is no function of an importable module.
+        Changed: The file of a module says something else than when this process imported it.
     """
+    modules = hashes(job)
+    return _sha256(json.dumps([job.__qualname__, modules, machine.environment()], sort_keys=True))
+
+
+def hashes(job: Callable) -> dict[str, str]:
+    """Hashes of the modules that a job's results depend on, by name; errors as of `code`."""
     # workers cannot import another, nor does its text hold all that it uses
     if not inspect.isfunction(job) or job.__module__ == "__main__" or "<" in job.__qualname__:
         raise ValueError(f"job must be a function of an importable module, got {job!r}")
-    own = Path(sys.modules[job.__module__].__file__).read_text("utf-8")
-    reached = sources.modules([own], ROOT, job.__module__.rpartition(".")[0])
-    texts = {name: path.read_text("utf-8") for name, path in reached.items()} | {job.__module__: own}
-    return [
-        job.__qualname__,
-        sorted((name, text) for name, text in texts.items() if text),  # an empty one says nothing
-        {name: importlib.metadata.version(name) for name in ("numpy", "tensorflow")},
-        platform.python_version(),
-        processor(),
-    ]
+    name, own = job.__module__, Path(sys.modules[job.__module__].__file__)
+    package = name if own.name == "__init__.py" else name.rpartition(".")[0]
+    beside = own.parents[package.count(".") + bool(package)]
+    text = own.read_text("utf-8")
+    reached = sources.modules([text], ROOT, package, None if "site-packages" in own.parts else beside)
+    return {name: _hash(name, path) for name, path in sorted({**reached, name: own}.items())}
 
 
-def key(code: list, config: Mapping) -> str:
-    """Name of everything that a job's results depend on, but the seeds.
+def _hash(name: str, path: Path) -> str:
+    now = path.read_bytes()
+    if name in sys.modules:
+        was = loaded.TEXTS.setdefault(name, now)  # one imported before these were kept is taken as it is
+        if was != now and sources.meaning(was) != sources.meaning(now):
+            raise Changed(
+                f"{name} was imported as another text than {path.name} has now: "
+                "start this process again (in a notebook: restart the kernel)"
+            )
+    return sources.meaning(now)
+
+
+def key(code: str, config: Mapping, chunk: int, before: Chunk | None = None) -> str:
+    """Name of everything that a chunk depends on, but its seeds.
 
     Args:
         code: As from `code`.
-        config: The configuration.
+        config: The configuration, without the one that it goes on from.
+        chunk: Seeds of a block.
+        before: The chunk that it goes on from.
 
     Returns:
-        SHA-256 of both, as text.
+        64 hexadecimal digits.
 
     Raises:
         ValueError: The configuration is not plain data.
     """
     try:
-        text = json.dumps([code, config], sort_keys=True)
+        text = json.dumps([code, config, chunk, before and before.digest], sort_keys=True)
     except TypeError as e:
         raise ValueError(f"config must be plain data, what JSON can hold: {e}") from None
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def processor() -> str:
-    """Name of the processor: another one may round differently, so its chunks are not ours."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "CPU part"))
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine() or "unknown"
+    return _sha256(text)
 
 
 REMEDY = (  # where the project itself cannot be written
@@ -100,16 +150,6 @@ def check_writable(*folders: Path) -> None:
             raise PermissionError(f"{there} cannot be written. {REMEDY}")
 
 
-def path(key: str, seeds: Sequence[int]) -> Path:
-    """Where the chunk of these seeds lies."""
-    return folder() / f"{digest(key, seeds)}.chunk"
-
-
-def digest(key: str, seeds: Sequence[int]) -> str:
-    """Name of the chunk of these seeds."""
-    return hashlib.sha256(f"{key}{list(seeds)}".encode()).hexdigest()
-
-
 _written: set[Path] = set()  # by this process
 _found: set[Path] = set()  # kept by an earlier one, and read
 
@@ -119,32 +159,42 @@ def origins() -> dict[str, int]:
     return {"computed": len(_written), "kept": len(_found)}
 
 
-# A chunk's file is the SHA-256 of an .npz file, then that file: a ZIP archive alone misses some damage.
+# A chunk's file is the SHA-256 of an .npz file, then that file: a ZIP archive alone misses some damage. The
+# archive's comment names the chunk.
 _SUM = hashlib.sha256().digest_size
 
 
-def read(path: Path) -> dict[str, np.ndarray] | None:
-    """The chunk at a path, or nothing where there is none or it is damaged."""
+def read(chunk: Chunk) -> dict[str, np.ndarray] | None:
+    """A chunk's arrays, or nothing where it is not there, damaged, or another one than its name says."""
+    path = chunk.path
     try:
         content = path.read_bytes()
-    except OSError:
+        if hashlib.sha256(content[_SUM:]).digest() != content[:_SUM]:
+            return None
+        with zipfile.ZipFile(io.BytesIO(content[_SUM:])) as archive:
+            if archive.comment != json.dumps(chunk).encode()[-65535:]:
+                return None
+        with np.load(io.BytesIO(content[_SUM:]), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile):
         return None
-    if hashlib.sha256(content[_SUM:]).digest() != content[:_SUM]:
-        return None
+    with suppress(OSError):
+        os.utime(path)  # it is in use
     if path not in _written:
         _found.add(path)
-    with np.load(io.BytesIO(content[_SUM:]), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    return arrays
 
 
-def write(path: Path, result: Mapping[str, np.ndarray]) -> None:
+def write(chunk: Chunk, result: Mapping[str, np.ndarray]) -> None:
     """Write a chunk whole or not at all.
 
     Raises:
         OSError: It cannot be written; names the folder.
     """
-    buffer = io.BytesIO()
+    buffer, path = io.BytesIO(), chunk.path
     np.savez(buffer, allow_pickle=False, **result)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.comment = json.dumps(chunk).encode()[-65535:]
     content = buffer.getvalue()
     temporary = None
     try:
@@ -161,3 +211,14 @@ def write(path: Path, result: Mapping[str, np.ndarray]) -> None:
             why = f"{e.strerror}: cannot keep finished chunks there (SGD_BOOK_CHUNKS names another folder)"
             raise OSError(e.errno, why, str(path.parent)) from e
         raise
+
+
+@functools.cache  # once a process for each folder
+def clean(place: Path) -> None:
+    """Remove from a folder the chunks that nobody used for `DAYS` days, and what killed writers left."""
+    now = time.time()
+    for path in place.glob("*"):
+        with suppress(OSError):  # another process may have been first
+            idle = now - path.stat().st_mtime
+            if idle > {".chunk": 24 * DAYS, ".part": _HOURS}.get(path.suffix, float("inf")) * 3600:
+                path.unlink()

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lib.ensembles import store, worker
+from lib.ensembles import machine, store
 from lib.page.text import plain, table
 
 STAMP_MIME = "application/vnd.sgd-book.stamp+json"
@@ -108,8 +108,8 @@ def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int
         "seeds": {"number": len(drawn), "first": drawn[0], "last": drawn[-1]} if drawn else None,
         "data_sha256": data_sha256,
         "versions": {"Python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
-        "processor": store.processor(),
-        "threads": len(worker.cores()),
+        "processor": machine.processor(),
+        "threads": machine.at_once(),
         "system": _system(),
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
 
 import jobs
@@ -19,7 +18,7 @@ import toy_book
 from bs4 import BeautifulSoup
 
 from book import gate, run, summary, sweep
-from lib.ensembles import cluster, worker
+from lib.ensembles import places
 from lib.page import claims
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,41 +67,7 @@ def toy(*arguments, chapter="toy"):
 @pytest.fixture
 def here(monkeypatch):
     """Runs are computed in this process."""
-    monkeypatch.setattr(sweep, "Local", lambda workers: Place(work=sweep.execute))
-    monkeypatch.setattr(cluster, "alone", lambda: None)
-
-
-class Place:
-    """A place for runs in this process, found broken at some of its calls."""
-
-    workers = 2
-
-    def __init__(self, *breaks, work=lambda job: job):
-        self.breaks, self.work, self.calls, self.restarts = breaks, work, 0, 0
-
-    def _call(self):
-        self.calls += 1
-        if self.calls in self.breaks:
-            raise BrokenExecutor
-
-    def submit(self, job):
-        self._call()
-        future = Future()
-        try:
-            future.set_result(self.work(job))
-        except RuntimeError as error:
-            future.set_exception(error)
-        return future
-
-    def wait(self, futures, seconds):
-        self._call()
-        return {*list(futures)[:1]}
-
-    def again(self, error):
-        self.restarts += 1
-
-    def close(self):
-        pass
+    monkeypatch.setattr(places, "Processes", lambda workers: places.Itself())
 
 
 def planned(project, sets, scale="full", fixed=()):
@@ -350,15 +315,15 @@ def test_each_run_has_one_core_and_one_thread_and_its_numbers_are_read_as_they_w
     pairs = (("i", -3), ("f", 1e-7), ("t", "2 of 3"), ("b", 2.0))
     code = f"""import os
 from lib import page
-from lib.ensembles import ensemble, worker
+from lib.ensembles import ensemble, machine
 from lib.backend import tf
-assert worker.cores() == sorted(os.sched_getaffinity(0)) and len(worker.cores()) == 1
+assert machine.cores() == sorted(os.sched_getaffinity(0)) and len(machine.cores()) == 1
 assert tf.config.threading.get_inter_op_parallelism_threads() == 1
 assert os.environ["OMP_NUM_THREADS"] == "1" and "SGD_BOOK_SCHEDULER" not in os.environ
 asked = []
-ensemble._computed = lambda job, tasks, workers: asked.append(workers) or ()
+ensemble._computed = lambda *all: asked.append(all[3]) or (_ for _ in ())
 try:
-    ensemble.run(worker.cores, {{"a": {{}}}}, [1])
+    ensemble.run(machine.cores, {{"a": {{}}}}, [1])
 except KeyError:
     pass
 assert asked == [1]
@@ -389,31 +354,14 @@ def test_a_worker_that_is_killed_is_replaced_and_its_run_done_again(project, tmp
     assert (tmp_path / "killed").exists()
 
 
-@pytest.mark.parametrize("breaks", [(1,), (2,), (3,), (2, 4), (1, 2, 3), (5, 6, 9)], ids=str)
-def test_whenever_workers_are_lost_every_run_has_its_result_once(breaks):
-    wanted = {f"run {n}": {"n": n} for n in range(5)}
-    place = Place(*breaks)
-    came = list(sweep.finished(place, wanted, lambda under: None))
-    assert len(came) == len(wanted) and dict(came) == wanted
-    assert place.restarts == len(breaks)
-
-
 def test_a_run_that_failed_outside_the_chapter_has_its_time(monkeypatch):
     def lost(job):
         raise RuntimeError("every worker that took it was ended")
 
+    monkeypatch.setattr(sweep, "execute", lost)
     monkeypatch.setattr(sweep.time, "monotonic", itertools.count(0, 5.0).__next__)
-    ((_, result),) = sweep.finished(Place(work=lost), {"run": {}}, lambda under: None)
+    ((_, result),) = sweep.finished(places.Itself(), {"run": {}}, lambda under, trouble: None)
     assert result == {"notebook": None, "failed": "every worker that took it was ended", "seconds": 5.0}
-
-
-def test_workers_that_never_live_end_the_sweep(monkeypatch):
-    place = sweep.Local(1)
-    monkeypatch.setattr(worker, "restart", lambda workers: None)
-    for _ in range(sweep._RESTARTS):
-        place.again(sweep.BrokenExecutor())
-    with pytest.raises(sweep.SweepError, match="ended from outside 4 times"):
-        place.again(sweep.BrokenExecutor())
 
 
 def test_an_interruption_keeps_what_is_done_and_the_same_command_goes_on(project, here, tmp_path, capfd):

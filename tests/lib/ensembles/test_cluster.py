@@ -1,13 +1,17 @@
 """A real scheduler and workers as processes of their own, over TCP, with no folder in common."""
 
 import contextlib
+import http.server
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import jobs
@@ -18,7 +22,7 @@ import toy_book
 from smoke import GIVEN, GREEDY, shown
 
 from book import gate, sweep
-from lib.ensembles import cluster, ensemble
+from lib.ensembles import cluster, ensemble, places
 
 pytest.importorskip("distributed", reason=f"Dask is not installed: {cluster.INSTALL}")
 PATIENCE = 120  # seconds
@@ -49,16 +53,10 @@ class Dask:
         own.mkdir(parents=True)
         paths = os.pathsep.join([*more.pop("paths", "").split(), str(root), str(HERE)])
         environment = {**os.environ, "PYTHONPATH": paths, "SGD_BOOK_CHUNKS": str(own / "chunks"), **more}
-        environment.pop(cluster.SCHEDULER, None)
+        environment.pop(places.SCHEDULER, None)
         with open(own / "log", "w") as log:
-            words = [
-                sys.executable,
-                "-m",
-                f"distributed.cli.{command}",
-                "--no-dashboard",
-                "--host",
-                "127.0.0.1",
-            ]
+            words = [sys.executable, "-m", f"distributed.cli.{command}", "--host", "127.0.0.1"]
+            words += ["--dashboard-address", "127.0.0.1:0"]  # without it, it listens to all of the network
             self.processes[name] = subprocess.Popen(
                 [*words, *options], cwd=own, env=environment, stdout=log, stderr=log
             )
@@ -216,7 +214,9 @@ def test_workers_that_differ_are_refused_by_name_before_anything_is_submitted(da
     for name in ("requirements.txt", "constraints.txt"):
         shutil.copy(ROOT / name, library)
     with open(library / "lib" / "stats.py", "a") as file:
-        file.write("# another line\n")
+        file.write("MORE = 1\n")
+    with open(library / "lib" / "nets.py", "a") as file:
+        file.write("# a comment differs in nothing\n")
     package.mkdir(parents=True)
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: scipy\nVersion: 0.0.1\n")
     (tmp_path / "no.npz").write_bytes(b"no images")
@@ -235,7 +235,7 @@ def test_workers_that_differ_are_refused_by_name_before_anything_is_submitted(da
     assert len(lines) == 5 and all(line.startswith("worker tcp://127.0.0.1:") for line in lines[1:])
     text = "\n".join(lines)
     for wanted in (
-        r"lib and requirements: has [0-9a-f]{12}…, wanted [0-9a-f]{12}…",
+        r"lib: has [0-9a-f]{12}…, wanted [0-9a-f]{12}…",
         r"scipy: has 0\.0\.1, wanted \d",
         r"data: has none: SGD_BOOK_MNIST=.*no\.npz.*, wanted 06b0d1f124c4…",
         r"has 2 threads, wanted 1",
@@ -246,10 +246,10 @@ def test_workers_that_differ_are_refused_by_name_before_anything_is_submitted(da
 
 def test_a_worker_that_comes_late_and_differs_is_refused_by_name(dask, tmp_path):
     wanted = cluster.facts(("numpy",)) | {"numpy": "0.0.1"}
-    with cluster.Cluster(dask.address, same_processor=False) as place:
+    with contextlib.closing(cluster.Cluster(dask.address, same_processor=False)) as place:
         place._wanted, place._packages = wanted, ("numpy",)  # as if all had been well before
         future = place.submit("builtins", "abs", -3)
-        with pytest.raises(cluster.ClusterError, match=r"worker tcp://127.*: numpy: has .*, wanted 0\.0\.1"):
+        with pytest.raises(places.Lost, match=r"worker tcp://127.*: numpy: has .*, wanted 0\.0\.1"):
             future.result(PATIENCE)
 
 
@@ -265,8 +265,79 @@ def test_a_scheduler_that_never_was_is_one_clear_error(monkeypatch, toy, tmp_pat
     words = [toy, "--grid", "size=1", "--out", tmp_path / "out", "--scheduler", "tcp://127.0.0.1:1"]
     assert run(*words) == 1
     assert "no scheduler answers at tcp://127.0.0.1:1" in capsys.readouterr().err
-    with pytest.raises(cluster.ClusterError, match="got 'nowhere', wanted an address like"):
+    with pytest.raises(ValueError, match="got 'nowhere', wanted an address like"):
         cluster.Cluster("nowhere", same_processor=False)
+
+
+class Web(http.server.BaseHTTPRequestHandler):
+    """A server of another kind."""
+
+    def handle(self):
+        self.rfile.readline()
+
+
+@pytest.mark.parametrize("kind", ["nobody", "web"])
+def test_what_is_no_scheduler_is_told_within_ten_seconds(kind):
+    """A port that takes calls and never answers; and one where something else answers."""
+    with contextlib.ExitStack() as stack:
+        if kind == "web":
+            server = stack.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            port = server.server_port
+        else:
+            silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            port = silent.getsockname()[1]
+        words = ["from lib.ensembles import cluster", f"cluster.Cluster('tcp://127.0.0.1:{port}', True)"]
+        start = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-c", "\n".join(words)], env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, timeout=PATIENCE,
+        )  # fmt: skip
+        took = time.monotonic() - start
+    assert f"no scheduler answers at tcp://127.0.0.1:{port}" in done.stderr.splitlines()[-1]
+    assert took < 30, "with the time that Dask takes to be imported"
+
+
+def test_a_scheduler_without_workers_says_so_and_one_that_loses_its_last_too(toy, tmp_path):
+    """And can be ended."""
+    own = Dask(tmp_path / "dask")
+    go = tmp_path / "orders"
+    go.mkdir()
+    words = [toy, "--grid", "size=2,3", "-p", "label", go, "--out", tmp_path / "out"]
+    process = command(*words, "--scheduler", own.address)
+    try:
+        assert "waiting for a worker" in process.stderr.readline()
+        own.worker("one")
+        jobs.until(lambda: len(list(go.iterdir())) == 1)
+        own.kill("one")
+        while "waiting for a worker" not in (line := process.stderr.readline()):
+            assert "runs ended" in line
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        (go / "go").touch()
+        own.kill(*list(own.processes))
+    assert process.returncode == 130 and "interrupted; what was finished is kept" in out
+    assert all("runs ended" in line for line in err.splitlines())
+
+
+def test_an_ensemble_without_workers_says_so(chunks, tmp_path, monkeypatch):
+    own = Dask(tmp_path / "dask")
+    monkeypatch.setenv(places.SCHEDULER, own.address)
+    shown = tmp_path / "progress"
+
+    def later():
+        jobs.until(lambda: shown.exists() and "waiting for a worker" in shown.read_text())
+        own.worker("one")
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    try:
+        assert ensemble.run(jobs.toy, {"a": {"n": 4}}, [1])["a"]["seed"] == [1]
+    finally:
+        thread.join()
+        own.kill(*list(own.processes))
 
 
 # ---- ensembles
@@ -286,7 +357,7 @@ def test_an_ensemble_is_computed_on_the_cluster_to_the_bit(dask, chunks, monkeyp
     kept = {path.name: path.read_bytes() for path in chunks.iterdir()}
     shutil.rmtree(chunks)
     jobs.CALLS.clear()
-    monkeypatch.setenv(cluster.SCHEDULER, dask.address)
+    monkeypatch.setenv(places.SCHEDULER, dask.address)
     there = ensemble.run(jobs.toy, configs, range(10), chunk=4, workers=1)
     assert jobs.CALLS == [], "nothing was computed here"
     assert all(np.array_equal(there[c][k], here[c][k]) for c in configs for k in here[c])
@@ -294,7 +365,7 @@ def test_an_ensemble_is_computed_on_the_cluster_to_the_bit(dask, chunks, monkeyp
 
 
 def test_what_goes_on_from_another_gets_its_arrays_as_data(dask, chunks, tmp_path, monkeypatch):
-    monkeypatch.setenv(cluster.SCHEDULER, dask.address)
+    monkeypatch.setenv(places.SCHEDULER, dask.address)
     first = {"folder": str(tmp_path), "digit": 1}
     configs = {"c": {"folder": str(tmp_path), "digit": 3, "after": first | {"digit": 2, "after": first}}}
     result = ensemble.run(jobs.chain, configs, [5, 0, 6], chunk=4)["c"]
@@ -303,7 +374,7 @@ def test_what_goes_on_from_another_gets_its_arrays_as_data(dask, chunks, tmp_pat
 
 
 def test_an_error_in_a_job_comes_through_from_the_cluster(dask, chunks, tmp_path, monkeypatch):
-    monkeypatch.setenv(cluster.SCHEDULER, dask.address)
+    monkeypatch.setenv(places.SCHEDULER, dask.address)
     config = {"folder": str(tmp_path), "digit": 1, "order": "raise no-luck"}
     with pytest.raises(jobs.Stopped, match="no-luck"):
         ensemble.run(jobs.chain, {"c": config}, range(8), chunk=4)
@@ -312,20 +383,15 @@ def test_an_error_in_a_job_comes_through_from_the_cluster(dask, chunks, tmp_path
 
 def test_another_processor_is_refused_by_name(dask, chunks, monkeypatch):
     """Its chunks may round otherwise, and a chunk's key names ours."""
-    monkeypatch.setenv(cluster.SCHEDULER, dask.address)
-    monkeypatch.setattr(cluster.store, "processor", lambda: "Other 9000")
-    with pytest.raises(cluster.ClusterError, match=r"worker tcp://.*processor: has .*, wanted Other 9000"):
+    monkeypatch.setenv(places.SCHEDULER, dask.address)
+    monkeypatch.setattr(cluster.machine, "_processor", lambda: "Other 9000")
+    with pytest.raises(places.Lost, match=r"worker tcp://.*processor: has .*, wanted Other 9000"):
         ensemble.run(jobs.toy, {"a": {"n": 4}}, range(4))
     assert not chunks.exists()
 
 
-def test_other_code_of_a_job_is_refused(monkeypatch):
-    with pytest.raises(RuntimeError, match="a worker has another text of jobs"):
-        ensemble.compute("jobs", "toy", "0" * 64, {"n": 4}, [0, 1], None)
-
-
 def test_worker_processes_have_one_thread_before_tensorflow_is_imported(dask):
-    with cluster.Cluster(dask.address, same_processor=True) as place:
+    with contextlib.closing(cluster.Cluster(dask.address, same_processor=True)) as place:
         assert place.submit("jobs", "threads").result(PATIENCE) == [1, 1, "1"]
 
 

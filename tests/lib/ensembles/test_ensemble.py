@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from jobs import CALLS, HOOK, Stopped
 
-from lib.ensembles import ensemble
+from lib.ensembles import ensemble, places
 
 HERE = Path(__file__).resolve().parents[2]  # where the jobs lie
 CONFIG = {"n": 4, "rates": [[3, 0.1]]}
@@ -56,7 +56,7 @@ def test_results_come_in_the_order_of_the_seeds_for_any_number(count, place):
     assert result["seed"].tolist() == seeds.tolist()
     assert equal(result, alone(seeds))
     blocks = {s // 4 for s in seeds}
-    assert sorted(CALLS) == [[4 * k, 4 * k + 1, 4 * k + 2, 4 * k + 3] for k in sorted(blocks)]
+    assert sorted(CALLS) == [sorted(s for s in seeds if s // 4 == k) for k in sorted(blocks)]
     assert len(list(place.iterdir())) == len(blocks)
     assert all(type(s) is int for c in CALLS for s in c)
 
@@ -80,7 +80,8 @@ def test_each_configuration_may_have_seeds_of_its_own(place, tmp_path):
     assert list(results) == list(configs)
     for name, config in configs.items():
         assert equal(results[name], alone(seeds[name], config))
-    assert sorted(c[0] for c in CALLS) == [0, 0, 4, 8, 8], "of the few, only blocks that they are in"
+    wanted = [[0, 1, 2, 3], [1, 2], [4, 5, 6, 7], [8, 9], [9]]
+    assert sorted(CALLS) == wanted, "of the few those that are asked for, together where a block is one"
     assert len(list(place.iterdir())) == 5
     assert progress(tmp_path)[-1] == {"label": "many", "done": 13, "total": 13}
 
@@ -117,37 +118,26 @@ def test_finished_chunks_are_read_not_computed():
     assert equal(run(range(10)), first)
     assert equal(run(range(10), workers=2), first)
     assert len(CALLS) == 3
-    more = run(range(16))  # the third chunk has been computed whole
-    assert CALLS[3:] == [[12, 13, 14, 15]]
+    more = run(range(16))
+    assert CALLS[3:] == [[8, 9, 10, 11], [12, 13, 14, 15]], "whole blocks are taken, a part is another chunk"
     assert equal({k: v[:10] for k, v in more.items()}, first)
 
 
-def test_a_network_has_the_same_companions_in_every_ensemble(place):
-    """Seed 35 is computed with 32 to 47, whoever of them was asked for."""
-    block = list(range(32, 48))
-    for seeds in ([35], [47, 35, 32], range(30, 40), [100, 35, 0]):
-        result = run(seeds, job=jobs.company, chunk=16)
-        assert result["together"].shape == (len(seeds), 16)
-        assert result["together"][list(seeds).index(35)].tolist() == block
-    assert CALLS.count(block) == 1
-    assert sorted(c[0] for c in CALLS) == [0, 16, 32, 96], "each block once, for all four"
-    for path in place.iterdir():
-        path.unlink()
-    assert run([35], job=jobs.company, chunk=16)["together"].tolist() == [block]
-    assert CALLS.count(block) == 2
-
-
-def test_any_request_takes_the_blocks_that_others_left(place):
-    """Parts of blocks in any order: the same rows to the bit, and no block twice."""
-    whole, rng = alone(range(40)), np.random.default_rng(0)
-    asked = set()
-    for _ in range(4):
-        seeds = rng.permutation(40)[:4]
-        assert equal(run(seeds), {k: v[seeds] for k, v in whole.items()})
-        asked |= {int(s) // 4 for s in seeds}
-    assert sorted(c[0] // 4 for c in CALLS) == sorted(asked)
-    assert equal(run(range(40), workers=2), whole)
-    assert len(list(place.iterdir())) == 10 > len(CALLS) > 3
+def test_few_networks_cost_few_and_those_asked_for_together_are_companions(place):
+    """Of a block those that one call asks for are computed together, in the order of their seeds."""
+    for seeds, block in (([35], [35]), ([47, 35, 32], [32, 35, 47]), (range(30, 40), range(32, 40))):
+        result = run(seeds, job=jobs.company, chunk=16)["together"]
+        row = result[list(seeds).index(35)]
+        assert row[row >= 0].tolist() == list(block)
+    assert sorted(map(len, CALLS)) == [1, 2, 3, 8]
+    CALLS.clear()
+    configs = {"a": CONFIG, "b": {**CONFIG}, "c": {"n": 5}}
+    ensemble.run(jobs.company, configs, {"a": [33], "b": [40], "c": [41]}, chunk=16)
+    assert sorted(CALLS) == [[33, 40], [41]], "equal configurations are one"
+    run(range(32, 48), job=jobs.company, chunk=16)
+    CALLS.clear()
+    assert run(range(48), job=jobs.company, chunk=16)["together"][40].tolist() == list(range(32, 48))
+    assert [c[0] for c in CALLS] == [0, 16], "a whole block is the same in every ensemble"
 
 
 @pytest.mark.parametrize("change", [
@@ -165,11 +155,11 @@ def test_the_key_holds_whatever_can_change_the_result(change, place):
     assert before < set(place.iterdir())
 
 
-def test_which_seeds_were_asked_for_is_not_in_the_key(place):
-    first = run(range(4))
-    result = run([2, 0])
-    assert len(CALLS) == len(list(place.iterdir())) == 1
-    assert equal(result, {k: v[[2, 0]] for k, v in first.items()})
+def test_a_chunk_of_others_is_not_taken(place):
+    """Their results may differ in the last bits from those of the network with these companions."""
+    run(range(4))
+    run([2, 0])
+    assert CALLS == [[0, 1, 2, 3], [0, 2]] and len(list(place.iterdir())) == 2
 
 
 def test_equal_configurations_share_a_key():
@@ -211,7 +201,7 @@ def test_after_an_interruption_only_what_is_missing_is_computed(stop, place):
 KILLED = """
 import os, signal
 import jobs
-from lib.ensembles import ensemble
+from lib.ensembles import ensemble, places
 replace, count = os.replace, 0
 def killed(source, target):
     global count
@@ -284,17 +274,22 @@ def test_the_number_of_workers_does_not_change_the_results(place, monkeypatch):
     assert equal(results[0], results[1]) and equal(results[0], results[2])
 
 
-def test_by_default_each_core_has_a_worker_unless_there_is_a_gpu(monkeypatch):
+def test_by_default_each_core_has_a_worker_unless_there_is_a_gpu_or_it_is_one_itself(monkeypatch):
     asked = []
-    monkeypatch.setattr(ensemble.worker, "cores", lambda: [3, 5, 8])
-    monkeypatch.setattr(ensemble, "_computed", lambda job, tasks, workers: asked.append(workers) or ())
+    monkeypatch.setattr(ensemble.machine, "at_once", lambda: 3)
+    monkeypatch.setattr(ensemble, "_computed", lambda *all: asked.append(all[3]) or (_ for _ in ()))
+    monkeypatch.delenv(places.ONE_THREAD)
     monkeypatch.setattr(ensemble.tf.config, "list_physical_devices", lambda kind: [])
     with pytest.raises(KeyError):  # nothing was computed
         run(range(4), workers=None)
-    monkeypatch.setattr(ensemble.tf.config, "list_physical_devices", lambda kind: [kind])
+    with monkeypatch.context() as patch:
+        patch.setattr(ensemble.tf.config, "list_physical_devices", lambda kind: [kind])
+        with pytest.raises(KeyError):
+            run(range(4), workers=None)
+    monkeypatch.setenv(places.ONE_THREAD, "1")
     with pytest.raises(KeyError):
         run(range(4), workers=None)
-    assert asked == [3, 1]
+    assert asked == [3, 1, 1]
 
 
 def test_progress_lines(tmp_path):
@@ -337,9 +332,8 @@ def test_bad_arguments_are_refused_before_any_compute(change, message, place):
     assert not place.exists()
 
 
-def test_the_last_block_of_all_seeds_is_whole():
+def test_the_last_of_all_seeds_are_in_the_last_block():
     assert run([2**31 - 1], chunk=8)["seed"].tolist() == [2**31 - 1]
-    assert CALLS == [list(range(2**31 - 8, 2**31))]
     assert run([2**31 - 4], chunk=3)["seed"].tolist() == [2**31 - 4]
 
 
@@ -350,13 +344,72 @@ def test_no_configuration_is_refused():
 
 @pytest.mark.parametrize(
     "seeds, config",
-    [(range(8), CONFIG), ([0], {"n": 2, "after": {"n": 1}})],
+    [(range(8), CONFIG), (range(4), {"n": 2, "after": {"n": 1}})],
     ids=["last", "before"],
 )
 def test_a_job_without_a_row_for_each_seed_is_refused(seeds, config, place):
     with pytest.raises(ValueError, match=r"total has shape \(3,\), wanted 4 rows"):
         run(seeds, config, job=jobs.wrong)
     assert not place.exists()
+
+
+# What computes is what the key says
+
+EDITED = """
+import sys
+from pathlib import Path
+import edited
+from lib.ensembles import ensemble
+ensemble.run(edited.job, {"toy": {}}, range(4), chunk=4, workers=%s)
+text = Path(edited.__file__).read_text()
+Path(edited.__file__).write_text(text.replace(sys.argv[1], sys.argv[2]))
+print(ensemble.run(edited.job, {"toy": {"again": 1}}, range(4), chunk=4, workers=%s)["toy"]["a"])
+"""
+JOB = '''"""A job."""
+import numpy as np
+def job(config, seeds):
+    """Gives ones."""
+    return {"a": np.full(len(seeds), 1)}
+'''
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("seeds), 1)", "seeds), 2)", "edited was imported as another text than edited.py has now"),
+    ("Gives ones", "Says something else  # and so on", "[1 1 1 1]"),
+], ids=["what it does", "a docstring"])  # fmt: skip
+def test_an_edit_of_what_was_imported_is_refused_and_poisons_nothing(
+    workers, old, new, said, tmp_path, place
+):
+    (tmp_path / "edited.py").write_text(JOB)
+    (tmp_path / "script.py").write_text(EDITED % (workers, workers))
+    env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    env.pop(places.ONE_THREAD)
+    command = [sys.executable, str(tmp_path / "script.py"), old, new]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100)
+    refused = new == "seeds), 2)"
+    assert said in (done.stderr if refused else done.stdout), done.stderr
+    assert len(list(place.iterdir())) == (1 if refused else 2), (
+        "no chunk of the old code under the new one's key"
+    )
+    if refused:  # a fresh process finds nothing of its own kept
+        (tmp_path / "script.py").write_text(
+            EDITED.replace("Path(edited.__file__).write_text", "len") % (1, 1)
+        )
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100)
+        assert done.stdout == "[2 2 2 2]\n"
+
+
+def test_a_worker_that_has_other_code_is_refused(place):
+    with pytest.raises(ensemble.store.Changed, match="a worker has another text of jobs"):
+        ensemble.compute("jobs", "toy", "0" * 64, {"n": 4}, [0, 1], None)
+
+
+def test_a_variable_that_changes_bits_is_in_the_key_where_it_is_computed_too(place, monkeypatch):
+    run(range(4))
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    run(range(4))
+    assert len(CALLS) == len(list(place.iterdir())) == 2
 
 
 # One configuration after another
@@ -393,15 +446,16 @@ def test_what_comes_before_is_computed_first_and_kept(link, tmp_path, place):
     first, second = link(1), link(2, link(1))
     assert chains({"c": link(3, second)}, seeds) == {"c": digits(seeds, 123)}
     order = begun(tmp_path)
-    assert sorted(order) == ["1 0", "1 4", "2 0", "2 4", "3 0", "3 4"]
-    for block in (0, 4):
+    assert sorted(order) == ["1 0", "1 5", "2 0", "2 5", "3 0", "3 5"]
+    for block in (0, 5):
         places = [order.index(f"{digit} {block}") for digit in (1, 2, 3)]
         assert places == sorted(places)
     assert len(list(place.iterdir())) == 6
     both = {"b": digits(range(8), 12), "a": digits(range(8), 1)}
     assert chains({"b": second, "a": first}, range(8)) == both
-    assert chains({"d": link(4, second)}) == {"d": digits(range(6), 124)}
-    assert begun(tmp_path)[6:] == ["4 0", "4 4"], "whole blocks of what came before were kept"
+    assert begun(tmp_path)[6:] == ["1 0", "2 0", "1 4", "2 4"]
+    assert chains({"d": link(4, second)}, range(8)) == {"d": digits(range(8), 124)}
+    assert begun(tmp_path)[10:] == ["4 0", "4 4"], "whole blocks of what came before were kept"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -434,7 +488,7 @@ def test_what_came_before_is_not_needed_where_the_result_is_there(link, tmp_path
     chains({"b": second})
     for path in parents:
         path.unlink()
-    assert chains({"b": second}, [3, 7, 1]) == {"b": digits([3, 7, 1], 12)}
+    assert chains({"b": second}, [3, 1, 5, 0, 2, 4]) == {"b": digits([3, 1, 5, 0, 2, 4], 12)}
     assert len(begun(tmp_path)) == 4 and parents.isdisjoint(place.iterdir())
     assert chains({"b": second}, [8]) == {"b": digits([8], 12)}
     assert begun(tmp_path)[4:] == ["1 8", "2 8"], "only the parent of the block that is missing"
@@ -479,10 +533,10 @@ def test_nothing_follows_what_has_failed(workers, link, tmp_path, place):
 def test_a_chunk_that_vanished_stops_those_that_follow(workers, link, place, monkeypatch):
     write = ensemble.store.write
 
-    def gone(path, result):
-        write(path, result)
+    def gone(chunk, result):
+        write(chunk, result)
         if result["value"][0] == 1:  # of the first one
-            path.unlink()
+            chunk.path.unlink()
 
     with monkeypatch.context() as patch:
         patch.setattr(ensemble.store, "write", gone)
@@ -504,7 +558,7 @@ def test_a_chunk_that_was_found_and_then_vanished_stops_those_that_follow(link, 
 
 
 def test_progress_lines_name_what_has_to_come_before(link, tmp_path):
-    """Seeds that nobody asked for count as well: whole blocks of what comes before."""
+    """What has to come before counts as well."""
 
     def lines(configs):
         (tmp_path / "progress").unlink(missing_ok=True)
@@ -516,8 +570,8 @@ def test_progress_lines_name_what_has_to_come_before(link, tmp_path):
 
     first, second = link(1), link(2, link(1))
     before = [("c", 0), ("before before c", 4), ("before c", 8), ("c", 12)]
-    before += [("before before c", 16), ("before c", 20), ("c", 22)]
-    assert lines({"c": link(3, second)}) == steps(22, *before)
+    before += [("before before c", 14), ("before c", 16), ("c", 18)]
+    assert lines({"c": link(3, second)}) == steps(18, *before)
     assert lines({"d": link(4, second)}) == steps(6, ("d", 0), ("d", 4), ("d", 6)), "it is there now"
     itself = ("e", 0), ("f", 4), ("e", 8), ("f", 10), ("e", 12)
     assert lines({"e": link(6, link(5)), "f": link(5)}) == steps(12, *itself), "it is asked for itself"

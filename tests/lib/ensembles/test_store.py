@@ -1,8 +1,17 @@
 """Finished chunks on disk: what their key holds, damage, a full disk."""
 
 import errno
+import hashlib
+import importlib
+import io
+import json
 import os
+import pickle
+import py_compile
+import shutil
 import sys
+import time
+import zipfile
 from pathlib import Path
 
 import jobs
@@ -20,78 +29,77 @@ def equal(a, b):
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a)
 
 
+def named(key="k", seeds=(0, 1)):
+    return store.Chunk(key, seeds)
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """The folder of chunks."""
+    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
+    return tmp_path / "chunks"
+
+
 # Keys
 
 
+def key(job=jobs.toy, config=CONFIG, chunk=4, before=None):
+    return store.key(store.code(job), config, chunk, before)
+
+
+def test_a_key_changes_with_all_that_can_change_a_chunk():
+    keys = {
+        key(), key(config={"n": 4, "rates": [[3, 0.2]]}), key(config={**CONFIG, "more": None}),
+        key(jobs.wrong),
+        key(chunk=5), key(before=named()), key(before=named("j")), key(before=named(seeds=(0,))),
+    }  # fmt: skip
+    assert len(keys) == 8
+    assert key() == key(config={"rates": ((3, 0.1),), "n": 4})
+
+
 @pytest.mark.parametrize(
-    "job, config",
-    [(jobs.toy, {"n": 4, "rates": [[3, 0.2]]}), (jobs.toy, {**CONFIG, "more": None}), (jobs.wrong, CONFIG)],
-    ids=["a value", "an entry", "the job"],
-)
-def test_a_key_changes_with_job_and_configuration(job, config):
-    assert store.key(store.code(job), config) != store.key(store.code(jobs.toy), CONFIG)
-
-
-def test_equal_configurations_share_a_key():
-    assert store.key(store.code(jobs.toy), CONFIG) == store.key(
-        store.code(jobs.toy), {"rates": ((3, 0.1),), "n": 4}
-    )
-
-
-@pytest.mark.parametrize(
-    "owner, name, value",
+    ("owner", "name", "value"),
     [
-        (store.platform, "python_version", lambda: "3.0.0"),
-        (store.importlib.metadata, "version", lambda name: f"{name} 0"),
-        (store, "processor", lambda: "another"),
+        (store.machine.platform, "python_version", lambda: "3.0.0"),
+        (store.machine, "version", lambda name: f"{name} 0"),
+        (store.machine, "version", lambda name: "0" if name == "scipy" else "1"),
+        (store.machine, "_processor", lambda: "another"),
+        (store.machine, "gpus", lambda: "one"),
+        (store.machine, "variables", lambda: "TF_ENABLE_ONEDNN_OPTS=0"),
     ],
-    ids=["Python", "packages", "processor"],
+    ids=["Python", "packages", "SciPy", "processor", "GPU", "variables"],
 )
-def test_a_key_changes_with_versions_and_processor(owner, name, value, monkeypatch):
-    before = store.key(store.code(jobs.toy), CONFIG)
+def test_a_key_changes_with_what_computes(owner, name, value, monkeypatch):
+    before = key()
     monkeypatch.setattr(owner, name, value)
-    assert store.key(store.code(jobs.toy), CONFIG) != before
+    assert key() != before
 
 
-def test_a_processor_is_named_where_the_system_has_no_list(monkeypatch):
-    def missing(*_, **__):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", missing)
-    monkeypatch.setattr(store.platform, "processor", lambda: "some processor")
-    assert store.processor() == "some processor"
+def test_seeds_and_their_order_name_the_file(place):
+    chunks = [named(), named(seeds=(1, 0)), named(seeds=(0,)), named("j")]
+    assert len({chunk.digest for chunk in chunks}) == 4
+    assert named().path == place / f"{named().digest}.chunk"
 
 
-def test_seeds_and_their_order_name_the_file():
-    names = {
-        store.digest("k", [0, 1]),
-        store.digest("k", [1, 0]),
-        store.digest("k", [0]),
-        store.digest("j", [0]),
-    }
-    assert len(names) == 4
-    assert (
-        store.path("k", range(2))
-        == store.path("k", [0, 1])
-        == store.folder() / (store.digest("k", [0, 1]) + ".chunk")
-    )
-
-
-def test_a_key_holds_the_code_of_the_job_and_of_what_it_imports(tmp_path, monkeypatch):
-    """Directly, through another module, as a bare constant, or inside a function."""
-    sources = {
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    """Files of a job and of what it imports, in one way or another; and the job's code, read anew."""
+    texts = {
         "lib/__init__.py": "",
         "lib/deep.py": "LIMIT = 1\n",
         "lib/late.py": "VALUE = 1\n",
-        "lib/rule.py": "from lib.deep import LIMIT\n",
+        "lib/rule.py": '"""Rules."""\nfrom lib.deep import LIMIT\n',
         "lib/idle.py": "def idle():\n    return 1\n",
-        "toy_job.py": "from lib import rule\n\ndef job(config, seeds):\n    from lib.late import VALUE\n",
+        "mine/beside.py": "X = 1\n",
+        "mine/toy_job.py": "import beside\nfrom lib import rule\n\n"
+        'def job(config, seeds):\n    """A job."""\n    from lib.late import VALUE\n',
     }
-    (tmp_path / "lib").mkdir()
+    for folder in ("lib", "mine"):
+        (tmp_path / folder).mkdir()
     monkeypatch.setattr(store, "ROOT", tmp_path)
 
     class Job:  # in place of a module: nothing here is run
-        __file__ = str(tmp_path / "toy_job.py")
+        __file__ = str(tmp_path / "mine/toy_job.py")
 
     def job(config, seeds):
         raise NotImplementedError
@@ -99,32 +107,82 @@ def test_a_key_holds_the_code_of_the_job_and_of_what_it_imports(tmp_path, monkey
     job.__module__, job.__qualname__ = "toy_job", "job"
     monkeypatch.setitem(sys.modules, "toy_job", Job)
 
-    def key():
-        for name, source in sources.items():
-            (tmp_path / name).write_text(source)
-        code[:] = store.code(job)
-        return store.key(code, CONFIG)
+    def hashes():
+        for name, text in texts.items():
+            (tmp_path / name).write_text(text)
+        store.loaded.TEXTS.pop("toy_job", None)
+        return store.hashes(job)
 
-    code = []
-    keys = [key()]
-    assert [name for name, _ in code[1]] == ["lib.deep", "lib.late", "lib.rule", "toy_job"]
-    sources["lib/idle.py"] += "# not used by the job\n"
-    assert key() == keys[0]
-    for name in ("lib/deep.py", "lib/late.py", "lib/rule.py", "toy_job.py", "lib/__init__.py"):
-        sources[name] += "# a word more\n"
-        keys.append(key())
-    assert len(set(keys)) == 6
+    monkeypatch.delitem(sys.modules, "lib")  # the files of another library stand in its place
+    return texts, hashes
+
+
+def test_a_key_holds_the_code_of_the_job_and_of_what_it_imports(sources):
+    """Directly, through another module, as a constant, inside a function, or from the job's own folder."""
+    texts, hashes = sources
+    found = [hashes()]
+    assert list(found[0]) == ["beside", "lib", "lib.deep", "lib.late", "lib.rule", "toy_job"]
+    texts["lib/idle.py"] += "x = 1  # not used by the job\n"
+    assert hashes() == found[0]
+    for name in (
+        "lib/deep.py",
+        "lib/late.py",
+        "lib/rule.py",
+        "lib/__init__.py",
+        "mine/toy_job.py",
+        "mine/beside.py",
+    ):
+        texts[name] += "x = 1\n"
+        found.append(hashes())
+    assert len({str(each) for each in found}) == 7
+
+
+def test_comments_docstrings_and_layout_change_no_key(sources):
+    texts, hashes = sources
+    found = hashes()
+    texts["lib/deep.py"] = '"""Deep."""\n\n\nLIMIT = (\n    1\n)  # a word more\n'
+    texts["lib/rule.py"] = texts["lib/rule.py"].replace("Rules.", "Other words.")
+    texts["mine/toy_job.py"] = texts["mine/toy_job.py"].replace("A job.", "The job.")
+    assert hashes() == found
+    texts["lib/deep.py"] = "LIMIT = 1.0\n"
+    assert hashes() != found
 
 
 def test_a_key_holds_what_a_module_of_the_library_imports():
-    names = {name for name, _ in store.code(nets.truncated_normal)[1]}
-    assert names == {"lib", "lib.nets", "lib.backend"}
+    assert {*store.hashes(nets.truncated_normal)} >= {"lib", "lib.loaded", "lib.nets", "lib.backend"}
+
+
+def test_a_module_edited_since_its_import_is_refused(monkeypatch):
+    text = Path(jobs.__file__).read_bytes()
+    monkeypatch.setitem(store.loaded.TEXTS, "jobs", text + b"# a word more\n")
+    before = key()
+    monkeypatch.setitem(store.loaded.TEXTS, "jobs", text + b"x = 1\n")
+    with pytest.raises(store.Changed, match="jobs was imported as another text than jobs.py has.*restart"):
+        key()
+    monkeypatch.setitem(store.loaded.TEXTS, "jobs", text)
+    assert key() == before
+
+
+def test_what_is_imported_is_compiled_from_the_text_that_is_kept(tmp_path, monkeypatch):
+    """Python's own cache may hold the code of an older text of the same second and length."""
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "twin.py"
+    path.write_text("X = 1\n")
+    import twin
+
+    stamp = path.stat()
+    py_compile.compile(path)
+    path.write_text("X = 2\n")
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    importlib.reload(twin)
+    assert (twin.X, store.loaded.TEXTS["twin"]) == (2, b"X = 2\n")
+    del sys.modules["twin"], store.loaded.TEXTS["twin"]
 
 
 @pytest.mark.parametrize("config", [{"n": {4}}, {"n": np.int64(4)}, {"n": np.zeros(2)}, {"n": b"4"}])
 def test_a_configuration_that_is_not_plain_data_is_refused(config):
     with pytest.raises(ValueError, match="config must be plain data"):
-        store.key(store.code(jobs.toy), config)
+        key(config=config)
 
 
 def test_a_job_that_no_worker_can_import_is_refused(monkeypatch):
@@ -145,48 +203,65 @@ def test_a_job_that_no_worker_can_import_is_refused(monkeypatch):
 @pytest.mark.parametrize(
     "chunk", [CHUNK, {"a": np.zeros((0, 3))}, {"a": np.float64(2)}, {"a": np.array([np.nan, -np.inf, -0.0])}]
 )
-def test_what_is_written_is_read(chunk, tmp_path):
-    path = tmp_path / "deep" / "x.chunk"
-    store.write(path, chunk)
-    back = store.read(path)
+def test_what_is_written_is_read(chunk, place):
+    store.write(named(), chunk)
+    back = store.read(named())
     assert back.keys() == chunk.keys()
     for name, value in chunk.items():
         assert back[name].tobytes() == value.tobytes()
         assert (back[name].shape, back[name].dtype) == (value.shape, value.dtype)
-    assert list(path.parent.iterdir()) == [path]
+    assert list(place.iterdir()) == [named().path]
 
 
-def test_a_chunk_is_replaced_whole(tmp_path):
-    path = tmp_path / "x.chunk"
-    store.write(path, {"a": np.zeros(1000)})
-    store.write(path, CHUNK)
-    assert equal(store.read(path), CHUNK)
+def test_a_chunk_is_replaced_whole():
+    store.write(named(), {"a": np.zeros(1000)})
+    store.write(named(), CHUNK)
+    assert equal(store.read(named()), CHUNK)
 
 
-def test_no_chunk_is_nothing(tmp_path):
-    assert store.read(tmp_path / "x.chunk") is None
-    assert store.read(tmp_path / "none" / "x.chunk") is None
-    assert store.read(tmp_path) is None
+def test_no_chunk_is_nothing(place):
+    assert store.read(named()) is None
+    named().path.mkdir(parents=True)
+    assert store.read(named()) is None
 
 
-def test_damaged_chunks_are_nothing(tmp_path):
-    path = tmp_path / "x.chunk"
-    store.write(path, CHUNK)
+def test_another_chunk_in_its_place_is_nothing(place):
+    """Whole as it is: of another key, of other seeds, or no chunk of ours at all."""
+    others = named("j"), named(seeds=(1, 0)), named(seeds=(0,))
+    for chunk in (named(), *others):
+        store.write(chunk, CHUNK)
+    for other in others:
+        shutil.copy(other.path, named().path)
+        assert store.read(named()) is None and store.read(other) is not None
+    for content in (b"no archive", pickle.dumps({"a": 1})):
+        named().path.write_bytes(hashlib.sha256(content).digest() + content)
+        assert store.read(named()) is None
+    buffer = io.BytesIO()
+    np.savez(buffer, other=np.array([{}]))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.comment = json.dumps(named()).encode()
+    named().path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    assert store.read(named()) is None, "NumPy's advice to load it unsafely is not passed on"
+
+
+def test_damaged_chunks_are_nothing(place):
+    path = named().path
+    store.write(named(), CHUNK)
     whole = path.read_bytes()
     damaged = [b"", whole[:-1], whole[: len(whole) // 2], whole + b"x", b"\0" * len(whole), b"not a chunk"]
     for k in range(len(whole)):
         damaged.append(whole[:k] + bytes([whole[k] ^ 1]) + whole[k + 1 :])
     for content in damaged:
         path.write_bytes(content)
-        assert store.read(path) is None
+        assert store.read(named()) is None
     path.write_bytes(whole)
-    assert equal(store.read(path), CHUNK)
+    assert equal(store.read(named()), CHUNK)
 
 
-def test_objects_are_not_written(tmp_path):
+def test_objects_are_not_written(place):
     with pytest.raises(ValueError, match="Object arrays"):
-        store.write(tmp_path / "x.chunk", {"a": np.array([{}])})
-    assert list(tmp_path.iterdir()) == []
+        store.write(named(), {"a": np.array([{}])})
+    assert not place.exists()
 
 
 def full(*_, **__):
@@ -204,34 +279,32 @@ def half_written(handle, mode):
     [(os, "replace", full), (store.tempfile, "mkstemp", full), (os, "fdopen", half_written)],
     ids=["replace", "mkstemp", "write"],
 )
-def test_a_full_disk_leaves_the_old_chunk_and_no_half_file(owner, name, value, tmp_path, monkeypatch):
-    path = tmp_path / "x.chunk"
-    store.write(path, CHUNK)
+def test_a_full_disk_leaves_the_old_chunk_and_no_half_file(owner, name, value, place, monkeypatch):
+    store.write(named(), CHUNK)
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, value)
         with pytest.raises(OSError, match="cannot keep finished chunks.*SGD_BOOK_CHUNKS") as caught:
-            store.write(path, {"a": np.zeros(3)})
+            store.write(named(), {"a": np.zeros(3)})
     assert caught.value.errno == errno.ENOSPC
-    assert caught.value.filename == str(tmp_path)
-    assert list(tmp_path.iterdir()) == [path]
-    assert equal(store.read(path), CHUNK)
+    assert caught.value.filename == str(place)
+    assert list(place.iterdir()) == [named().path]
+    assert equal(store.read(named()), CHUNK)
 
 
-def test_an_interruption_leaves_no_half_file(tmp_path, monkeypatch):
+def test_an_interruption_leaves_no_half_file(place, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        store.write(tmp_path / "x.chunk", CHUNK)
-    assert list(tmp_path.iterdir()) == []
+        store.write(named(), CHUNK)
+    assert list(place.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
-    place = tmp_path / "chunks"
+def test_a_folder_that_cannot_be_made_is_named(place):
     place.write_text("a file where the folder should be")
     with pytest.raises(OSError, match="cannot keep finished chunks") as caught:
-        store.write(place / "x.chunk", CHUNK)
+        store.write(named(), CHUNK)
     assert caught.value.filename == str(place)
 
 
@@ -246,21 +319,35 @@ def test_the_folder_is_in_the_build_tree_or_where_it_was_asked_for(tmp_path, mon
         assert store.folder() == Path(ensemble.__file__).resolve().parents[2] / "_build" / "chunks"
 
 
-# Where chunks come from
+# Where chunks come from, and where they go
 
 
-def test_a_chunk_of_this_run_is_told_from_one_that_was_kept(tmp_path, monkeypatch):
+def test_a_chunk_of_this_run_is_told_from_one_that_was_kept(monkeypatch):
     for name in ("_written", "_found"):
         monkeypatch.setattr(store, name, set())
     assert store.origins() == {"computed": 0, "kept": 0}
-    mine, old = tmp_path / "mine.chunk", tmp_path / "old.chunk"
+    mine, old = named("mine"), named("old")
+    store.write(old, CHUNK)
+    store._written.clear()
     store.write(mine, CHUNK)
-    old.write_bytes(mine.read_bytes())
-    for path in (mine, old, old):
-        assert equal(store.read(path), CHUNK)
+    for chunk in (mine, old, old):
+        assert equal(store.read(chunk), CHUNK)
     assert store.origins() == {"computed": 1, "kept": 1}
-    old.write_bytes(b"damaged")
-    (tmp_path / "gone.chunk").unlink(missing_ok=True)
-    assert store.read(old) is None and store.read(tmp_path / "gone.chunk") is None
+    old.path.write_bytes(b"damaged")
+    assert store.read(old) is None and store.read(named("gone")) is None
     store.write(old, CHUNK)
     assert store.origins() == {"computed": 2, "kept": 1}
+
+
+def test_what_nobody_used_for_a_month_goes_and_so_does_what_killed_writers_left(place):
+    day = 24 * 3600
+    ages = {"old.chunk": 31, "young.chunk": 29, "killed.part": 2, "alive.part": 0.1, "other.txt": 99}
+    store.write(named(), CHUNK)
+    for name, days in ages.items():
+        (place / name).touch()
+        os.utime(place / name, (time.time() - days * day,) * 2)
+    os.utime(named().path, (0, 0))
+    store.read(named())  # now it is in use
+    store.clean(place)
+    assert {p.name for p in place.iterdir()} == {"young.chunk", "alive.part", "other.txt", named().path.name}
+    store.clean(place / "none")
