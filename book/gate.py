@@ -5,15 +5,16 @@ Nothing is executed or changed here. Both gates are needed because the book buil
 that failed, cells that never ran, figures without a description.
 """
 
+import ast
 import base64
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+from book import markup
 from lib.page import claims, explore
 from lib.page.figures import DATA_MIME
 from lib.page.provenance import STAMP_FIELDS, STAMP_MIME
@@ -24,18 +25,19 @@ IMAGE_MIMES = ("image/svg+xml", "image/png")
 RUN_METADATA = "sgd_book_run"
 PREVIEW_CLASS = "sgd-preview"
 
-_FOREIGN_MIMES = ("widget", "plotly", "vega", "bokeh")
-_TEXT_MIMES = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml")
-_START = r"(?<![\w.:/~-])"
-_HOMES = r"/(?:home|root|Users|tmp|private|var/folders|work|workspace|builds|mnt)/[\w.~-]+"
-_PATHS = rf"{_START}{_HOMES}|(?<!\w)[A-Za-z]:\\Users\\"
+_MIMES = {
+    *IMAGE_MIMES, CLAIMS_MIME, DATA_MIME, SAYS_MIME, STAMP_MIME,
+    "text/plain", "text/html", "text/markdown", "text/latex", "application/papermill.record/text/plain",
+}  # fmt: skip
+_LARGEST = 2_000_000  # characters of an output: the page builder takes minutes for 30 million
+_START = r"(?<![\w./~-])"
+_PLACES = (
+    "home|root|Users|Volumes|tmp|private|var|work|workspaces?|builds|mnt|media|opt|usr|srv|data|etc|nix|snap|"
+    "content|kaggle|app|code|project|scratch|proc|sys|dev"
+)
+_PATHS = rf"(?:{_START}|file://)/(?:{_PLACES})/[\w.~-]+|(?<!\w)[A-Za-z]:\\(?:Users\\|[\w.-]+\\[\w.])"
 _GLUE = re.compile(r"\{glue(?P<kind>:\w+)?\}(?:`(?P<role>[^`]+)`|[ \t]+(?P<directive>\S+))")
 _FILE_NAME = re.compile(r"\S+\.(png|svg|jpe?g|gif|webp)", re.IGNORECASE)
-_FETCHING_TAGS = {"script", "img", "iframe", "source", "video", "audio", "embed", "object"}
-_FETCHING_RELS = set(
-    "stylesheet preload prefetch modulepreload preconnect dns-prefetch icon manifest shortcut "
-    "apple-touch-icon".split()
-)
 _LEFTOVERS = {
     "papermill-error-cell": "an error banner of papermill",
     "Traceback (most recent call last)": "a Python error",
@@ -191,6 +193,8 @@ def _cell_faults(cell: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[
     if not "".join(cell["source"]).strip():
         yield "empty code cell"
         return
+    if not _plain_python("".join(cell["source"])):
+        yield "is not plain Python: nobody hears when a shell command or a magic of IPython fails"
     status = metadata.get("papermill", {}).get("status")
     if cell.get("execution_count") is None:
         yield "was not run"
@@ -198,6 +202,25 @@ def _cell_faults(cell: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[
         yield f"did not complete (status {status})"
     for output in cell.get("outputs", ()):
         yield from _output_faults(output, private)
+
+
+def _plain_python(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        return False
+    return "get_ipython" not in source
+
+
+def _texts(content: Any) -> Iterable[str]:
+    """Every text of an output, wherever it stands."""
+    if isinstance(content, Mapping):
+        yield from content
+        yield from (text for part in content.values() for text in _texts(part))
+    elif isinstance(content, list | tuple):
+        yield from (text for part in content for text in _texts(part))
+    elif isinstance(content, str):
+        yield content
 
 
 def _output_faults(output: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[str]:
@@ -208,16 +231,16 @@ def _output_faults(output: Mapping[str, Any], private: re.Pattern[str]) -> Itera
     if kind == "stream" and output.get("name") == "stderr":
         yield f"wrote to stderr: {''.join(output['text']).strip()[:200]}"
         return
-    for mime in data:
-        if any(word in mime for word in _FOREIGN_MIMES):
-            yield f"output of type {mime} needs a script from elsewhere"
-    texts = ["".join(output.get("text", ""))]
-    texts += ["".join(data[mime]) for mime in _TEXT_MIMES if mime in data]
-    texts += [str(data[mime]) for mime in (CLAIMS_MIME, STAMP_MIME, DATA_MIME) if mime in data]
-    for text in texts:
-        if found := private.search(text):
-            yield f"output holds a path of this machine: {found[0]}"
-            break
+    yield from (f"output of type {mime}, wanted {', '.join(sorted(_MIMES))}" for mime in set(data) - _MIMES)
+    texts = list(_texts({**output, "data": {m: d for m, d in data.items() if m != "image/png"}}))
+    if (size := sum(map(len, texts))) > _LARGEST:
+        yield f"output of {size / 1e6:.1f} million characters, wanted {_LARGEST / 1e6:g} at most"
+    if found := private.search("\n".join(texts)):
+        yield f"output holds a path of this machine: {found[0]}"
+    for mime in {"text/html", "text/markdown"} & set(data):
+        yield from (f"{mime}: {fault}" for fault in markup.Markup("".join(data[mime])).faults)
+    if "image/svg+xml" in data:
+        yield from markup.drawing_faults("".join(data["image/svg+xml"]))
     if _is_figure(output):
         yield from _figure_faults(output)
 
@@ -269,33 +292,6 @@ def prose(notebook: Mapping[str, Any]) -> str:
 # ---- built pages -----------------------------------------------------------------------------------------
 
 
-class _Page(HTMLParser):
-    """What one HTML page holds: its text, and its tags with their attributes, in order."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.text, self.tags = path.read_text(encoding="utf-8"), []
-        self.feed(self.text)
-        self.ids = {given[name] for _, given in self.tags for name in ("id", "name") if name in given}
-        self.classes = {name for _, given in self.tags for name in given.get("class", "").split()}
-        self.redirects = [
-            given.get("content", "").partition("url=")[2].strip()
-            for tag, given in self.tags
-            if tag == "meta" and given.get("http-equiv", "").lower() == "refresh"
-        ]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def fetched(self) -> Iterable[tuple[str, str]]:
-        """Every tag whose content the browser fetches with the page, and from where."""
-        for tag, given in self.tags:
-            if tag == "link" and _FETCHING_RELS & set(given.get("rel", "").split()):
-                yield tag, given.get("href", "")
-            elif tag in _FETCHING_TAGS:
-                yield tag, given.get("src") or given.get("data", "")
-
-
 def html_faults(html: Path, preview: bool, prefix: str = "/") -> list[str]:
     """Judge a built book.
 
@@ -309,18 +305,23 @@ def html_faults(html: Path, preview: bool, prefix: str = "/") -> list[str]:
     """
     html = html.resolve()
     pages = {
-        path: _Page(path)
+        path: markup.page_markup(path.read_text("utf-8"))
         for path in sorted(html.rglob("*.html"))
         if path.relative_to(html).parts[0] not in {"_static", "_sources"}
     }
     if html / "index.html" not in pages:
         return ["there is no index.html"]
-    faults = []
+    faults = [
+        f"{path.relative_to(html).as_posix()}: {fault}"
+        for path in sorted(html.rglob("*.svg"))
+        for fault in markup.drawing_faults(path.read_bytes())
+    ]
     for path, page in pages.items():
         found = [f"{reason} is on the page" for mark, reason in _LEFTOVERS.items() if mark in page.text]
+        found += page.faults
         title = re.search("<title[^>]*>([^<]*)", page.text)
         told = {PREVIEW_CLASS in page.classes, bool(title and "PREVIEW" in title[1])}
-        if not page.redirects and told != {preview}:
+        if told != {preview}:
             found.append("is not marked as a preview" if preview else "is marked as a preview")
         images = [
             (given.get("src"), given.get("alt", "").strip()) for tag, given in page.tags if tag == "img"
@@ -328,24 +329,20 @@ def html_faults(html: Path, preview: bool, prefix: str = "/") -> list[str]:
         for source, alt in images:
             if not alt or _FILE_NAME.fullmatch(alt):
                 found.append(f"image {source} has no alt text")
-        fetched = list(page.fetched())
-        scripts = [url for _, url in fetched if urlsplit(url).path.endswith(explore.SCRIPT)]
+        scripts = [url for url in page.fetched if markup.address(url).path.endswith(explore.SCRIPT)]
         if explore.MARK in page.classes and not scripts:
             found.append(f"explorable figure without its script {explore.SCRIPT}")
-        for tag, url in fetched:
-            if urlsplit(url).netloc:
-                found.append(f"<{tag}> is fetched from another host: {url}")
-            elif url:
-                found += _link_faults(path, url, html, pages, prefix)
         links = [given["href"] for tag, given in page.tags if tag == "a" and "href" in given]
-        for url in links + page.redirects:
+        for url in links + page.fetched:
             found += _link_faults(path, url, html, pages, prefix)
         faults += [f"{path.relative_to(html).as_posix()}: {fault}" for fault in dict.fromkeys(found)]
     return faults
 
 
-def _link_faults(path: Path, url: str, html: Path, pages: Mapping[Path, _Page], prefix: str) -> list[str]:
-    parts = urlsplit(url)
+def _link_faults(
+    path: Path, url: str, html: Path, pages: Mapping[Path, markup.Markup], prefix: str
+) -> list[str]:
+    parts = markup.address(url)
     if parts.scheme or parts.netloc:
         return []
     start, way = path.parent, unquote(parts.path)

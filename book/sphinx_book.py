@@ -22,7 +22,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
-from book import build, contents, directives, gate, latex, record, run
+from book import build, contents, directives, gate, latex, markup, record, run
 from book.directives import copies, scale_now
 from lib.page.text import SAYS_MIME
 
@@ -199,6 +199,12 @@ def mark_preview(app: Sphinx, pagename: str, templatename: str, context: dict, d
             context["body"] = f"{line}\n{context['body']}"
 
 
+def state_policy(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
+    """Has browsers fetch and run for a page what is the book's own, and nothing else; first in its head."""
+    stated = f'<meta http-equiv="Content-Security-Policy" content="{markup.policy(pagename)}">'
+    context["metatags"] = f"{stated}\n{context.get('metatags', '')}"
+
+
 def name_references(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
     """Makes each entry of a bibliography an item of its list; docutils gives it a role no longer in use."""
     if context.get("body"):
@@ -250,5 +256,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", read_executed)
     app.connect("html-page-context", mark_preview)
     app.connect("html-page-context", name_references)
+    app.connect("html-page-context", state_policy, priority=900)  # before what others put there
     app.connect("build-finished", write_files, priority=900)  # after the index that only sends on
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

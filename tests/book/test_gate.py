@@ -6,9 +6,10 @@ import nbformat
 import pytest
 import toy_book
 
-from book import gate
+from book import gate, markup
 
-SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+SPACE = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+SVG = f"<svg {SPACE}/>"
 KEY = "k" * 64
 
 
@@ -48,6 +49,10 @@ def figure(**changed):
     return lambda nb: nb.cells[FIGURE].outputs[0].metadata["sgd_book"].update(changed)
 
 
+def in_data(cell: int, mime: str, value):
+    return lambda nb: nb.cells[cell].outputs[0].data.update({mime: value})
+
+
 FAULTS = {
     "stale": (lambda nb: nb.metadata[gate.RUN_METADATA].update(key="other"), "not current"),
     "unrun": (lambda nb: nb.cells[PRINT].update(execution_count=None), "cell cell-1: was not run"),
@@ -60,11 +65,31 @@ FAULTS = {
     "home": (add(PRINT, output("stream", text="at /home/someone/x")), "/home/someone"),
     "temporary": (add(PRINT, output(data={"text/html": "<b>/tmp/x1</b>"})), "/tmp/x1"),
     "windows": (add(PRINT, output("stream", text="C:\\Users\\me")), "path of this machine"),
+    "file": (add(PRINT, output("stream", text="file:///home/someone/x")), "/home/someone"),
+    "drive": (add(PRINT, output("stream", text=r"D:\runs\x")), "path of this machine"),
+    "path in glue": (in_data(GLUE, "application/papermill.record/text/plain", "'/opt/x'"), "/opt/x"),
+    "path in alt": (figure(alt="A square of /srv/book/x."), "/srv/book"),
+    "path in caption": (figure(caption="See /nix/store."), "/nix/store"),
+    "path in data": (
+        lambda nb: nb.cells[FIGURE].outputs[0].data[gate.DATA_MIME]["rows"].append(["/kaggle/input"]),
+        "/kaggle/input",
+    ),
+    "path in a script": (add(PRINT, output(data={"application/javascript": "'/usr/x'"})), "/usr/x"),
+    "script": (add(PRINT, output(data={"application/javascript": "1"})), "output of type application/java"),
+    "shell": (lambda nb: nb.cells[PRINT].update(source="!false"), "not plain Python"),
+    "shell cell": (lambda nb: nb.cells[PRINT].update(source="%%bash\nfalse"), "not plain Python"),
+    "shell value": (lambda nb: nb.cells[PRINT].update(source="x = !false"), "not plain Python"),
+    "shell call": (
+        lambda nb: nb.cells[PRINT].update(source="get_ipython().system('false')"),
+        "not plain Python",
+    ),
+    "too large": (add(PRINT, output("stream", text="1 " * 1_100_000)), "output of 2.2 million characters"),
+    "no XML": (in_data(FIGURE, "image/svg+xml", "<svg>"), "no XML"),
     "root": (add(PRINT, output("stream", text="/srv/book/x")), "/srv/book"),
     "path in claims": (add(STAMP, output(data={gate.STAMP_MIME: {"x": "/root/y"}})), "/root/y"),
-    "widget": (add(PRINT, output(data={"application/vnd.jupyter.widget-view+json": {}})), "from elsewhere"),
-    "plotly": (add(PRINT, output(data={"application/vnd.plotly.v1+json": {}})), "from elsewhere"),
-    "altair": (add(PRINT, output(data={"application/vnd.vegalite.v5+json": {}})), "from elsewhere"),
+    "widget": (add(PRINT, output(data={"application/vnd.jupyter.widget-view+json": {}})), "wanted app"),
+    "plotly": (add(PRINT, output(data={"application/vnd.plotly.v1+json": {}})), "wanted app"),
+    "altair": (add(PRINT, output(data={"application/vnd.vegalite.v5+json": {}})), "wanted app"),
     "no claims": (lambda nb: nb.cells[CLAIMS].update(outputs=[]), "0 claims records"),
     "two claims": (add(CLAIMS, output(data={gate.CLAIMS_MIME: toy_book.claim()})), "2 claims records"),
     "false verdict": (
@@ -118,7 +143,31 @@ def test_words_that_do_not_hold_are_refused_at_the_defaults_alone(holds, fault):
     assert all(f.startswith("cell cell-1: the text says 'none comes back'") and fault in f for f in faults)
 
 
-@pytest.mark.parametrize("text", ["3/4 of 10", "https://x.org/home/a", "a/tmp/b", "see /homework", "and/or"])
+@pytest.mark.parametrize("place", "opt usr srv data var etc nix content kaggle app".split())
+def test_a_path_of_any_machine_is_found(place):
+    for text in (f"at /{place}/x.", f"'/{place}/x'", f"path=/{place}/x", f"a:/{place}/x"):
+        notebook = executed()
+        add(PRINT, output("stream", text=text))(notebook)
+        (fault,) = gate.notebook_faults(notebook)
+        assert fault.startswith(f"cell cell-1: output holds a path of this machine: /{place}/x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3/4 of 10",
+        "https://x.org/home/a",
+        "a/tmp/b",
+        "see /homework",
+        "and/or",
+        "/work",
+        "1/data/3",
+        "https://x.org/opt/a",
+        "../data/x",
+        r"f:\mathbb{R} \to x",
+        "at /html/x",
+    ],
+)
 def test_what_only_looks_like_a_path_passes(text):
     notebook = executed()
     notebook.cells[PRINT].outputs.append(output("stream", text=text))
@@ -144,20 +193,22 @@ def test_glue_across_pages_is_judged_when_all_pages_are_there():
 
 # ---- pages
 
-PAGE = """<!DOCTYPE html><html><head><title>{title}</title><link rel="stylesheet" href="_static/a.css">
+PAGE = """<!DOCTYPE html><html><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy"
+content="{policy}"><title>{title}</title><link rel="stylesheet" href="_static/a.css">
 <link rel="canonical" href="https://example.org/"></head><body>{mark}<h1 id="top">T</h1>
 <a href="https://example.org/x">web</a> <a href="#top">up</a> <a href="other.html#there">o</a>
-<a href="mailto:a@b">m</a>
-<img src="_static/p.png" alt="A curve."><script>let x = 1</script>{extra}</body></html>"""
+<a href="mailto:a@b">m</a><button onclick="window.print()">print</button><svg aria-hidden="true"></svg>
+<img src="_static/p.png" alt="A curve."><img src="data:image/png;base64,AA==" alt="A dot.">
+<script>DOCUMENTATION_OPTIONS.pagename = '{name}';</script><p id="there">x</p>{extra}</body></html>"""
 
 
-def site(folder, extra: str = "", title: str = "T", mark: str = ""):
+def site(folder, extra: str = "", title: str = "T", mark: str = "", **changed: str):
     (folder / "_static").mkdir(parents=True)
     for name in ("a.css", "p.png"):
         (folder / "_static" / name).write_text("")
-    (folder / "index.html").write_text(PAGE.format(extra=extra, title=title, mark=mark))
-    page = f'<html><head><title>{title}</title></head><body>{mark}<p id="there">x</p></body></html>'
-    (folder / "other.html").write_text(page)
+    for name, more in (("index", extra), ("other", "")):
+        given = {"extra": more, "title": title, "mark": mark, "name": name, "policy": markup.policy(name)}
+        (folder / f"{name}.html").write_text(PAGE.format(**given | changed))
     return folder
 
 
@@ -174,12 +225,39 @@ HTML_FAULTS = {
     "script by any scheme": ('<script src="//cdn.example.org/x.js"></script>', "another host"),
     "style": ('<link rel="stylesheet" href="https://fonts.example.org/x.css">', "another host"),
     "picture": ('<img src="https://example.org/p.png" alt="A curve.">', "another host"),
-    "frame": ('<iframe src="https://example.org"></iframe>', "another host"),
+    "frame": ('<iframe src="https://example.org"></iframe>', "<iframe> is not among"),
     "error": ("<pre>Traceback (most recent call last):</pre>", "Python error"),
     "raw number": ("<p>np.float64(3.2)</p>", "raw NumPy"),
     "unresolved": ('<span class="problematic">x</span>', "could not resolve"),
-    "lost redirect": ('<meta http-equiv="Refresh" content="0; url=gone.html">', "gone.html"),
 }
+# What browsers fetch or run, or lead readers to, in each way that a list of tags forgets.
+FOREIGN = [
+    "<script>fetch('https://x.org')</script>", '<script type="module">import "https://x.org/a.js"</script>',
+    "<style>@import 'https://x.org/a.css';</style>", "<style>p {background: url(//x.org/p.png)}</style>",
+    r"<style>p {background: \75rl(https://x.org/p.png)}</style>", "<style>p {color: red}",
+    '<img src="_static/p.png" srcset="https://x.org/p.png 2x" alt="A curve.">', '<p onclick="x()">x</p>',
+    '<svg aria-hidden="true"><script href="https://x.org/a.js"></script></svg>', "<script/>let x</script>",
+    '<svg aria-hidden="true"><image href="https://x.org/p.png"/></svg>', '<track src="https://x.org/t.vtt">',
+    '<svg aria-hidden="true"><use xlink:href="https://x.org/p.svg#a"/></svg>', '<svg onload="x()"></svg>',
+    '<svg aria-hidden="true"><foreignObject><p>x</p></foreignObject></svg>', '<applet code="x"></applet>',
+    '<svg aria-hidden="true"><path fill="url(https://x.org/p.svg#a)"/></svg>', '<base href="https://x.org/">',
+    '<link rel="STYLESHEET" href="https://x.org/a.css">', '<video poster="https://x.org/p.png"></video>',
+    '<input type="image" src="https://x.org/p.png">', '<p style="background:url(https://x.org/p.png)">x</p>',
+    '<iframe srcdoc="<script>x()</script>"></iframe>', r'<img src="https:\\x.org\p.png" alt="A curve.">',
+    '<script src=" ht\ntps://x.org/a.js"></script>', '<script src="///x.org/a.js"></script>',
+    '<script src="https://[x"></script>', '<meta http-equiv="refresh" content="0; URL=https://x.org">',
+    '<a href="javascript:x()">x</a>', '<a href="java\nscript:x()">x</a>', '<a href="#" ping="//x.org"></a>',
+    '<object data="x.svg"></object>', '<embed src="x.svg">', '<form action="https://x.org"></form>',
+    '<button formaction="https://x.org">x</button>', '<body background="https://x.org/p.png">',
+    "<canvas></canvas>", '<svg role="img"></svg>', "<svg></svg>", '<svg><title>A curve.</title></svg>',
+]  # fmt: skip
+ELSEWHERE = [  # what a picture to download would fetch or run
+    "<script>x()</script>", '<script href="https://x.org/a.js"/>', '<image href="https://x.org/p.png"/>',
+    '<use xlink:href="p.svg#a"/>', "<style>@import 'https://x.org/a.css'</style>", '<path onclick="x()"/>',
+    '<a xlink:href="https://x.org"/>', "<foreignObject/>", '<set attributeName="href" to="https://x.org"/>',
+    '<s:script xmlns:s="http://www.w3.org/2000/svg"/>', '<?xml-stylesheet href="https://x.org/a.css"?>',
+    '<path style="fill: url(https://x.org/p.svg#a)"/>', '<iframe xmlns="http://www.w3.org/1999/xhtml"/>',
+]  # fmt: skip
 
 
 def test_good_pages_pass(tmp_path):
@@ -193,6 +271,56 @@ def test_each_fault_of_a_page_is_found(fault, tmp_path):
     extra, message = HTML_FAULTS[fault]
     with pytest.raises(AssertionError, match=message):
         assert gate.html_faults(site(tmp_path / "html", extra), preview=False) == []
+
+
+@pytest.mark.parametrize("extra", FOREIGN)
+def test_what_is_foreign_is_refused_on_a_page_and_in_an_output(extra, tmp_path):
+    assert gate.html_faults(site(tmp_path / "html", extra), preview=False)
+    for mime in ("text/html", "text/markdown"):
+        notebook = executed()
+        add(PRINT, output(data={mime: f"<p>x</p>\n\n{extra}"}))(notebook)
+        assert all(fault.startswith(f"cell cell-1: {mime}: ") for fault in gate.notebook_faults(notebook))
+        assert gate.notebook_faults(notebook)
+
+
+@pytest.mark.parametrize("inside", ELSEWHERE)
+def test_what_is_foreign_is_refused_in_a_picture(inside, tmp_path):
+    text, html = f"<svg {SPACE}>{inside}</svg>", site(tmp_path / "html")
+    (html / "figures").mkdir()
+    (html / "figures" / "f.svg").write_text(text)
+    assert all(fault.startswith("figures/f.svg: ") for fault in gate.html_faults(html, preview=False))
+    assert gate.html_faults(html, preview=False)
+    notebook = executed()
+    notebook.cells[FIGURE].outputs[0].data["image/svg+xml"] = text
+    assert gate.notebook_faults(notebook)
+
+
+def test_an_entity_is_refused_in_a_picture():
+    assert markup.drawing_faults('<!DOCTYPE svg [<!ENTITY x "y">]><svg/>')
+    assert markup.drawing_faults('<!DOCTYPE svg PUBLIC "x" "http://x.org/svg.dtd"><svg/>') == []
+
+
+@pytest.mark.parametrize(
+    "policy", ["", "default-src *", markup.policy("other"), markup.policy("index") + ";"]
+)
+def test_a_page_has_its_own_policy_and_no_other(policy, tmp_path):
+    html = site(tmp_path / "html", policy=policy, name="index")
+    assert "index.html: it does not have exactly its own Content-Security-Policy" in gate.html_faults(
+        html, False
+    )
+
+
+def test_the_policy_stands_once_and_before_all_else(tmp_path):
+    html = site(tmp_path / "html")
+    page, text = html / "index.html", (html / "index.html").read_text()
+    meta = text[text.index("<meta http") : text.index("<title>")]
+    for wrong in (text.replace(meta, ""), text.replace(meta, meta * 2)):
+        page.write_text(wrong)
+        assert gate.html_faults(html, False)[0].endswith("exactly its own Content-Security-Policy")
+    page.write_text(text.replace(meta, "").replace("</head>", meta + "</head>"))
+    assert gate.html_faults(html, False) == [
+        "index.html: its Content-Security-Policy does not stand before all else"
+    ]
 
 
 def test_a_preview_must_say_so_on_every_page_and_a_full_book_on_none(tmp_path):
@@ -218,8 +346,7 @@ def test_judging_changes_nothing():
 
 
 def test_links_from_the_root_count_from_where_the_book_will_stand(tmp_path):
-    (tmp_path / "index.html").write_text("<title>T</title>")
-    (tmp_path / "404.html").write_text('<title>T</title><a href="/book/index.html">x</a>')
-    assert gate.html_faults(tmp_path, False, "/book/") == []
-    assert gate.html_faults(tmp_path, False) == ["404.html: link to /book/index.html, which is not there"]
-    assert "outside the book" in gate.html_faults(tmp_path, False, "/other/")[0]
+    html = site(tmp_path / "html", '<a href="/book/index.html">x</a>')
+    assert gate.html_faults(html, False, "/book/") == []
+    assert gate.html_faults(html, False) == ["index.html: link to /book/index.html, which is not there"]
+    assert "outside the book" in gate.html_faults(html, False, "/other/")[0]

@@ -217,6 +217,31 @@ def test_a_bad_page_is_seen(serve, browser, tmp_path, scheme):
     assert {fault.partition(" ")[0] for fault in seen.barriers} >= others
 
 
+def test_the_policy_lets_the_book_work_from_a_folder_and_stops_what_is_foreign(toy, browser):
+    html, context = toy / "_build" / "html", opened(browser)
+    assert visit(context, f"file://{html}/", "chapters/toy.html") == Visit(
+        "chapters/toy.html", [], [], [], [], []
+    )
+    tab = context.new_page()
+    show(tab, f"file://{html}/chapters/toy.html")
+    assert tab.locator("mjx-container").count() and tab.locator(".sgd-controls:visible").count()
+    mode = tab.evaluate("document.documentElement.dataset.mode")
+    tab.locator("button.theme-switch-button:visible").first.click()
+    assert tab.evaluate("document.documentElement.dataset.mode") != mode
+    tab.goto(f"file://{html}/search.html?q=mean")
+    tab.wait_for_selector("#search-results li a")
+    foreign = """<script>let ran = 1</script><p onclick="ran = 2">x</p><img src="http://elsewhere.invalid/p.png">
+        <style>@import "http://elsewhere.invalid/a.css"; p {background: url(http://elsewhere.invalid/q.png)}</style>
+        <iframe src="data:text/html,x"></iframe><script src="http://elsewhere.invalid/x.js"></script></body>"""
+    bad = html / "bad.html"
+    bad.write_text((html / "using.html").read_text("utf-8").replace("</body>", foreign), "utf-8")
+    errors = [error for error in visit(context, f"file://{html}/", "bad.html").errors if "violates" in error]
+    bad.unlink()
+    stopped = ["inline script", "inline event", "p.png", "a.css", "q.png", "data:", "x.js"]
+    assert [what for what in stopped if not any(what in error for error in errors)] == [], errors
+    context.close()
+
+
 def test_the_search_finds_words_of_the_book(address, names, browser):
     context = opened(browser)
     tab = context.new_page()

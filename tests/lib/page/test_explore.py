@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import toy_book
 
-from book import cli, gate, sphinx_book
+from book import cli, gate, markup, sphinx_book
 from lib import stats
 from lib.page import explore
 from lib.page.explore import Axis, Control, Dots, Estimate, Line, Note, Panel, Rule
@@ -244,6 +244,8 @@ def test_one_state_has_nothing_to_move_and_says_so(show):
         ({"state": lambda r, w: ("One outcome, 1.", [])}, "same outcome"),
         ({"state": lambda r, w: (f"no number in {w}.", [])}, "wanted a sentence with numbers"),
         ({"state": lambda r, w: (f"{r} {w}, nan.", [])}, "a number that is none"),
+        ({"state": lambda r, w: (f"{r} {w}, None of 3.", [])}, "a number that is none"),
+        ({"state": lambda r, w: (f"None at {r} {w}. None.", [])}, "a number that is none"),
         ({"state": lambda r, w: (f"{r} {w}.", [Dots([1] * r, [1] * r)])}, "at 2, plain: other marks"),
         ({"state": lambda r, w: (f"{r} {w}.", [Dots([1], [1], 99)])}, "at 1, plain: color: got 99"),
         ({"state": lambda r, w: (f"{r} {w}.", [Note(1, None, "x")])}, "note 'x'"),
@@ -307,8 +309,11 @@ FAULTS = {
     "no picture": (lambda b, a: b.pop("image/svg+xml"), "without a picture"),
     "no description": (swap(f'aria-label="{ALT}"', 'aria-label=" "'), "without a description"),
     "mute": (swap('role="status"', ""), "not announced"),
-    "script": (swap("</details>", "</details><script>let x</script>"), "script of its own"),
-    "handler": (swap("<details open>", '<details open onclick="x()">'), "script of its own|its table lacks"),
+    "script": (swap("</details>", "</details><script>let x</script>"), "a script that is not known"),
+    "handler": (
+        swap("<details open>", '<details open onclick="x()">'),
+        "<details onclick> is not among|its table lacks",
+    ),
     "row lost": (swap("<td>At a rate of 3, fancy", "<td>At"), "outcome that its table lacks: At a rate of 3"),
     "no JSON": (swap('{"controls"', '{controls"'), "wanted one that is JSON"),
     "path": (swap("<summary>", f"<summary>{PRIVATE}"), "path of this machine"),
@@ -337,8 +342,16 @@ def test_a_chapter_at_its_defaults_must_have_something_to_move(show):
     assert faults_of(bundle, about, defaults=False) == []
 
 
+def test_a_sentence_may_begin_with_none(show):
+    bundle, about = show(state=lambda r, w: (f"None of {r} networks is {w}. None comes back.", []))
+    assert faults_of(bundle, about) == []
+
+
 def test_a_page_with_an_explorable_figure_must_load_its_script(tmp_path):
-    text = '<html><head><title>T</title>{}</head><body><div class="sgd-explore"></div></body></html>'
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{markup.policy("")}">'
+    text = (
+        f'<html><head>{policy}<title>T</title>{{}}</head><body><div class="sgd-explore"></div></body></html>'
+    )
     (tmp_path / "index.html").write_text(text.format(""))
     assert gate.html_faults(tmp_path, preview=False) == [
         "index.html: explorable figure without its script _static/explore.js"
