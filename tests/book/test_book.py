@@ -16,7 +16,7 @@ import nbformat
 import pytest
 import toy_book
 
-from book import build, cli, contents, gate, latex, record, run, sphinx_book, standing
+from book import build, cli, contents, gate, latex, markup, record, run, sphinx_book, standing
 from lib.page.text import SAYS_MIME
 
 
@@ -84,7 +84,8 @@ def project(tmp_path, monkeypatch):
         mark = (
             '<title>PREVIEW</title><p class="sgd-preview">P</p>' if scale == "preview" else "<title>T</title>"
         )
-        (folder / "index.html").write_text(mark + f"<p>{len(text)}</p>" + extra.get("html", ""))
+        policy = f'<meta http-equiv="Content-Security-Policy" content="{markup.policy("")}">'
+        (folder / "index.html").write_text(policy + mark + f"<p>{len(text)}</p>" + extra.get("html", ""))
         return folder
 
     built, extra = [], {}
