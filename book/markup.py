@@ -102,6 +102,13 @@ def address(url: str) -> SplitResult:
         return SplitResult("none", "", "", "", "")
 
 
+def _fetched(tag: str, given: Mapping[str, str]) -> str:
+    """What a browser fetches for a tag of HTML, or sends a form to; empty for nothing."""
+    if tag == "link" and set(given.get("rel", "none").lower().split()) <= _NAMED:
+        return ""
+    return given.get({"script": "src", "img": "src", "form": "action", "link": "href"}.get(tag, ""), "")
+
+
 def _tag_faults(tag: str, given: Mapping[str, str]) -> Iterable[str]:
     """What a browser would fetch or run for a tag of the list, from its attributes."""
     for name, value in given.items():
@@ -117,9 +124,8 @@ def _tag_faults(tag: str, given: Mapping[str, str]) -> Iterable[str]:
             if address(value).scheme not in ("", "http", "https", "mailto"):
                 yield f"link to {value[:80]}, wanted an address of the web, of mail or in the book"
         elif (tag, name) in {("script", "src"), ("img", "src"), ("form", "action"), ("link", "href")}:
-            named = tag == "link" and set(given.get("rel", "x").lower().split()) <= _NAMED
             picture = tag == "img" and value.startswith("data:image/")
-            if any(address(value)[:2]) and not named and not picture:
+            if any(address(_fetched(tag, given))[:2]) and not picture:
                 yield f"<{tag}> is fetched from another host: {value[:80]}"
         elif tag in ("use", "image") and name in ("href", "xlink:href"):
             if not value.startswith("#" if tag == "use" else ("#", "data:image/")):
@@ -166,10 +172,8 @@ class Markup(HTMLParser):
         if tag not in self._allowed:
             self.faults.append(f"<{tag}> is not among the tags that are allowed")
         self.faults += _tag_faults(tag, given)
-        if tag in ("script", "img", "form"):
-            self.fetched += [url for url in (given.get("src") or given.get("action"),) if url]
-        elif tag == "link" and not set(given.get("rel", "x").lower().split()) <= _NAMED:
-            self.fetched.append(given.get("href", ""))
+        if url := _fetched(tag, given):
+            self.fetched.append(url)
         if tag == "svg":
             described = given.get("role") == "img" and given.get("aria-label", "").strip()
             if not self._drawings and given.get("aria-hidden") != "true" and not described:
