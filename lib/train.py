@@ -141,7 +141,7 @@ class State:
 
     def __init__(self):
         """Nothing yet: the first call starts the optimiser."""
-        self.steps, self.slots = 0, None
+        self.steps, self.optimiser, self.slots = 0, None, None
 
 
 def cycled(count: int, size: int, steps: int) -> np.ndarray:
@@ -253,7 +253,7 @@ def fit(
         raise ValueError(
             f"decay must be a finite number of at least 0, got {decay}; or one for each of {members} members"
         )
-    decay = (float(decays) if decays.ndim == 0 else tuple(decays.tolist())) if decays.any() else 0.0
+    decay = bool(decays.any())
     shared = batches.ndim == 2
     state = State() if state is None else state
     # with decay, the weights of an input that is never there change as well
@@ -262,9 +262,20 @@ def fit(
     rows = tf.transpose(layers[0], (1, 0, 2))  # the inputs first, so that rows can be taken and put back
     held = tf.transpose(tf.gather(rows, used), (1, 0, 2))
     held = (nets.wide(held) if shared else held, *layers[1:])
-    slots = state.slots or tuple(
+    slots = tuple(
         tuple(tf.fill(tf.shape(w), tf.constant(s, dtype)) for s in OPTIMISERS[optimiser].slots) for w in held
     )
+    if state.slots is not None:
+        kept, wanted = (
+            (name, *(f"{w.dtype.name} {tuple(w.shape)}" for layer in of for w in layer))
+            for name, of in ((state.optimiser, state.slots), (optimiser, slots))
+        )
+        if kept != wanted:
+            raise ValueError(
+                f"state must be of the same optimiser, networks and inputs, with or without decay as before: "
+                f"it holds {kept}, this call needs {wanted}"
+            )
+        slots = state.slots
     # Blocks need the plain rule, a first layer that learns, and batches small enough to be worth it; XLA is
     # no faster with them.
     block = BLOCK // batches.shape[-1]
@@ -281,11 +292,12 @@ def fit(
                 seen,
                 targets,
                 tf.constant(batches[chosen].reshape(-1, size, *batches.shape[1:]), tf.int32),
-                # infinite where it is beyond float32
+                # infinite where they are beyond float32
                 tf.cast(rates[chosen].reshape(-1, size, *rates.shape[1:]), dtype),
+                tf.cast(decays, dtype),
             )
             state.steps += len(batches[chosen])
-    state.slots = slots
+    state.optimiser, state.slots = optimiser, slots
     first = nets.stacked(held[0], members) if shared else held[0]
     rows = tf.tensor_scatter_nd_update(rows, used[:, None], tf.transpose(first, (1, 0, 2)))
     return (tf.transpose(rows, (1, 0, 2)), *held[1:])
@@ -350,7 +362,7 @@ def _gradient(hidden, loss):
 
 @functools.cache
 def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compiled, block):
-    """The compiled training loop for one structure; TensorFlow traces it once for each set of shapes.
+    """The compiled training loop for one structure; TensorFlow traces it once for each set of widths.
 
     With small batches the first layer's weights are read and written so often that this takes longer than
     the products. So they stay as they are for a block of batches: with the rows x_t of its batches and the
@@ -362,13 +374,11 @@ def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compile
     update = OPTIMISERS[optimiser].update
     lowest = trained.index(True)
 
-    def changed(w, gradient, slots, rate, t, members):
+    def changed(w, gradient, slots, rate, t, members, strength):
         if decay:
             # the biases, in the last row, decay only if told
-            decaying = (
-                w if decay_biases else w * tf.one_hot([w.shape[-2] - 1], w.shape[-2], 0.0, 1.0, 0, w.dtype)
-            )
-            strength = tf.cast(tf.constant(decay, tf.float64), w.dtype)  # infinite where beyond float32
+            rows = tf.shape(w)[-2]
+            decaying = w if decay_biases else w * tf.one_hot([rows - 1], rows, 0.0, 1.0, 0, w.dtype)
             strength = rate * strength if optimiser == "sgd" else strength
             if strength.shape.rank:  # one for each member: stacked, or side by side
                 stack = w.shape.rank == 3
@@ -376,7 +386,7 @@ def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compile
             gradient += strength * decaying
         return update(w, gradient, slots, rate, t, functools.partial(_norm, members=members))
 
-    def step(i, layers, slots, before, inputs, targets, batches, rates):
+    def step(i, layers, slots, before, inputs, targets, batches, rates, strength):
         layers, slots = list(layers), list(slots)
         members = layers[1].shape[0] if len(layers) > 1 else layers[0].shape[-1] // targets.shape[-1]
         examples = tf.reshape(batches[i], (-1,)) if shared else batches[i, 0]
@@ -416,7 +426,7 @@ def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compile
                     moves.append(nets.wide(d) if shared else d)
                 elif trained[k]:
                     gradient = tf.matmul(below[k], d, transpose_a=True)
-                    layers[k], slots[k] = changed(layers[k], gradient, slots[k], rate, t, members)
+                    layers[k], slots[k] = changed(layers[k], gradient, slots[k], rate, t, members, strength)
                 if k > lowest:
                     d = lower
         if moves:
@@ -426,21 +436,44 @@ def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compile
                 gradient = sum(rows[k][:, None] * moves[k] for k in range(rows.shape[0]))
             else:
                 gradient = tf.matmul(rows, moves, transpose_a=True)
-            layers[0], slots[0] = changed(layers[0], gradient, slots[0], rate, t, members)
+            layers[0], slots[0] = changed(layers[0], gradient, slots[0], rate, t, members, strength)
         return i + 1, tuple(layers), tuple(slots)
 
-    # one graph for each set of shapes: the products side by side need to know them
+    # one graph for each set of widths: the products side by side need to know them
     @functools.partial(tf.function, autograph=False, jit_compile=compiled or None)
-    def loop(layers, slots, before, inputs, targets, batches, rates):
+    def loop(layers, slots, *given):
         _, layers, slots = tf.while_loop(
-            lambda i, *_: i < tf.shape(rates)[0],
-            lambda i, layers, slots: step(i, layers, slots, before, inputs, targets, batches, rates),
+            lambda i, *_: i < tf.shape(given[-2])[0],
+            lambda i, layers, slots: step(i, layers, slots, *given),
             (tf.constant(0), layers, slots),
             parallel_iterations=1,
         )
         return layers, slots
 
-    return loop
+    def any_length(layers, slots, before, inputs, targets, batches, rates, strength):
+        """By one graph for any number of steps and examples; with plain steps also of inputs ever there."""
+        rows = optimiser == "sgd" and shared  # TensorFlow regroups Adagrad's product where it knows the shape
+        graph = loop.get_concrete_function(
+            (_free(layers[0], 0), *layers[1:]) if rows else layers,
+            slots,
+            before,
+            _free(inputs, 0, 1) if rows else _free(inputs, 0),
+            _free(targets, -2),
+            _free(batches, 0),
+            _free(rates, 0),
+            strength,
+        )
+        return graph(layers, slots, before, inputs, targets, batches, rates, strength)
+
+    return loop if compiled else any_length
+
+
+def _free(x, *axes):
+    """A tensor's type, for any length along these axes."""
+    shape = list(x.shape)
+    for axis in axes:
+        shape[axis] = None
+    return tf.TensorSpec(shape, x.dtype)
 
 
 def _norm(g, members):

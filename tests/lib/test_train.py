@@ -300,6 +300,40 @@ def test_an_optimiser_continues_from_its_state(optimiser, shared):
     assert same(fresh, in_parts([3, 4], train.State, *problem, **how)), "no state is a new one"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimiser": "adagrad"}, {"optimiser": "sgd"}, {"optimiser": "adam"}, {"decay": 0.0},
+        {"layers": start(2, 3)}, {"batches": batches(3)},
+        {"layers": start(3, 3, np.float64), "inputs": train.Inputs(inputs(np.float64))},
+    ],
+    ids=lambda change: " ".join(change),
+)  # fmt: skip
+def test_a_state_of_another_training_is_refused(change):
+    """Also where the tensors would fit: momentum's and Adagrad's have the same shapes."""
+    how = QUADRATIC | {
+        "layers": start(3, 3), "inputs": train.Inputs(inputs(np.float32)), "targets": targets("quadratic"),
+        "batches": batches(), "rates": RATES, "optimiser": "momentum", "decay": 0.01, "state": train.State(),
+    }  # fmt: skip
+    train.fit(**how)
+    with pytest.raises(ValueError, match="state must be of the same optimiser, networks and inputs"):
+        train.fit(**how | change)
+
+
+def test_one_graph_serves_all_lengths_decays_and_images(monkeypatch):
+    """Tracing takes longer than a short training."""
+    train._loop.cache_clear()
+    traced, loop = [], tf.while_loop
+    monkeypatch.setattr(tf, "while_loop", lambda *a, **k: traced.append(1) or loop(*a, **k))
+    x, y = inputs(np.float32), targets(LOSSES[0])
+    for decay in (0.0, 0.1, 0.2):
+        for steps, count, off in ((7, N, 0), (3, N - 1, 1), (5, N, 2)):
+            seen = x[:count] * (np.arange(x.shape[1]) >= off)
+            how = {"hidden": "tanh", "loss": LOSSES[0], "decay": decay}
+            fit(start(3, 3), seen, y[:count], batches(steps=steps) % count, RATES[:steps], **how)
+    assert len(traced) == 2, "without decay and with"
+
+
 # Blocks: the first layer is left as it is for a block of small batches
 
 
