@@ -17,7 +17,13 @@ def norms(layers: Sequence[tf.Tensor]) -> np.ndarray:
     Returns:
         (M, L).
     """
-    return np.stack([tf.norm(layer, axis=(1, 2)).numpy() for layer in layers], axis=1)
+    result = []
+    for layer in layers:
+        # the largest entry first: the squares of float32 beyond 1e19 or below 1e-23 overflow or vanish
+        largest = tf.reduce_max(tf.abs(layer), axis=(1, 2))
+        unit = tf.where(largest > 0, largest, tf.ones_like(largest))[:, None, None]
+        result.append((largest * tf.norm(layer / unit, axis=(1, 2))).numpy())
+    return np.stack(result, axis=1)
 
 
 def distances(layers: Sequence[tf.Tensor], others: Sequence[tf.Tensor]) -> np.ndarray:

@@ -81,6 +81,7 @@ def filter_normalised(directions: np.ndarray, origin: np.ndarray, like: Sequence
     """
     result = []
     for d, w in zip(curvature.unflat(directions, like), curvature.unflat(origin[None], like), strict=True):
+        d, w = tf.cast(d, tf.float64), tf.cast(w, tf.float64)  # float32 has no squares below 1e-45
         sizes = tf.norm(w, axis=1, keepdims=True)
         result.append(tf.math.divide_no_nan(d, tf.norm(d, axis=1, keepdims=True)) * sizes)
     return curvature.flat(result).numpy().astype(np.float64)

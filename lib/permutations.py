@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import pdist
 
 Network = Sequence[np.ndarray]
 
@@ -47,16 +48,6 @@ def distance(a: Network, b: Network) -> np.ndarray:
     return np.sqrt(sum(((np.asarray(v, float) - w) ** 2).sum(axis=(1, 2)) for v, w in zip(a, b, strict=True)))
 
 
-def _squares(u: np.ndarray) -> np.ndarray:
-    """Squared distances between the rows of each member, (M, n, n), infinite from a row to itself."""
-    u = np.asarray(u, float)
-    u = u - u.mean(axis=1, keepdims=True)  # nearer to zero: less is lost in the difference below
-    norms = (u * u).sum(axis=2)
-    squares = norms[:, :, None] + norms[:, None] - 2 * u @ np.swapaxes(u, 1, 2)
-    squares[:, range(u.shape[1]), range(u.shape[1])] = np.inf
-    return np.maximum(squares, 0)
-
-
 def nearest_copy(layers: Network, among: Sequence[np.ndarray] | None = None) -> np.ndarray:
     """Distance to the nearest copy that has another order.
 
@@ -72,13 +63,13 @@ def nearest_copy(layers: Network, among: Sequence[np.ndarray] | None = None) -> 
     Returns:
         (M,); infinite where no layer has two neurons to exchange.
     """
-    smallest = []
+    smallest = np.full(len(layers[0]), np.inf)
     for k in range(len(layers) - 1):
-        squares = _squares(neurons(layers, k))
-        if among is not None:
-            squares = np.where(among[k][:, :, None] & among[k][:, None], squares, np.inf)
-        smallest.append(squares.min(axis=(1, 2)))
-    return np.sqrt(2 * np.min(smallest, axis=0))
+        for m, rows in enumerate(neurons(layers, k)):
+            rows = rows if among is None else rows[among[k][m]]
+            # by differences: |a|^2 + |b|^2 - 2 a.b would lose the digits that two near neurons share
+            smallest[m] = np.minimum(smallest[m], pdist(rows).min(initial=np.inf))
+    return np.sqrt(2) * smallest
 
 
 def mean_copy(layers: Network) -> np.ndarray:

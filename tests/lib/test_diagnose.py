@@ -25,6 +25,17 @@ def test_norms_and_distances_are_euclidean_and_count_the_biases():
         diagnose.distances(b, c[:1])
 
 
+@pytest.mark.parametrize("size", [0, 1e-37, 1e-25, 1e25, 3e37])
+def test_norms_of_tiny_and_of_huge_parameters(size):
+    """Though their squares are none of float32."""
+    a = tf.constant(np.full((2, 3, 3), size, np.float32))
+    for found in (diagnose.norms([a]), diagnose.distances([2 * a], [a])):
+        np.testing.assert_allclose(found, np.full((2, 1), 3 * np.float32(size), np.float32), rtol=1e-6)
+    for value in (np.nan, np.inf):
+        found = diagnose.norms([tf.constant([[[value, size]], [[size, size]]], tf.float32)])
+        assert not np.isfinite(found[0, 0]) and np.isfinite(found[1, 0])
+
+
 def test_slope_is_the_mean_derivative_of_tanh():
     z = normal(3, 8, 5)
     step = 1e-6

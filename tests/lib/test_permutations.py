@@ -99,7 +99,21 @@ def test_nearest_copy_of_more_layers_is_the_nearest_swap_in_one():
 def test_equal_neurons_are_a_copy_at_no_distance():
     layers = network(3, 4, 2)
     layers[0][:, :, 3], layers[1][:, 3] = layers[0][:, :, 1], layers[1][:, 1]
-    assert (permutations.nearest_copy(layers) < 1e-6).all()
+    assert (permutations.nearest_copy(layers) == 0).all()
+
+
+def test_a_large_neuron_takes_no_digits_from_the_others():
+    """In float32 as well, and where a member is not finite, that one alone is NaN."""
+    layers = network(3, 4, 2)
+    wanted = permutations.nearest_copy([layers[0][:, :, 1:], layers[1][:, 1:]])
+    layers[0][:, :, 0] *= 1e7
+    np.testing.assert_allclose(permutations.nearest_copy(layers), wanted, rtol=1e-13)
+    single = [w.astype(np.float32) for w in layers]
+    double = [w.astype(float) for w in single]
+    assert np.array_equal(permutations.nearest_copy(single), permutations.nearest_copy(double))
+    layers[0][1, 0, 2] = np.nan
+    found = permutations.nearest_copy(layers)
+    assert found[0] == pytest.approx(wanted[0], rel=1e-13) and np.isnan(found[1])
 
 
 def test_one_neuron_has_no_copy():
