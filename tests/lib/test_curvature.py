@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
 from lib import convnets, curvature
 from lib.backend import tf
@@ -349,7 +349,7 @@ def test_the_basis_stays_orthogonal_after_the_top_is_found():
 def test_more_iterations_than_parameters_are_as_many():
     a, start = symmetric(2, 5, 5), normal(2, 5, seed=1)
     found, count = counted(a, start, 1000, 1e-15)
-    assert count <= 5
+    assert count <= 5 + 1, "one for the residual"
     check(found, a)
     assert all(np.array_equal(*pair) for pair in zip(top(a, start, 5, 1e-15), found, strict=True))
 
@@ -363,14 +363,16 @@ def test_it_stops_when_every_member_is_within_the_tolerance():
         found, count = counted(a[which], start[which], n, 1e-3)
         counts.append(count)
         assert (found.residual <= 1e-3 * np.abs(found.value)).all()
-        one_less = top(a[which], start[which], count - 1, 1e-3)
-        assert (one_less.residual > 1e-3 * np.abs(one_less.value)).any(), "not before"
+        first = count - 1 - curvature.SETTLED  # one is for the residual
+        within, before = (top(a[which], start[which], k, 1e-3) for k in (first, first - 1))
+        assert (within.residual <= 1e-3 * np.abs(within.value)).any(), "settled from here on"
+        assert (before.residual > 1e-3 * np.abs(before.value)).any(), "not before"
     assert counts[0] < counts[1] == counts[2] < n
 
 
 def test_the_tolerance_is_a_part_of_the_size_of_a_negative_value_too():
     found, count = counted(MATRICES["all negative"][None], normal(1, P, seed=9), P, 0.5)
-    assert count == 1 and 0 < found.residual[0] < -0.5 * found.value[0]
+    assert count == 1 + curvature.SETTLED + 1 and 0 < found.residual[0] < -0.5 * found.value[0]
 
 
 @pytest.mark.parametrize(
@@ -379,7 +381,44 @@ def test_the_tolerance_is_a_part_of_the_size_of_a_negative_value_too():
 )
 def test_it_stops_when_products_lead_nowhere_new(name, count):
     """After as many products as the matrix has eigenvalues, whatever the tolerance."""
-    assert counted(MATRICES[name][None], normal(1, P, seed=9), P, 1e-30)[1] == count
+    assert counted(MATRICES[name][None], normal(1, P, seed=9), P, 1e-30)[1] == count + 1, "and the residual's"
+
+
+def test_a_member_is_the_same_alone_to_the_bit():
+    """Also where it ends long before its companions do, by the tolerance or for want of new directions."""
+    n = 60
+    a = np.stack([spectrum(np.linspace(-9, 9, n)), spectrum([100, *np.linspace(-1, 1, n - 1)]), np.eye(n)])
+    start, counts = normal(3, n, seed=3), []
+
+    def one_by_one(a):  # a product of many members at once may round in another way
+        return lambda v: np.stack([m @ row for m, row in zip(a, v, strict=True)])
+
+    together = curvature.top_eigenvalue(one_by_one(a), start, n, 1e-4)
+    for m in range(3):
+        of = one_by_one(a[m : m + 1])
+        alone = curvature.top_eigenvalue(
+            lambda v, m=m, of=of: counts.append(m) or of(v), start[m : m + 1], n, 1e-4
+        )
+        for one, all_of_them in zip(alone, together, strict=True):
+            assert np.array_equal(one[0], all_of_them[m])
+    assert counts.count(0) > counts.count(1) + 3 > counts.count(2) + 3
+
+
+def test_the_second_of_two_near_outliers_is_not_taken_for_the_first():
+    """Where the start holds little of the first one, the second settles within the tolerance before it."""
+    values = np.array([10.0, 9.5, *np.linspace(-1, 1, 298)])
+    start = normal(1, 300, seed=1)
+    start[0, 0] = 1e-3
+    found, count = counted(np.diag(values)[None], start, 30, 0.01)
+    assert found.value[0] == pytest.approx(10, rel=1e-2) and count < 30
+
+
+def test_the_residual_is_the_one_that_the_products_show():
+    """Products in float32 leave one of their rounding, though Lanczos' own estimate goes to nothing."""
+    a = symmetric(P, P).astype(np.float32)[None]
+    found = curvature.top_eigenvalue(lambda v: product(a)(v.astype(np.float32)), normal(1, P), P, 1e-12)
+    left = np.linalg.norm(a[0].astype(float) @ found.vector[0] - found.value[0] * found.vector[0])
+    assert 1e-9 < left < 1e-4 and left / 3 < found.residual[0] < 3 * left
 
 
 def test_a_member_is_the_same_alone_to_rounding_whatever_its_start_is_multiplied_with():
@@ -451,6 +490,42 @@ def test_the_stiffest_directions_are_those_of_the_largest_eigenvalues(count):
     np.testing.assert_allclose(vectors @ vectors.T, np.eye(count), atol=1e-10)
     overlap = np.abs(vectors @ directions[:, ::-1][:, :count])
     np.testing.assert_allclose(overlap, np.eye(count), atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 11, 39])
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros(40), [1e8] + [0] * 39, [-3] + [0] * 39, [0] * 20 + [-1] * 20, np.ones(40), -np.ones(40),
+        [7, 7, *np.linspace(5, -30, 38)], [9, 7, 7, 7, *np.linspace(5, -30, 36)],
+        [7, 6, 5, 4, 4, *np.linspace(3, -3, 35)], [-2, -2, -2, *np.linspace(-4, -30, 37)],
+    ],
+    ids=["zero", "rank one", "rank one, negative", "no more than zero", "identity", "identity, negative",
+         "double", "triple", "double at the fourth", "triple, negative"],
+)  # fmt: skip
+def test_every_copy_of_an_eigenvalue_counts(values, count):
+    """Against all eigenvalues of the matrix, up to all but one of them."""
+    values = np.asarray(values, float)
+    matrix, scale = spectrum(values) if values.any() else np.zeros((40, 40)), np.abs(values).max()
+    found, vectors = curvature.stiffest(lambda v: matrix @ v, normal(40, seed=4), count, 1e-8)
+    np.testing.assert_allclose(found, np.sort(values)[::-1][:count], atol=1e-6 * scale)
+    np.testing.assert_allclose(vectors @ vectors.T, np.eye(count), atol=1e-9)
+    np.testing.assert_allclose(vectors @ matrix, found[:, None] * vectors, atol=2e-6 * scale)
+
+
+def test_what_arpack_does_not_find_is_found(monkeypatch):
+    def none(matrix, k, **_):
+        raise ArpackNoConvergence("none", np.ones(1), np.ones((40, 1)))
+
+    monkeypatch.setattr(curvature, "eigsh", none)
+    values, directions, matrix = saddle(40)
+    found, vectors = curvature.stiffest(lambda v: matrix @ v, normal(40), 5, 1e-6)
+    np.testing.assert_allclose(found, values[::-1][:5], rtol=1e-6)
+    np.testing.assert_allclose(np.abs(vectors @ directions[:, ::-1][:, :5]), np.eye(5), atol=1e-3)
+    noise = np.random.default_rng(0)
+    values, vectors = curvature.stiffest(lambda v: noise.normal(size=40), np.ones(40), 2, 1e-3)
+    assert values.shape == (2,) and vectors.shape == (2, 40), "of what is no matrix none converges"
+    assert np.isnan(values).all() and np.isnan(vectors).all()
 
 
 @pytest.mark.parametrize(
