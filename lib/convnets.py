@@ -341,11 +341,16 @@ def _loop(design, momentum, clip, gradients):
         moves = tape.gradient(scaled, layers)
         seen = [loss[:, None]]
         if gradients or clip is not None:
-            squares = tf.stack([tf.reduce_sum(g * g, axis=(1, 2)) for g in moves], axis=1)
+            # in units of the largest entry where squares of float32 would overflow, or all of them vanish
+            largest = tf.reduce_max([tf.reduce_max(tf.abs(g), axis=(1, 2)) for g in moves], axis=0)
+            far = (largest > 0) & ((largest < 1e-15) | (largest > 1e15))
+            unit = tf.where(far, largest, 1.0)[:, None]
+            squares = [tf.reduce_sum(tf.square(g / unit[..., None]), axis=(1, 2)) for g in moves]
+            squares = tf.stack(squares, axis=1)
         if gradients:
-            seen.append(tf.sqrt(squares) / rate[:, None])
+            seen.append(tf.sqrt(squares) * unit / rate[:, None])
         if clip is not None:
-            longest = clip * rate * tf.math.rsqrt(tf.reduce_sum(squares, axis=1))
+            longest = clip * rate * tf.math.rsqrt(tf.reduce_sum(squares, axis=1)) / unit[:, 0]
             moves = [tf.minimum(1.0, longest)[:, None, None] * g for g in moves]
         if momentum:
             velocity = tuple(momentum * v + g for v, g in zip(velocity, moves, strict=True))

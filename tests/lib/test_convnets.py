@@ -645,6 +645,20 @@ def test_clipping_without_a_gradient_changes_nothing():
     assert same(result, layers) and (record.gradient == 0).all() and (record.loss == 0).all()
 
 
+def test_gradients_whose_squares_are_beyond_float32_are_clipped_and_recorded():
+    """The rate multiplies them first: with a limit as much smaller the step is the same."""
+    layers, data = problem(DEFAULT)
+    one, large, small = (
+        fit(layers, data, DEFAULT, [rate], BATCHES[:1], clip=0.1 / max(rate, 1), gradients=True)
+        for rate in (1.0, 1e25, 1e-28)
+    )
+    assert not same(one[0], layers)
+    for a, b in zip(one[0], large[0], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    for other in (large, small):
+        np.testing.assert_allclose(one[2].gradient, other[2].gradient, rtol=1e-4)
+
+
 def changed(k, **how):
     """The usual layers, layer k in another shape."""
     layers = start(DEFAULT, 3)
