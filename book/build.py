@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,14 @@ from lib.ensembles import store
 INSIDE = "SGD_BOOK_INSIDE"  # set for the page builder: the chapters are there, and the lock is held
 SCALE = "SGD_BOOK_SCALE"
 Say = Callable[[str], None]
+# The page builder. Its input ends with whoever started it, and it does, too: it holds no lock of its own.
+_PAGES = """
+import os, threading
+threading.Thread(target=lambda: os.read(0, 1) or os._exit(1), daemon=True).start()
+from jupyter_book.cli.main import main
+main()
+"""
+_PATIENCE = 10.0  # seconds that a page builder whose build was killed has to end
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -134,17 +143,16 @@ def build_pages(root: Path, scale: str, builder: str = "html") -> Path:
         RunError: with the warnings, when there are any.
     """
     staging = root / "_build" / "staging" / (scale if builder == "html" else builder)
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
+    _empty(staging)
+    command = [sys.executable, "-c", _PAGES, "build", "."]
     command += ["--path-output", str(staging), "--builder", builder, "-n", "-W", "--keep-going", "--all"]
     environment = {**os.environ, SCALE: scale, INSIDE: "1"}
     log = staging / "sphinx.log"
+    files = {"stdin": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with open(log, "w", encoding="utf-8") as stream:
-        done = subprocess.run(
-            command, cwd=root, env=environment, stdout=stream, stderr=subprocess.STDOUT, check=False
-        )
-    if done.returncode:
+        with subprocess.Popen(command, cwd=root, env=environment, stdout=stream, **files) as pages:
+            failed = pages.wait()
+    if failed:
         lines = _COLOUR.sub("", log.read_text("utf-8")).splitlines()
         full = os.strerror(errno.ENOSPC)
         if any(full in line for line in lines):  # each file that was not written is told there
@@ -153,6 +161,22 @@ def build_pages(root: Path, scale: str, builder: str = "html") -> Path:
         where = f"all that the page builder said is in {log.relative_to(root)}"
         raise run.RunError("\n".join([*(marked or lines[-15:]), where]))
     return staging / "_build" / builder
+
+
+def _empty(folder: Path) -> None:
+    """Make an empty folder, also where a page builder that is about to end still writes to the old one."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True)
+            return
+        except OSError as error:
+            meanwhile = error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT)
+            if not meanwhile or time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 def publish(new: Path, place: Path) -> None:
@@ -178,7 +202,8 @@ def publish(new: Path, place: Path) -> None:
 def recover(place: Path) -> None:
     """Bring back the last good pages if a build was killed while it replaced them."""
     old = place.with_name(f".{place.name}.old")
-    if old.exists() and not place.exists():
+    if old.exists() and not (place / "index.html").exists():
+        shutil.rmtree(place, ignore_errors=True)  # Sphinx makes an empty one when it starts
         os.rename(old, place)
     shutil.rmtree(old, ignore_errors=True)
 
@@ -241,7 +266,7 @@ def build(root: Path, scale: str, say: Say = say) -> int:
                 publish(staged, place)
     except (run.RunError, OSError) as error:
         say(f"\nthe book was NOT built:\n{error}")
-        if place.exists():
+        if (root / shown).exists():
             say(f"the last good book is still at {shown}")
         return 1
     say(f"the book is at {shown}")

@@ -284,7 +284,13 @@ def test_recorded_files_hold_verdicts_and_seconds(built):
     assert timings["provenance"]["full"]["toy"] == made["toy"]
 
 
-def test_a_plain_build_without_a_network_runs_what_is_not_current_and_publishes_no_fault(tmp_path):
+PAGE_FAULTS = {
+    "See {ref}`nowhere`.": "undefined label",
+    '<script src="https://books.example.org/x.js"></script>': "from another host",
+}
+
+
+def test_a_plain_build_without_a_network_is_a_build_and_publishes_no_fault(tmp_path):
     root = toy_book.project(tmp_path / "book", toy=toy_book.chapter())
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
     environment = {**os.environ, "SGD_BOOK_SCALE": "full"}
@@ -299,15 +305,23 @@ def test_a_plain_build_without_a_network_runs_what_is_not_current_and_publishes_
         return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
     done, html = plain(), root / "_build" / "html"
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert 'alt="A black square on white."' in (html / "chapters" / "toy.html").read_text()
+    assert done.returncode == 1 and "1 verdict(s) differ" in done.stdout and not any(html.iterdir())
+    assert "last good book" not in done.stdout
+    assert cli.main(["record"], root) == 0
     toy_book.save(root / "chapters" / "toy.ipynb", toy_book.chapter("print('anew')"))
-    assert plain().returncode == 0
-    assert "anew" in (html / "chapters" / "toy.html").read_text()
-    before = fingerprint(html)
+    done = plain()
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (html / "chapters" / "toy.html").read_text()
+    assert 'alt="A black square on white."' in page and "anew" in page
+    before, intro = fingerprint(html), (root / "intro.md").read_text()
+    for fault, message in PAGE_FAULTS.items():
+        (root / "intro.md").write_text(f"{intro}\n{fault}\n")
+        done = plain()
+        assert done.returncode == 1 and message in done.stdout
+        assert fingerprint(html) == before
     spoil(root, "raise RuntimeError('no luck')")
     done = plain()
-    assert done.returncode != 0 and "no luck" in done.stdout + done.stderr
+    assert done.returncode == 1 and "no luck" in done.stdout + done.stderr
     assert fingerprint(html) == before
 
 
@@ -359,6 +373,38 @@ def test_what_is_current_is_not_run_again(good, monkeypatch):
     said = []
     assert build.run_chapters(root, "full", say=said.append) == []
     assert all("current" in text for text in said) and len(said) == 2
+
+
+def edit(path: Path, kind: str) -> None:
+    """Put another number, or another copy, in the place of what a run gave."""
+    if kind == "preview":
+        preview = path.parents[1] / "preview" / path.name
+        notebook = nbformat.read(preview, as_version=4)
+        notebook.metadata[gate.RUN_METADATA]["key"] = run.load(path).metadata[gate.RUN_METADATA]["key"]
+    else:
+        notebook = nbformat.read(path, as_version=4)
+        for _, output in gate.outputs(notebook):
+            if kind == "claim" and gate.CLAIMS_MIME in output.get("data", {}):
+                output.data[gate.CLAIMS_MIME]["claims"][0] |= {"value": 3.3, "interval": [3.3, 3.3]}
+            if kind == "glue" and output.metadata.get("scrapbook"):
+                output.data = {mime: "3.3" for mime in output.data}
+    nbformat.write(notebook, path)
+
+
+@pytest.mark.parametrize("kind", ["claim", "glue", "preview"])
+def test_a_copy_edited_by_hand_is_refused_and_run_again(good, kind):
+    root, _, _ = good
+    path, said = run.copy_path(root / "chapters" / "toy.ipynb", root, "full"), []
+    if kind == "preview":
+        assert build.run_chapters(root, "preview", ["toy"], say=said.append) == []
+    before = [output for _, output in gate.outputs(run.load(path))]
+    edit(path, kind)
+    assert build.check(root, "full", said.append) == 1 and "toy: not current: it is not as it was" in said[-1]
+    assert not run.is_current(run.expected_copy(root / "chapters" / "toy.ipynb", root, "full"), root)
+    with pytest.raises(run.RunError, match="it is not as it was"):
+        build.executed(root, "full")  # which the pages are made from, and the PDF
+    assert build.build(root, "full", said.append) == 0
+    assert [output for _, output in gate.outputs(run.load(path))] == before
 
 
 @pytest.mark.parametrize(
@@ -475,6 +521,7 @@ def test_times_are_not_taken_from_a_run_that_took_kept_work(good):
         copy = nbformat.read(path, as_version=4)
         copy.cells[2].metadata["papermill"]["duration"] = 1e4
         copy.cells[-1].outputs[0].data[gate.STAMP_MIME]["chunks"] = {"computed": 0, "kept": kept}
+        gate.seal(copy, {"key": copy.metadata[gate.RUN_METADATA]["key"]})
         nbformat.write(copy, path)
     said = []
     assert build.keep_record(root, said.append) == 0
@@ -517,7 +564,7 @@ def test_publishing_cut_short_brings_the_last_good_book_back(tmp_path, monkeypat
     new, place = tmp_path / "new", tmp_path / "html"
     for folder in (new, place):
         folder.mkdir()
-        (folder / "x.html").write_text(folder.name)
+        (folder / "index.html").write_text(folder.name)
     rename = os.rename
 
     def fails(source, target):
@@ -528,8 +575,10 @@ def test_publishing_cut_short_brings_the_last_good_book_back(tmp_path, monkeypat
     monkeypatch.setattr(os, "rename", fails)
     with pytest.raises(KeyboardInterrupt if killed else OSError):
         build.publish(new, place)
+    if killed:
+        place.mkdir()  # as Sphinx does as soon as it starts
     build.recover(place)
-    assert (place / "x.html").read_text() == "html"
+    assert (place / "index.html").read_text() == "html"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["html", "new"]
 
 
