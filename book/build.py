@@ -1,4 +1,4 @@
-"""Builds the book: run the chapters, gate them, build the pages, gate those, compare verdicts, publish.
+"""Builds the book: run the chapters, gate them, compare verdicts, build the pages, gate those, publish.
 
 Chapters that are current are not run again, and one that fails does not keep the others from running. The
 new book takes the place of the last good one only when everything has passed.
@@ -224,20 +224,25 @@ def verdict_faults(root: Path, notebooks: Sequence[Any]) -> list[str]:
     return found and [*found, remedy]
 
 
-def ready(root: Path, scale: str, say: Say = say) -> list[Any]:
-    """Executed copies of all chapters, which are run where they are not current, and judged.
+def judged(root: Path, scale: str) -> list[Any]:
+    """Executed copies of all chapters, with the numbers that pages want and, at full scale, known verdicts.
 
     Raises:
-        RunError: naming all that failed.
+        RunError: naming all that is not so.
     """
-    refuse(run_chapters(root, scale, say=say))
     notebooks = executed(root, scale)
-    refuse(glue_faults(root, notebooks))
+    refuse(glue_faults(root, notebooks) + (verdict_faults(root, notebooks) if scale == "full" else []))
     return notebooks
 
 
+def made_from(root: Path, scale: str) -> str:
+    """Hash of all that the pages of a scale are made from now."""
+    copies = [run.copy_path(chapter.path, root, scale) for chapter in chapters(root)]
+    return standing.sources(root, [*copies, *(path for _, path in pages(root))])
+
+
 def build(root: Path, scale: str, say: Say = say) -> int:
-    """Run what is not current, gate, build the pages, gate them, compare verdicts (full scale), publish.
+    """Run what is not current, gate, compare verdicts (full scale), build the pages, gate them, publish.
 
     Args:
         root: the project's folder.
@@ -252,17 +257,15 @@ def build(root: Path, scale: str, say: Say = say) -> int:
     try:
         with run.lock(root, say):
             recover(place)
-            notebooks = ready(root, scale, say)
-            copies = [run.copy_path(c.path, root, scale) for c in chapters(root)]
-            made_from = standing.sources(root, [*copies, *(path for _, path in pages(root))])
-            staged = place
-            if not standing.current(place, made_from):
+            refuse(run_chapters(root, scale, say=say))
+            judged(root, scale)
+            staged, now = place, made_from(root, scale)
+            if not standing.current(place, now):
                 say("building the pages")
                 staged = build_pages(root, scale)
-            faults = gate.html_faults(staged, scale != "full", prefix)
-            refuse(faults + (verdict_faults(root, notebooks) if scale == "full" else []))
+            refuse(gate.html_faults(staged, scale != "full", prefix))
             if staged != place:
-                standing.mark(staged, made_from)
+                standing.mark(staged, now)
                 publish(staged, place)
     except (run.RunError, OSError) as error:
         say(f"\nthe book was NOT built:\n{error}")
@@ -283,7 +286,8 @@ def print_book(root: Path, say: Say = say) -> int:
     try:
         refuse(list(filter(None, [latex.missing()])))
         with run.lock(root, say):
-            ready(root, "full", say)
+            refuse(run_chapters(root, "full", say=say))
+            judged(root, "full")
             say("building the pages, then the PDF: some minutes")
             os.replace(latex.pdf(build_pages(root, "full", "latex") / "book.tex"), place)
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
@@ -333,15 +337,20 @@ def keep_verdicts(root: Path, notebooks: Sequence[Any], say: Say = say) -> None:
 
 
 def check(root: Path, scale: str, say: Say = say) -> int:
-    """Gate what is there: executed copies and built pages. Nothing is run or built."""
+    """Gate what is there: executed copies, verdicts and built pages. Nothing is run or built."""
     place, prefix = html_folder(root, scale), urlsplit(address()).path or "/"
+    shown = place.relative_to(root)
     with run.lock(root, say):
         try:
-            faults = glue_faults(root, executed(root, scale))
+            judged(root, scale)
+            own = standing.current(place, made_from(root, scale))
+            faults = [] if own else [f"{shown} was edited, or was made from something else: build it again"]
         except run.RunError as error:
             faults = [str(error)]
-        absent = [f"no book at {place.relative_to(root)}"]
-        faults += gate.html_faults(place, scale != "full", prefix) if place.is_dir() else absent
+        if place.is_dir():
+            faults += gate.html_faults(place, scale != "full", prefix)
+        else:
+            faults = [*faults, f"no book at {shown}"]
     say("\n".join(faults) or "passed")
     return 1 if faults else 0
 

@@ -53,7 +53,7 @@ def data(what: str) -> int:
 @PREVIEW
 @click.pass_obj
 def build(root: Path, preview: bool) -> int:
-    """Run what is not current, judge it, build the pages, judge those, compare verdicts, publish."""
+    """Run what is not current, judge it, compare verdicts, build the pages, judge those, publish."""
     contents.address()
     _check(root)
     from book import build
@@ -162,7 +162,7 @@ def record(root: Path, preview: bool) -> int:
 @PREVIEW
 @click.pass_obj
 def gate(root: Path, preview: bool) -> int:
-    """Judge the executed copies and the built pages; run nothing."""
+    """Judge the executed copies, their verdicts and the built pages; run nothing."""
     contents.address()
     from book import build
 

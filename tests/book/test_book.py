@@ -75,7 +75,7 @@ def published(built, tmp_path_factory):
 def project(tmp_path, monkeypatch):
     """A toy project of two chapters whose pages are built by a stand-in for Sphinx."""
 
-    def pages(root: Path, scale: str) -> Path:
+    def pages(root: Path, scale: str, builder: str = "html") -> Path:
         built.append(scale)
         folder = root / "_build" / "staging" / scale / "html"
         shutil.rmtree(folder, ignore_errors=True)
@@ -455,6 +455,27 @@ def test_a_verdict_that_is_not_the_recorded_one_stops_the_build(good, change):
     assert fingerprint(root / "_build" / "html") == before
     assert build.keep_record(root, said.append) == 0
     assert build.build(root, "full", said.append) == 0
+
+
+@pytest.mark.parametrize("other", ["verdict", "page", "copies"])
+def test_the_gate_and_the_pdf_look_at_verdicts_and_at_what_the_pages_are_of(good, monkeypatch, other):
+    root, _, _ = good
+    said, place = [], root / "_build" / "html" / "index.html"
+    assert build.check(root, "full", said.append) == 0 and said == ["passed"]
+    if other == "verdict":
+        path = root / record.VERDICTS
+        path.write_text(path.read_text().replace("holds", "fails"))
+    elif other == "page":
+        place.write_text(place.read_text().replace("<p>", "<p>3.3 "))
+    else:
+        spoil(root, "x = 1")
+        assert build.run_chapters(root, "full", say=said.append) == []
+    assert build.check(root, "full", said.append) == 1
+    wanted = "2 verdict(s) differ" if other == "verdict" else "_build/html was edited, or was made from"
+    assert said[-1].startswith(wanted)
+    monkeypatch.setattr(latex, "missing", lambda: "")
+    monkeypatch.setattr(latex, "pdf", lambda text: pytest.fail("made") if other == "verdict" else place)
+    assert build.print_book(root, said.append) == (other == "verdict")
 
 
 def test_a_changed_value_with_the_same_verdict_passes(good):
