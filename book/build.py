@@ -58,6 +58,8 @@ def executed(root: Path, scale: str) -> list[Any]:
             copy = run.expected_copy(chapter.path, root, scale)
             notebook = run.load(copy.path)
             found = gate.notebook_faults(notebook, [root], copy.key)
+            names = {stated["chapter"] for stated in record.claims_records([notebook])} - {chapter.name}
+            found += [f"its claims are those of {name!r}, by the name of its ledger" for name in names]
         except FileNotFoundError:
             found = [f"has not been run at scale {scale}"]
         except ValueError as error:

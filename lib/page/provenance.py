@@ -47,7 +47,7 @@ def _git(*words: str) -> str | None:
 
 
 def _changes() -> str | None:
-    """What is not as committed, as git lists it; of what pages are made of, new files too. None if unknown."""
+    """What is not as committed, as git lists it; in the folders of code, new files too. None if unknown."""
     tracked = _git("status", "--porcelain", "--untracked-files=no")
     new = _git("status", "--porcelain", "--untracked-files=normal", "--", "lib", "book", "chapters")
     return None if tracked is None or new is None else tracked + new

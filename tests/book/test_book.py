@@ -522,6 +522,17 @@ def test_nothing_is_recorded_from_chapters_that_are_not_current(good):
     assert fingerprint(root / "results") == before
 
 
+def test_a_ledger_that_bears_another_chapters_name_is_refused(good):
+    root, _, _ = good
+    spoil(root, "x = 1", "second")
+    text = (root / "chapters" / "second.ipynb").read_text()
+    (root / "chapters" / "second.ipynb").write_text(text.replace("'chapter': 'second'", "'chapter': 'toy'"))
+    said, before = [], fingerprint(root / "results")
+    assert build.run_chapters(root, "full", say=said.append) == []
+    assert build.keep_record(root, said.append) == 1
+    assert "second: its claims are those of 'toy'" in said[-1] and fingerprint(root / "results") == before
+
+
 def test_times_of_a_preview_are_recorded_alone(project):
     root, _, _ = project
     said = []
