@@ -9,8 +9,9 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -228,6 +229,24 @@ def sweep(context: click.Context) -> int:
     return sweep.sweep.main(context.args, "sgd-book sweep", standalone_mode=False)
 
 
+@contextlib.contextmanager
+def _terminated() -> Iterator[None]:
+    """Has SIGTERM end a command as Ctrl-C does, which leaves nothing half, with exit status 143."""
+    received = []
+
+    def end(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if received:
+            sys.exit(128 + received[0])
+
+
 def main(arguments: Sequence[str] | None = None, root: Path = contents.ROOT) -> int:
     """The command line.
 
@@ -237,7 +256,15 @@ def main(arguments: Sequence[str] | None = None, root: Path = contents.ROOT) -> 
 
     Returns:
         The exit status: 0; 1 when something failed; 2 for arguments that are none; 130 when interrupted.
+
+    Raises:
+        SystemExit: with status 143, when the process was told to end by SIGTERM.
     """
+    with _terminated():
+        return _main(arguments, root)
+
+
+def _main(arguments: Sequence[str] | None, root: Path) -> int:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it complains of what an interruption leaves
     try:
         return cli.main(arguments, "sgd-book", standalone_mode=False, obj=root) or 0

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -204,6 +206,15 @@ def test_an_interruption_is_told_in_one_line(project, monkeypatch, capsys):
     monkeypatch.setattr(build, "build", interrupted)
     assert cli.main(["build"], project) == 130
     assert capsys.readouterr().out == f"{cli.INTERRUPTED}\n"
+
+
+def test_to_be_terminated_is_to_be_interrupted_with_a_status_of_its_own(project, monkeypatch, capsys):
+    monkeypatch.setattr(build, "build", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(60))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["build"], project)
+    assert ended.value.code == 143 and capsys.readouterr().out == f"{cli.INTERRUPTED}\n"
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 # ---- before there is anything
