@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,10 @@ import click
 from book import contents
 
 INTERRUPTED = "\ninterrupted; what was finished is kept, the same command goes on from there"
+LIMITS = (  # with less, sockets end in a traceback, and NumPy's libraries wait for memory for ever
+    ("open files", resource.RLIMIT_NOFILE, 256, "ulimit -n 256"),
+    ("bytes of memory", resource.RLIMIT_AS, 2 << 30, "ulimit -v unlimited"),
+)
 NOTHING = "not run: nothing is there yet. make book makes everything, make preview a first look in minutes"
 PREVIEW = click.option("--preview", is_flag=True, help="Reduced parameters, every page marked as a preview.")
 
@@ -27,6 +32,10 @@ PREVIEW = click.option("--preview", is_flag=True, help="Reduced parameters, ever
 def cli() -> None:
     """Four questions about stochastic gradient descent: run the chapters, build the book."""
     contents.check_here(click.get_current_context().obj)
+    for what, limited, least, remedy in LIMITS:
+        limit, _ = resource.getrlimit(limited)
+        if 0 <= limit < least:  # some systems have -1 for none
+            raise ValueError(f"{what} are limited to {limit}, wanted {least} at least: {remedy}")
 
 
 def _check(root: Path) -> None:

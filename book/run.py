@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import json
 import os
-import resource
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,7 +36,6 @@ from lib.page import params
 
 SCALES = ("full", "preview", "smoke")
 REQUIREMENTS = ("requirements.txt", "constraints.txt")
-_FILES = 256  # that a chapter may need open at once: its kernel's sockets, the pool's pipes
 _SOCKET_LENGTH = 100  # some systems allow 104 bytes for the path of a local socket
 
 
@@ -207,9 +205,6 @@ def run(
         RunError: when the chapter fails or does not pass the gate, or the copy cannot be written; what was
             executed is then kept at ``<name>.failed.ipynb`` beside ``out``.
     """
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= files < _FILES:  # no limit is -1
-        raise RunError(f"open files are limited to {files}, wanted {_FILES}: ulimit -n {_FILES}")
     notebook, out = Path(notebook).resolve(), Path(out).resolve()
     root = Path(root or contents.ROOT).resolve()
     values, loaded = params.check(params.schema(notebook), parameters), load(notebook)

@@ -3,7 +3,6 @@
 import errno
 import io
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -250,14 +249,6 @@ def test_what_killed_runs_left_goes_with_the_next_lock(tmp_path):
         kept.with_name(name).touch()
     with run.lock(tmp_path, lambda _: None):
         assert list(kept.parent.iterdir()) == [kept]
-
-
-def test_too_few_open_files_are_told_before_a_kernel_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr(papermill, "execute_notebook", lambda *a, **k: pytest.fail("a kernel was started"))
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (24, 4096))
-    notebook = toy_book.save(tmp_path / "toy.ipynb", toy_book.chapter())
-    with pytest.raises(run.RunError, match="open files are limited to 24, wanted 256: ulimit -n 256"):
-        run.run(notebook, tmp_path / "out.ipynb", {}, quiet(), tmp_path)
 
 
 def test_a_second_build_waits_and_says_for_whom(tmp_path):
