@@ -226,15 +226,20 @@ def verdict_faults(root: Path, notebooks: Sequence[Any]) -> list[str]:
     return found and [*found, remedy]
 
 
-def judged(root: Path, scale: str) -> list[Any]:
-    """Executed copies of all chapters, with the numbers that pages want and, at full scale, known verdicts.
+def judged(root: Path, scale: str) -> None:
+    """See that all copies are whole, give the numbers that pages want and, at full scale, known verdicts.
 
     Raises:
         RunError: naming all that is not so.
     """
     notebooks = executed(root, scale)
     refuse(glue_faults(root, notebooks) + (verdict_faults(root, notebooks) if scale == "full" else []))
-    return notebooks
+
+
+def ready(root: Path, scale: str, say: Say = say) -> None:
+    """Run what is not current, and judge all copies; RunError naming all that failed."""
+    refuse(run_chapters(root, scale, say=say))
+    judged(root, scale)
 
 
 def made_from(root: Path, scale: str) -> str:
@@ -259,8 +264,7 @@ def build(root: Path, scale: str, say: Say = say) -> int:
     try:
         with run.lock(root, say):
             recover(place)
-            refuse(run_chapters(root, scale, say=say))
-            judged(root, scale)
+            ready(root, scale, say)
             staged, now = place, made_from(root, scale)
             if not standing.current(place, now):
                 say("building the pages")
@@ -288,8 +292,7 @@ def print_book(root: Path, say: Say = say) -> int:
     try:
         refuse(list(filter(None, [latex.missing()])))
         with run.lock(root, say):
-            refuse(run_chapters(root, "full", say=say))
-            judged(root, "full")
+            ready(root, "full", say)
             say("building the pages, then the PDF: some minutes")
             os.replace(latex.pdf(build_pages(root, "full", "latex") / "book.tex"), place)
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
