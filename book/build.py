@@ -1,4 +1,4 @@
-"""Builds the book: run the chapters, gate them, build the pages, gate those, compare verdicts, publish.
+"""Builds the book: run the chapters, gate them, compare verdicts, build the pages, gate those, publish.
 
 Chapters that are current are not run again, and one that fails does not keep the others from running. The
 new book takes the place of the last good one only when everything has passed.
@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,14 @@ from lib.ensembles import store
 INSIDE = "SGD_BOOK_INSIDE"  # set for the page builder: the chapters are there, and the lock is held
 SCALE = "SGD_BOOK_SCALE"
 Say = Callable[[str], None]
+# The page builder. Its input ends with whoever started it, and it does, too: it holds no lock of its own.
+_PAGES = """
+import os, threading
+threading.Thread(target=lambda: os.read(0, 1) or os._exit(1), daemon=True).start()
+from jupyter_book.cli.main import main
+main()
+"""
+_PATIENCE = 10.0  # seconds that a page builder whose build was killed has to end
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -49,6 +58,8 @@ def executed(root: Path, scale: str) -> list[Any]:
             copy = run.expected_copy(chapter.path, root, scale)
             notebook = run.load(copy.path)
             found = gate.notebook_faults(notebook, [root], copy.key)
+            names = {stated["chapter"] for stated in record.claims_records([notebook])} - {chapter.name}
+            found += [f"its claims are those of {name!r}, by the name of its ledger" for name in names]
         except FileNotFoundError:
             found = [f"has not been run at scale {scale}"]
         except ValueError as error:
@@ -134,17 +145,16 @@ def build_pages(root: Path, scale: str, builder: str = "html") -> Path:
         RunError: with the warnings, when there are any.
     """
     staging = root / "_build" / "staging" / (scale if builder == "html" else builder)
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
+    _empty(staging)
+    command = [sys.executable, "-c", _PAGES, "build", "."]
     command += ["--path-output", str(staging), "--builder", builder, "-n", "-W", "--keep-going", "--all"]
     environment = {**os.environ, SCALE: scale, INSIDE: "1"}
     log = staging / "sphinx.log"
+    files = {"stdin": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with open(log, "w", encoding="utf-8") as stream:
-        done = subprocess.run(
-            command, cwd=root, env=environment, stdout=stream, stderr=subprocess.STDOUT, check=False
-        )
-    if done.returncode:
+        with subprocess.Popen(command, cwd=root, env=environment, stdout=stream, **files) as pages:
+            failed = pages.wait()
+    if failed:
         lines = _COLOUR.sub("", log.read_text("utf-8")).splitlines()
         full = os.strerror(errno.ENOSPC)
         if any(full in line for line in lines):  # each file that was not written is told there
@@ -153,6 +163,22 @@ def build_pages(root: Path, scale: str, builder: str = "html") -> Path:
         where = f"all that the page builder said is in {log.relative_to(root)}"
         raise run.RunError("\n".join([*(marked or lines[-15:]), where]))
     return staging / "_build" / builder
+
+
+def _empty(folder: Path) -> None:
+    """Make an empty folder, also where a page builder that is about to end still writes to the old one."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True)
+            return
+        except OSError as error:
+            meanwhile = error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT)
+            if not meanwhile or time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 def publish(new: Path, place: Path) -> None:
@@ -178,7 +204,8 @@ def publish(new: Path, place: Path) -> None:
 def recover(place: Path) -> None:
     """Bring back the last good pages if a build was killed while it replaced them."""
     old = place.with_name(f".{place.name}.old")
-    if old.exists() and not place.exists():
+    if old.exists() and not (place / "index.html").exists():
+        shutil.rmtree(place, ignore_errors=True)  # Sphinx makes an empty one when it starts
         os.rename(old, place)
     shutil.rmtree(old, ignore_errors=True)
 
@@ -199,20 +226,30 @@ def verdict_faults(root: Path, notebooks: Sequence[Any]) -> list[str]:
     return found and [*found, remedy]
 
 
-def ready(root: Path, scale: str, say: Say = say) -> list[Any]:
-    """Executed copies of all chapters, which are run where they are not current, and judged.
+def judged(root: Path, scale: str) -> None:
+    """See that all copies are whole, give the numbers that pages want and, at full scale, known verdicts.
 
     Raises:
-        RunError: naming all that failed.
+        RunError: naming all that is not so.
     """
-    refuse(run_chapters(root, scale, say=say))
     notebooks = executed(root, scale)
-    refuse(glue_faults(root, notebooks))
-    return notebooks
+    refuse(glue_faults(root, notebooks) + (verdict_faults(root, notebooks) if scale == "full" else []))
+
+
+def ready(root: Path, scale: str, say: Say = say) -> None:
+    """Run what is not current, and judge all copies; RunError naming all that failed."""
+    refuse(run_chapters(root, scale, say=say))
+    judged(root, scale)
+
+
+def made_from(root: Path, scale: str) -> str:
+    """Hash of all that the pages of a scale are made from now."""
+    copies = [run.copy_path(chapter.path, root, scale) for chapter in chapters(root)]
+    return standing.sources(root, [*copies, *(path for _, path in pages(root))])
 
 
 def build(root: Path, scale: str, say: Say = say) -> int:
-    """Run what is not current, gate, build the pages, gate them, compare verdicts (full scale), publish.
+    """Run what is not current, gate, compare verdicts (full scale), build the pages, gate them, publish.
 
     Args:
         root: the project's folder.
@@ -227,21 +264,18 @@ def build(root: Path, scale: str, say: Say = say) -> int:
     try:
         with run.lock(root, say):
             recover(place)
-            notebooks = ready(root, scale, say)
-            copies = [run.copy_path(c.path, root, scale) for c in chapters(root)]
-            made_from = standing.sources(root, [*copies, *(path for _, path in pages(root))])
-            staged = place
-            if not standing.current(place, made_from):
+            ready(root, scale, say)
+            staged, now = place, made_from(root, scale)
+            if not standing.current(place, now):
                 say("building the pages")
                 staged = build_pages(root, scale)
-            faults = gate.html_faults(staged, scale != "full", prefix)
-            refuse(faults + (verdict_faults(root, notebooks) if scale == "full" else []))
+            refuse(gate.html_faults(staged, scale != "full", prefix))
             if staged != place:
-                standing.mark(staged, made_from)
+                standing.mark(staged, now)
                 publish(staged, place)
     except (run.RunError, OSError) as error:
         say(f"\nthe book was NOT built:\n{error}")
-        if place.exists():
+        if (root / shown).exists():
             say(f"the last good book is still at {shown}")
         return 1
     say(f"the book is at {shown}")
@@ -308,15 +342,20 @@ def keep_verdicts(root: Path, notebooks: Sequence[Any], say: Say = say) -> None:
 
 
 def check(root: Path, scale: str, say: Say = say) -> int:
-    """Gate what is there: executed copies and built pages. Nothing is run or built."""
+    """Gate what is there: executed copies, verdicts and built pages. Nothing is run or built."""
     place, prefix = html_folder(root, scale), urlsplit(address()).path or "/"
+    shown = place.relative_to(root)
     with run.lock(root, say):
         try:
-            faults = glue_faults(root, executed(root, scale))
+            judged(root, scale)
+            own = standing.current(place, made_from(root, scale))
+            faults = [] if own else [f"{shown} was edited, or was made from something else: build it again"]
         except run.RunError as error:
             faults = [str(error)]
-        absent = [f"no book at {place.relative_to(root)}"]
-        faults += gate.html_faults(place, scale != "full", prefix) if place.is_dir() else absent
+        if place.is_dir():
+            faults += gate.html_faults(place, scale != "full", prefix)
+        else:
+            faults = [*faults, f"no book at {shown}"]
     say("\n".join(faults) or "passed")
     return 1 if faults else 0
 

@@ -9,8 +9,10 @@ import hashlib
 import json
 import logging
 import os
+import resource
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -18,6 +20,10 @@ import click
 from book import contents
 
 INTERRUPTED = "\ninterrupted; what was finished is kept, the same command goes on from there"
+LIMITS = (  # with less, sockets end in a traceback, and NumPy's libraries wait for memory for ever
+    ("open files", resource.RLIMIT_NOFILE, 256, "ulimit -n 256"),
+    ("bytes of memory", resource.RLIMIT_AS, 2 << 30, "ulimit -v unlimited"),
+)
 NOTHING = "not run: nothing is there yet. make book makes everything, make preview a first look in minutes"
 PREVIEW = click.option("--preview", is_flag=True, help="Reduced parameters, every page marked as a preview.")
 
@@ -26,6 +32,10 @@ PREVIEW = click.option("--preview", is_flag=True, help="Reduced parameters, ever
 def cli() -> None:
     """Four questions about stochastic gradient descent: run the chapters, build the book."""
     contents.check_here(click.get_current_context().obj)
+    for what, limited, least, remedy in LIMITS:
+        limit, _ = resource.getrlimit(limited)
+        if 0 <= limit < least:  # some systems have -1 for none
+            raise ValueError(f"{what} are limited to {limit}, wanted {least} at least: {remedy}")
 
 
 def _check(root: Path) -> None:
@@ -53,7 +63,7 @@ def data(what: str) -> int:
 @PREVIEW
 @click.pass_obj
 def build(root: Path, preview: bool) -> int:
-    """Run what is not current, judge it, build the pages, judge those, compare verdicts, publish."""
+    """Run what is not current, judge it, compare verdicts, build the pages, judge those, publish."""
     contents.address()
     _check(root)
     from book import build
@@ -162,7 +172,7 @@ def record(root: Path, preview: bool) -> int:
 @PREVIEW
 @click.pass_obj
 def gate(root: Path, preview: bool) -> int:
-    """Judge the executed copies and the built pages; run nothing."""
+    """Judge the executed copies, their verdicts and the built pages; run nothing."""
     contents.address()
     from book import build
 
@@ -228,6 +238,24 @@ def sweep(context: click.Context) -> int:
     return sweep.sweep.main(context.args, "sgd-book sweep", standalone_mode=False)
 
 
+@contextlib.contextmanager
+def _terminated() -> Iterator[None]:
+    """Has SIGTERM end a command as Ctrl-C does, which leaves nothing half, with exit status 143."""
+    received = []
+
+    def end(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if received:
+            sys.exit(128 + received[0])
+
+
 def main(arguments: Sequence[str] | None = None, root: Path = contents.ROOT) -> int:
     """The command line.
 
@@ -237,7 +265,15 @@ def main(arguments: Sequence[str] | None = None, root: Path = contents.ROOT) -> 
 
     Returns:
         The exit status: 0; 1 when something failed; 2 for arguments that are none; 130 when interrupted.
+
+    Raises:
+        SystemExit: with status 143, when the process was told to end by SIGTERM.
     """
+    with _terminated():
+        return _main(arguments, root)
+
+
+def _main(arguments: Sequence[str] | None, root: Path) -> int:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it complains of what an interruption leaves
     try:
         return cli.main(arguments, "sgd-book", standalone_mode=False, obj=root) or 0

@@ -7,12 +7,16 @@ that failed, cells that never ran, figures without a description.
 
 import ast
 import base64
+import hashlib
+import json
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+import nbformat
 
 from book import markup
 from lib.page import claims, explore
@@ -102,6 +106,31 @@ def glue_uses(text: str) -> list[tuple[str | None, str]]:
     return uses
 
 
+def seal(notebook: nbformat.NotebookNode, about: Mapping[str, Any]) -> None:
+    """Notes in an executed notebook what made it, with a hash over that and over all that it holds.
+
+    Args:
+        notebook: executed notebook, whose metadata get the note.
+        about: the note: the content key as ``key``, and what else is to stand there.
+    """
+    notebook.metadata[RUN_METADATA] = {**about, "seal": _seal(notebook, about)}
+
+
+def sealed(notebook: Mapping[str, Any]) -> dict[str, Any]:
+    """The note of an executed notebook that is as it was when it was sealed; empty for any other."""
+    about = dict(notebook.get("metadata", {}).get(RUN_METADATA, {}))
+    return about if about.pop("seal", None) == _seal(notebook, about) else {}
+
+
+def _seal(notebook: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    # a file holds a text as lines, a notebook as one text: what nbformat writes of both is the same
+    content = json.loads(nbformat.v4.writes(nbformat.from_dict(notebook)))
+    content["metadata"].pop(RUN_METADATA, None)
+    for part in (content, *content["cells"]):
+        part["metadata"].pop("papermill", None)  # times
+    return hashlib.sha256(json.dumps([about, content], sort_keys=True).encode()).hexdigest()
+
+
 def notebook_faults(
     notebook: Mapping[str, Any], roots: Iterable[Path] = (), key: str | None = None
 ) -> list[str]:
@@ -119,6 +148,8 @@ def notebook_faults(
     carried = notebook.get("metadata", {}).get(RUN_METADATA, {}).get("key")
     if key is not None and carried != key:
         faults.append("not current: text, library, parameters, data, requirements or Python changed")
+    elif key is not None and not sealed(notebook):
+        faults.append("not current: it is not as it was when it had run, or has no seal")
     private = _private(roots)
     for cell in notebook["cells"]:
         faults += [f"cell {cell.get('id', '?')}: {fault}" for fault in _cell_faults(cell, private)]

@@ -77,7 +77,8 @@ def timings(notebook: Mapping[str, Any]) -> dict[str, float]:
     if any(stamp.get("chunks", {}).get("kept") for stamp in gate.records(notebook, gate.STAMP_MIME)):
         return {}
     seconds = {run.timed(c): c["metadata"].get("papermill", {}).get("duration") for c in notebook["cells"]}
-    return {name: round(duration, 2) for name, duration in seconds.items() if name and duration is not None}
+    # where the clock was set back they are below 0
+    return {name: round(max(took, 0), 2) for name, took in seconds.items() if name and took is not None}
 
 
 def cover(notebook: Mapping[str, Any]) -> str | None:

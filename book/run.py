@@ -1,8 +1,9 @@
 """Runs chapters: strict parameters, one kernel a chapter, results kept by what they were made from.
 
-An executed copy is kept at ``_build/executed/<scale>/<chapter>.ipynb`` with a content key. While the key is
-the one that the chapter would get now, the copy is current and is not run again. A copy appears there only
-whole, and only after the gate has passed it; what failed is kept beside it as ``<chapter>.failed.ipynb``.
+An executed copy is kept at ``_build/executed/<scale>/<chapter>.ipynb`` with a content key, and a seal over it
+and all that the copy holds. While the key is the one that the chapter would get now, and the seal fits, the
+copy is current and is not run again. A copy appears there only whole, and only after the gate has passed it;
+what failed is kept beside it as ``<chapter>.failed.ipynb``.
 """
 
 import contextlib
@@ -132,9 +133,9 @@ def expected_copy(notebook: Path, root: Path, scale: str) -> Copy:
 
 
 def is_current(copy: Copy, root: Path) -> bool:
-    """Whether the executed copy is there with its key and passes the gate.
+    """Whether the executed copy is there with its key, as it was when it had run, and passes the gate.
 
-    One that was damaged, or that a stricter gate refuses, is as good as none.
+    One that was damaged or edited, or that a stricter gate refuses, is as good as none.
     """
     try:
         return not gate.notebook_faults(load(copy.path), [root], copy.key)
@@ -230,9 +231,9 @@ def run(
                 faults += ["its text, the library or the requirements changed while it ran; run it again"]
             if faults:
                 raise RunError("\n".join(faults))
-        executed.metadata[gate.RUN_METADATA] = {"key": key}
         for private in ("input_path", "output_path"):
             executed.metadata.papermill.pop(private, None)
+        gate.seal(executed, {"key": key})
         write(out, nbformat.writes(executed))
         return executed
     except Exception as error:
@@ -310,6 +311,8 @@ def lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
         note = f"process {os.getpid()}, {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}\n"
         with contextlib.suppress(OSError):  # on a full disk the lock holds without the note
             os.write(stream.fileno(), note.encode())
+        for left in path.parent.glob("executed/*/.*"):  # of runs that were killed
+            left.unlink(missing_ok=True)
         try:
             yield
         finally:

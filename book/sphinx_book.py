@@ -1,8 +1,9 @@
 """Sphinx extension: the pages show the executed copies of the chapters, never the notebooks as committed.
 
-Loaded by ``_config.yml``, so a plain ``jupyter-book build .`` gives a correct book as well: chapters that
-are not current are run first, at the scale in the environment variable ``SGD_BOOK_SCALE`` (``full`` or
-``preview``). What pages show of the chapters is made by the directives in ``book/directives.py``.
+Loaded by ``_config.yml``, so a plain ``jupyter-book build .`` gives a correct book as well, or leaves the
+last good one: it becomes ``sgd-book build``, at the scale in the environment variable ``SGD_BOOK_SCALE``
+(``full`` or ``preview``). What pages show of the chapters is made by the directives in
+``book/directives.py``.
 """
 
 import csv
@@ -22,7 +23,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
-from book import build, contents, directives, gate, latex, markup, record, run
+from book import build, cli, contents, directives, gate, latex, markup, record, run
 from book.directives import copies, scale_now
 from lib.page.text import SAYS_MIME
 
@@ -159,10 +160,16 @@ def configure(app: Sphinx, config: Config) -> None:
 
 
 def prepare(app: Sphinx) -> None:
-    """Makes sure that every chapter has a current executed copy that passed the gate."""
+    """Sees to it that pages are made of current copies that passed the gate, and put in place when judged.
+
+    Inside a build that is so. HTML that is asked for without one is left to a build, and with it this process
+    ends; for other forms, which stand nowhere, chapters that are not current are run.
+    """
     root, scale = Path(app.srcdir), scale_now()
     app.sgd_files = {}
     if not os.environ.get(build.INSIDE):
+        if app.builder.format == "html":
+            raise SystemExit(cli.main(["build", *["--preview"] * (scale == "preview")], root))
         with run.lock(root, build.say):
             faults = build.run_chapters(root, scale)
         if faults:

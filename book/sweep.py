@@ -324,8 +324,8 @@ class Results:
 
     def _take(self, one: Run, notebook: Mapping[str, Any]) -> None:
         """Record a run from what is kept of it, if it is of the present chapter and library."""
-        about = notebook["metadata"][gate.RUN_METADATA]
-        if about["key"] == self.keys[one.name]:
+        about = gate.sealed(notebook)
+        if about.get("key") == self.keys[one.name]:
             state, number = "failed" if "failed" in about else "done", self.numbers[one.name]
             place = self.path(one, state == "failed").relative_to(self.out).as_posix()
             more = (place, about.get("failed", ""), about["seconds"])
@@ -349,7 +349,7 @@ class Results:
         failed = result["failed"]
         notebook = nbformat.reads(result["notebook"] or self.plan.text, as_version=4)
         about = {"key": self.keys[one.name], "seconds": round(result["seconds"], 1)}
-        notebook.metadata[gate.RUN_METADATA] = about | ({"failed": failed} if failed else {})
+        gate.seal(notebook, about | ({"failed": failed} if failed else {}))
         run.write(self.path(one, bool(failed)), nbformat.writes(notebook))
         if not failed:
             self.path(one, failed=True).unlink(missing_ok=True)

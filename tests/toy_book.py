@@ -29,8 +29,9 @@ def claim(high: float = 4.0, value: float = 2.5, verdict: str = "holds", chapter
     """A claims record with one claim."""
     one = {
         "id": "mean", "statement": "The mean is below four", "source": "a toy", "stated": "2.5",
-        "unit": "points", "low": None, "high": high, "reason": "a toy's range", "expected": "holds",
-        "why": "", "value": value, "interval": [value, value], "n": 3, "method": "exact", "verdict": verdict,
+        "unit": "points", "low": None, "high": high, "strict": False, "reason": "a toy's range",
+        "expected": "holds", "why": "", "value": value, "interval": [value, value], "n": 3,
+        "method": "exact", "verdict": verdict,
     }  # fmt: skip
     return {"chapter": chapter, "claims": [one]}
 

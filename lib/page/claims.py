@@ -1,7 +1,8 @@
 """Claims: stated with a range before anything runs, measured with an interval, given a verdict.
 
 The rule. ``out of range``: the claim does not speak of these parameters. ``holds``: the whole interval
-lies in the accepted range. ``fails``: the whole interval lies outside. Else ``undecided``.
+lies in the accepted range, of which a strict claim leaves out the ends. ``fails``: the whole interval lies
+outside. Else ``undecided``.
 """
 
 import math
@@ -15,7 +16,7 @@ from lib.stats import Estimate
 
 MIME = "application/vnd.sgd-book.claims+json"
 VERDICTS = ("holds", "fails", "undecided", "out of range")
-_STATED = ("id", "statement", "source", "stated", "unit", "low", "high", "reason", "expected", "why")
+_STATED = tuple("id statement source stated unit low high strict reason expected why".split())
 _MEASURED = ("value", "interval", "n", "method")
 
 
@@ -34,6 +35,7 @@ class Claim:
         reason: why this range, and not a narrower or a wider one.
         why: why it is expected to fail; empty if it is expected to hold.
         applies: whether the claim speaks of the parameters of this run.
+        strict: whether low and high themselves do not agree: a claim of a sign is above 0 or below 0.
     """
 
     id: str
@@ -46,6 +48,7 @@ class Claim:
     reason: str
     why: str = ""
     applies: bool = True
+    strict: bool = False
 
     def __post_init__(self) -> None:
         """Refuses, by ValueError, a claim that is not complete."""
@@ -63,8 +66,12 @@ class Claim:
             raise ValueError(
                 f"claim {self.id!r}, why: got {self.why!r}, wanted a text, or '' if it is to hold"
             )
-        if not isinstance(self.applies, bool):
-            raise ValueError(f"claim {self.id!r}, applies: got {self.applies!r}, wanted True or False")
+        for flag in ("applies", "strict"):
+            if not isinstance(getattr(self, flag), bool):
+                got = f"claim {self.id!r}, {flag}: got {getattr(self, flag)!r}"
+                raise ValueError(f"{got}, wanted True or False")
+        if self.strict and self.low == self.high:
+            raise ValueError(f"claim {self.id!r}: nothing lies above {self.low} and below {self.high}")
 
     @property
     def expected(self) -> str:
@@ -75,8 +82,9 @@ class Claim:
     def accepted(self) -> str:
         """The accepted range in words, with its unit."""
         low, high = (None if v is None else f"{v:.6g}".replace("-", "−") for v in (self.low, self.high))
-        if low is None or high is None:
-            words = f"at least {low}" if high is None else f"at most {high}"
+        if low is None or high is None or self.strict:
+            least, most = ("above", "below") if self.strict else ("at least", "at most")
+            words = " and ".join(f"{end} {v}" for end, v in ((least, low), (most, high)) if v is not None)
         else:
             words = f"exactly {low}" if self.low == self.high else f"{low} to {high}"
         return f"{words} {self.unit}"
@@ -131,9 +139,11 @@ def verdict(claim: Claim, interval: Sequence[float] | None) -> str:
     low, high = _interval(f"claim {claim.id!r}", interval)
     least = -math.inf if claim.low is None else claim.low
     most = math.inf if claim.high is None else claim.high
-    if least <= low and high <= most:
-        return "holds"
-    return "fails" if high < least or low > most else "undecided"
+    if claim.strict:
+        inside, outside = least < low and high < most, high <= least or low >= most
+    else:
+        inside, outside = least <= low and high <= most, high < least or low > most
+    return "holds" if inside else "fails" if outside else "undecided"
 
 
 def shown(value: float, interval: Sequence[float]) -> tuple[str, str]:
@@ -200,6 +210,7 @@ class Ledger:
             raise ValueError(f"claims: {'none' if not ids else f'{twice} stated twice'}, wanted each once")
         self.chapter, self.claims = chapter, tuple(claims)
         self._measured: dict[str, dict[str, Any]] = {}
+        self._places: dict[str, tuple[str, str] | None] = {}
 
     def expected(self) -> Shown:
         """The claims as they stand before anything runs, as a table."""
@@ -213,7 +224,7 @@ class Ledger:
         return Shown(table("sgd-claims", "Claims, before anything runs", columns, rows), text)
 
     def measure(self, id: str, found: Estimate) -> None:
-        """Enters what was measured for a claim.
+        """Enters what was measured for a claim. A notebook cell that is run again measures anew.
 
         Args:
             id: of the claim.
@@ -226,9 +237,12 @@ class Ledger:
         ids = [claim.id for claim in self.claims]
         if id not in ids:
             raise ValueError(f"id: got {id!r}, wanted one of {', '.join(ids)}")
-        if id in self._measured:
+        here, before = _place(), self._places.get(id)
+        again = here is not None and before is not None and here[0] == before[0] and here[1] != before[1]
+        if id in self._measured and not again:
             raise ValueError(f"claim {id!r} is measured already; state the claims anew to measure them again")
         self._measured[id] = _measurement(f"claim {id!r}", found.value, found.interval, found.n, found.method)
+        self._places[id] = here
 
     def record(self) -> dict[str, Any]:
         """The claims record, ready for JSON.
@@ -267,6 +281,15 @@ class Ledger:
         pairs = zip(self.claims, rows, strict=True)
         text = "\n".join(f"{c.id}: {row[1][0]}; {row[2]}, accepted {c.accepted}" for c, row in pairs)
         return Shown(html, text, record)
+
+
+def _place() -> tuple[str, str] | None:
+    """Cell that runs and which run of it this is; None where no front end tells, as papermill does not."""
+    from IPython import get_ipython
+
+    message = getattr(get_ipython(), "get_parent", dict)()
+    cell = message.get("metadata", {}).get("cellId")
+    return cell and (cell, message["header"]["msg_id"])
 
 
 def against(verdict: str, expected: str) -> str:

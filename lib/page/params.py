@@ -334,8 +334,8 @@ def _statements(cell: str) -> list[ast.stmt]:
 def take(namespace: Mapping[str, Any] | None = None, source: str | None = None) -> Parameters:
     """Checked parameters of the notebook that calls this, after its parameters cell has run.
 
-    The parameters cell is the latest cell run in which every statement is an annotated assignment. Values
-    are what its names hold now. A cell injected by papermill after it may set no other names.
+    The parameters cell is the latest cell run in which every statement is an annotated assignment. Its names
+    must hold what it gave them, or a cell injected by papermill after it, which may set no other names.
 
     Args:
         namespace: the notebook's variables, with its history ``In``; those of the running kernel if None.
@@ -345,7 +345,8 @@ def take(namespace: Mapping[str, Any] | None = None, source: str | None = None) 
         The record of all parameters.
 
     Raises:
-        ParameterError: as ``read`` and ``check`` do, or when no parameters cell has run.
+        ParameterError: as ``read`` and ``check`` do, when no parameters cell has run, or when another cell
+            has given one of its names another value since.
     """
     if namespace is None:
         from IPython import get_ipython
@@ -353,16 +354,22 @@ def take(namespace: Mapping[str, Any] | None = None, source: str | None = None) 
         shell = get_ipython()
         namespace = shell.user_ns if shell else {}
     history = [source] if source is not None else list(namespace.get("In", ()))
-    injected: list[str] = []
+    injected: dict[str, ast.expr] = {}
     for cell in reversed(history):
         body = _statements(cell)
         if cell is source or (body and all(isinstance(node, ast.AnnAssign) for node in body)):
             params = read(cell)
             break
         if cell.startswith("# Parameters"):
-            targets = [t for node in body if isinstance(node, ast.Assign) for t in node.targets]
-            injected += [t.id for t in targets if isinstance(t, ast.Name)]
+            pairs = [(t, node.value) for node in body if isinstance(node, ast.Assign) for t in node.targets]
+            injected = {t.id: value for t, value in pairs if isinstance(t, ast.Name)} | injected
     else:
         raise ParameterError("no parameters cell has run: run the cell tagged 'parameters' before this one")
     names = [p.name for p in params] + [name for name in injected if name not in _PAPERMILL]
-    return Parameters(params, check(params, {n: namespace[n] for n in names if n in namespace}))
+    values = check(params, {n: namespace[n] for n in names if n in namespace})
+    for p in params if source is None else ():
+        told = _coerce(p, ast.literal_eval(injected[p.name])) if p.name in injected else p.default
+        if values[p.name] != (list(told) if isinstance(told, tuple) else told):
+            now = f"{p.name}: holds {_short(values[p.name])} now, and its cell gave it {_short(told)}"
+            raise ParameterError(f"{now}: run the parameters cell again before this one")
+    return Parameters(params, values)

@@ -46,6 +46,13 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def _changes() -> str | None:
+    """What is not as committed, as git lists it; in the folders of code, new files too. None if unknown."""
+    tracked = _git("status", "--porcelain", "--untracked-files=no")
+    new = _git("status", "--porcelain", "--untracked-files=normal", "--", "lib", "book", "chapters")
+    return None if tracked is None or new is None else tracked + new
+
+
 def _system() -> str:
     """Operating system, architecture and C library: what, beside the processor, rounding may depend on."""
     library = " ".join(platform.libc_ver()).strip() or platform.mac_ver()[0] or platform.release()
@@ -91,7 +98,7 @@ def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int
     if not (isinstance(data_sha256, str) and re.fullmatch(r"[0-9a-f]{64}", data_sha256)):
         raise ValueError(f"data_sha256: got {data_sha256!r}, wanted 64 hexadecimal digits")
     seconds = time.time() - plain("started", started)
-    if not 0 <= seconds < 1e8:
+    if not -1e8 < seconds < 1e8:  # the clock may have been set back meanwhile
         raise ValueError(f"started: got {started!r}, wanted time.time() of the chapter's start")
     drawn = sorted(plain("seeds", seed) for seed in seeds)
     if any(isinstance(seed, float) for seed in drawn):
@@ -99,7 +106,7 @@ def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int
     # a copy of this library inside some other checkout must not take that one's commit for its own
     ours = _git("ls-files", "--error-unmatch", "--", str(Path(__file__).resolve()))
     commit = _git("rev-parse", "HEAD") if ours else None
-    changes = _git("status", "--porcelain", "--untracked-files=no") if commit else None
+    changes = _changes() if commit else None
     record = {
         "commit": commit or "unknown",
         "clean": None if changes is None else changes == "",
@@ -112,10 +119,11 @@ def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int
         "threads": machine.at_once(),
         "system": _system(),
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 1) if seconds >= 0 else None,
         "chunks": store.origins(),
     }
     state = {None: "", True: ", unchanged", False: ", with changes not committed"}[record["clean"]]
+    took = "unknown, the clock was set back" if seconds < 0 else f"{record['seconds']} seconds"
     rows = [
         ("commit", record["commit"] + state),
         ("parameters", "changed: " + ", ".join(record["overridden"]) if record["overridden"] else "defaults"),
@@ -125,7 +133,7 @@ def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int
         ("processor", f"{record['processor']}, {record['threads']} threads"),
         ("system", record["system"]),
         ("started", record["started"]),
-        ("time taken", f"{record['seconds']} seconds"),
+        ("time taken", took),
         ("networks", chunks_shown(record)),
     ]
     html = table("sgd-stamp", "What made this page", ("what", "value"), rows)

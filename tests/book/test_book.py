@@ -75,7 +75,7 @@ def published(built, tmp_path_factory):
 def project(tmp_path, monkeypatch):
     """A toy project of two chapters whose pages are built by a stand-in for Sphinx."""
 
-    def pages(root: Path, scale: str) -> Path:
+    def pages(root: Path, scale: str, builder: str = "html") -> Path:
         built.append(scale)
         folder = root / "_build" / "staging" / scale / "html"
         shutil.rmtree(folder, ignore_errors=True)
@@ -285,7 +285,13 @@ def test_recorded_files_hold_verdicts_and_seconds(built):
     assert timings["provenance"]["full"]["toy"] == made["toy"]
 
 
-def test_a_plain_build_without_a_network_runs_what_is_not_current_and_publishes_no_fault(tmp_path):
+PAGE_FAULTS = {
+    "See {ref}`nowhere`.": "undefined label",
+    '<script src="https://books.example.org/x.js"></script>': "from another host",
+}
+
+
+def test_a_plain_build_without_a_network_is_a_build_and_publishes_no_fault(tmp_path):
     root = toy_book.project(tmp_path / "book", toy=toy_book.chapter())
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
     environment = {**os.environ, "SGD_BOOK_SCALE": "full"}
@@ -300,15 +306,23 @@ def test_a_plain_build_without_a_network_runs_what_is_not_current_and_publishes_
         return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
     done, html = plain(), root / "_build" / "html"
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert 'alt="A black square on white."' in (html / "chapters" / "toy.html").read_text()
+    assert done.returncode == 1 and "1 verdict(s) differ" in done.stdout and not any(html.iterdir())
+    assert "last good book" not in done.stdout
+    assert cli.main(["record"], root) == 0
     toy_book.save(root / "chapters" / "toy.ipynb", toy_book.chapter("print('anew')"))
-    assert plain().returncode == 0
-    assert "anew" in (html / "chapters" / "toy.html").read_text()
-    before = fingerprint(html)
+    done = plain()
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (html / "chapters" / "toy.html").read_text()
+    assert 'alt="A black square on white."' in page and "anew" in page
+    before, intro = fingerprint(html), (root / "intro.md").read_text()
+    for fault, message in PAGE_FAULTS.items():
+        (root / "intro.md").write_text(f"{intro}\n{fault}\n")
+        done = plain()
+        assert done.returncode == 1 and message in done.stdout
+        assert fingerprint(html) == before
     spoil(root, "raise RuntimeError('no luck')")
     done = plain()
-    assert done.returncode != 0 and "no luck" in done.stdout + done.stderr
+    assert done.returncode == 1 and "no luck" in done.stdout + done.stderr
     assert fingerprint(html) == before
 
 
@@ -362,6 +376,38 @@ def test_what_is_current_is_not_run_again(good, monkeypatch):
     assert all("current" in text for text in said) and len(said) == 2
 
 
+def edit(path: Path, kind: str) -> None:
+    """Put another number, or another copy, in the place of what a run gave."""
+    if kind == "preview":
+        preview = path.parents[1] / "preview" / path.name
+        notebook = nbformat.read(preview, as_version=4)
+        notebook.metadata[gate.RUN_METADATA]["key"] = run.load(path).metadata[gate.RUN_METADATA]["key"]
+    else:
+        notebook = nbformat.read(path, as_version=4)
+        for _, output in gate.outputs(notebook):
+            if kind == "claim" and gate.CLAIMS_MIME in output.get("data", {}):
+                output.data[gate.CLAIMS_MIME]["claims"][0] |= {"value": 3.3, "interval": [3.3, 3.3]}
+            if kind == "glue" and output.metadata.get("scrapbook"):
+                output.data = {mime: "3.3" for mime in output.data}
+    nbformat.write(notebook, path)
+
+
+@pytest.mark.parametrize("kind", ["claim", "glue", "preview"])
+def test_a_copy_edited_by_hand_is_refused_and_run_again(good, kind):
+    root, _, _ = good
+    path, said = run.copy_path(root / "chapters" / "toy.ipynb", root, "full"), []
+    if kind == "preview":
+        assert build.run_chapters(root, "preview", ["toy"], say=said.append) == []
+    before = [output for _, output in gate.outputs(run.load(path))]
+    edit(path, kind)
+    assert build.check(root, "full", said.append) == 1 and "toy: not current: it is not as it was" in said[-1]
+    assert not run.is_current(run.expected_copy(root / "chapters" / "toy.ipynb", root, "full"), root)
+    with pytest.raises(run.RunError, match="it is not as it was"):
+        build.executed(root, "full")  # which the pages are made from, and the PDF
+    assert build.build(root, "full", said.append) == 0
+    assert [output for _, output in gate.outputs(run.load(path))] == before
+
+
 @pytest.mark.parametrize(
     "change", ["", "intro.md", "_static/book.css", "_config.yml", "results/verdicts.json", "html", "address"]
 )
@@ -412,6 +458,27 @@ def test_a_verdict_that_is_not_the_recorded_one_stops_the_build(good, change):
     assert build.build(root, "full", said.append) == 0
 
 
+@pytest.mark.parametrize("other", ["verdict", "page", "copies"])
+def test_the_gate_and_the_pdf_look_at_verdicts_and_at_what_the_pages_are_of(good, monkeypatch, other):
+    root, _, _ = good
+    said, place = [], root / "_build" / "html" / "index.html"
+    assert build.check(root, "full", said.append) == 0 and said == ["passed"]
+    if other == "verdict":
+        path = root / record.VERDICTS
+        path.write_text(path.read_text().replace("holds", "fails"))
+    elif other == "page":
+        place.write_text(place.read_text().replace("<p>", "<p>3.3 "))
+    else:
+        spoil(root, "x = 1")
+        assert build.run_chapters(root, "full", say=said.append) == []
+    assert build.check(root, "full", said.append) == 1
+    wanted = "2 verdict(s) differ" if other == "verdict" else "_build/html was edited, or was made from"
+    assert said[-1].startswith(wanted)
+    monkeypatch.setattr(latex, "missing", lambda: "")
+    monkeypatch.setattr(latex, "pdf", lambda text: pytest.fail("made") if other == "verdict" else place)
+    assert build.print_book(root, said.append) == (other == "verdict")
+
+
 def test_a_changed_value_with_the_same_verdict_passes(good):
     root, _, _ = good
     path = root / "results" / "verdicts.json"
@@ -456,6 +523,17 @@ def test_nothing_is_recorded_from_chapters_that_are_not_current(good):
     assert fingerprint(root / "results") == before
 
 
+def test_a_ledger_that_bears_another_chapters_name_is_refused(good):
+    root, _, _ = good
+    spoil(root, "x = 1", "second")
+    text = (root / "chapters" / "second.ipynb").read_text()
+    (root / "chapters" / "second.ipynb").write_text(text.replace("'chapter': 'second'", "'chapter': 'toy'"))
+    said, before = [], fingerprint(root / "results")
+    assert build.run_chapters(root, "full", say=said.append) == []
+    assert build.keep_record(root, said.append) == 1
+    assert "second: its claims are those of 'toy'" in said[-1] and fingerprint(root / "results") == before
+
+
 def test_times_of_a_preview_are_recorded_alone(project):
     root, _, _ = project
     said = []
@@ -476,6 +554,7 @@ def test_times_are_not_taken_from_a_run_that_took_kept_work(good):
         copy = nbformat.read(path, as_version=4)
         copy.cells[2].metadata["papermill"]["duration"] = 1e4
         copy.cells[-1].outputs[0].data[gate.STAMP_MIME]["chunks"] = {"computed": 0, "kept": kept}
+        gate.seal(copy, {"key": copy.metadata[gate.RUN_METADATA]["key"]})
         nbformat.write(copy, path)
     said = []
     assert build.keep_record(root, said.append) == 0
@@ -518,7 +597,7 @@ def test_publishing_cut_short_brings_the_last_good_book_back(tmp_path, monkeypat
     new, place = tmp_path / "new", tmp_path / "html"
     for folder in (new, place):
         folder.mkdir()
-        (folder / "x.html").write_text(folder.name)
+        (folder / "index.html").write_text(folder.name)
     rename = os.rename
 
     def fails(source, target):
@@ -529,8 +608,10 @@ def test_publishing_cut_short_brings_the_last_good_book_back(tmp_path, monkeypat
     monkeypatch.setattr(os, "rename", fails)
     with pytest.raises(KeyboardInterrupt if killed else OSError):
         build.publish(new, place)
+    if killed:
+        place.mkdir()  # as Sphinx does as soon as it starts
     build.recover(place)
-    assert (place / "x.html").read_text() == "html"
+    assert (place / "index.html").read_text() == "html"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["html", "new"]
 
 

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -204,6 +206,31 @@ def test_an_interruption_is_told_in_one_line(project, monkeypatch, capsys):
     monkeypatch.setattr(build, "build", interrupted)
     assert cli.main(["build"], project) == 130
     assert capsys.readouterr().out == f"{cli.INTERRUPTED}\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (("RLIMIT_NOFILE", 24), "open files are limited to 24, wanted 256 at least: ulimit -n 256"),
+        (("RLIMIT_AS", 420_000 << 10), "bytes of memory are limited to 430080000, wanted 2147483648"),
+    ],
+)
+def test_a_process_that_may_have_too_little_is_told_so_at_once(limit, said):
+    name, value = limit
+    command = f"import resource as r; r.setrlimit(r.{name}, ({value}, {value})); from book import cli; "
+    command += "raise SystemExit(cli.main(['run']))"
+    command = [sys.executable, "-c", command]
+    done = subprocess.run(command, cwd=toy_book.PROJECT, capture_output=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.decode().startswith(said) and done.stderr.count(b"\n") == 1
+
+
+def test_to_be_terminated_is_to_be_interrupted_with_a_status_of_its_own(project, monkeypatch, capsys):
+    monkeypatch.setattr(build, "build", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(60))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["build"], project)
+    assert ended.value.code == 143 and capsys.readouterr().out == f"{cli.INTERRUPTED}\n"
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 # ---- before there is anything

@@ -143,6 +143,32 @@ def test_a_build_killed_at_every_stage_ends_with_the_same_book(undisturbed, fres
         assert store.read(chunk) is not None
 
 
+def alive(process: psutil.Process) -> bool:
+    """Whether a process still does something; who has ended may wait to be noticed."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_nothing_outlives_a_build_that_is_killed_alone(fresh):
+    for name in ("a kernel trains", "pages are built"):
+        process, end = start(fresh, "build"), time.monotonic() + PATIENCE
+        while not STAGES[name][0](fresh / "_build"):
+            assert process.poll() is None and time.monotonic() < end, name
+            time.sleep(0.01)
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        end = time.monotonic() + 30
+        while left := [child for child in started if alive(child)]:
+            assert time.monotonic() < end, (name, left)
+            time.sleep(0.05)
+        assert started
+        process.stdout.close()
+        process.wait(PATIENCE)
+    ended(start(fresh, "build"))
+
+
 # ---- two at once -----------------------------------------------------------------------------------------
 
 

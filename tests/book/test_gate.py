@@ -30,7 +30,7 @@ def executed() -> dict:
     for count, (cell, given) in enumerate(zip(code, outputs, strict=True), 1):
         cell.execution_count, cell.outputs = count, given
         cell.metadata["papermill"] = {"status": "completed"}
-    notebook.metadata[gate.RUN_METADATA] = {"key": KEY}
+    gate.seal(notebook, {"key": KEY})
     return notebook
 
 
@@ -125,6 +125,8 @@ def test_each_fault_is_found(fault, tmp_path):
     spoil, message = FAULTS[fault]
     notebook = executed()
     spoil(notebook)
+    if fault != "stale":
+        gate.seal(notebook, {"key": KEY})
     with pytest.raises(AssertionError, match=message):
         assert gate.notebook_faults(notebook, [tmp_path, gate.Path("/srv/book")], KEY) == []
 

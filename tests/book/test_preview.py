@@ -84,6 +84,13 @@ def test_a_scale_in_the_environment_does_not_change_what_a_build_builds(built, t
 # ---- the workflow ----------------------------------------------------------------------------------------
 
 
+def test_the_workflow_takes_the_newest_state_and_never_a_tag():
+    steps = yaml.safe_load(WORKFLOW.read_text("utf-8"))["jobs"]["book"]["steps"]
+    (ref,) = [step["with"].get("ref", "") for step in steps if "actions/checkout" in step.get("uses", "")]
+    main = "github.event.repository.default_branch"
+    assert ref == f"${{{{ github.event_name == 'release' && {main} || github.ref }}}}"
+
+
 def check(root, make) -> int:
     """Exit status of the workflow's last step before it deploys, with a stand-in for make."""
     steps = yaml.safe_load(WORKFLOW.read_text("utf-8"))["jobs"]["book"]["steps"]

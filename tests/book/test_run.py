@@ -242,6 +242,15 @@ if not os.path.exists('once'):
     assert [p.name for p in out.parent.iterdir()] == ["toy.ipynb"]
 
 
+def test_what_killed_runs_left_goes_with_the_next_lock(tmp_path):
+    kept, left = tmp_path / "_build/executed/full/toy.ipynb", (".toy.running.ipynb", ".toy.running.progress")
+    kept.parent.mkdir(parents=True)
+    for name in (kept.name, *left):
+        kept.with_name(name).touch()
+    with run.lock(tmp_path, lambda _: None):
+        assert list(kept.parent.iterdir()) == [kept]
+
+
 def test_a_second_build_waits_and_says_for_whom(tmp_path):
     said, waiting, entered = [], threading.Event(), threading.Event()
 

@@ -61,6 +61,8 @@ def measured(interval=(1.0, 1.5), **changes):
         ({"why": " "}, "why"),
         ({"applies": 1}, "applies"),
         ({"applies": np.bool_(True)}, "applies"),
+        ({"strict": 1}, "strict"),
+        ({"low": 1, "high": 1, "strict": True}, "nothing lies above 1 and below 1"),
     ],
 )
 def test_an_incomplete_claim_is_refused(changes, part):
@@ -111,6 +113,26 @@ def test_the_rule(low, high, interval, verdict):
     assert claims.verdict(claim(low=low, high=high), interval) == verdict
     assert claims.verdict(claim(low=low, high=high), np.array(interval, float)) == verdict
     assert claims.verdict(claim(low=low, high=high, applies=False), interval) == "out of range"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "interval", "verdict"),
+    [
+        (0, None, (0, 0.4), "undecided"),
+        (0, None, (1e-9, 0.4), "holds"),
+        (0, None, (-0.4, 0), "fails"),
+        (None, 0, (-0.4, 0), "undecided"),
+        (None, 0, (-0.4, -1e-9), "holds"),
+        (None, 0, (0, 0), "fails"),
+        (0.5, 2, (0.5, 1), "undecided"),
+        (0.5, 2, (0.6, 1.9), "holds"),
+    ],
+)
+def test_no_effect_agrees_with_no_sign(low, high, interval, verdict):
+    stated = claim(low=low, high=high, strict=True)
+    assert claims.verdict(stated, interval) == verdict
+    least, most = (low is not None and f"above {low}"), (high is not None and f"below {high}")
+    assert stated.accepted == " and ".join(filter(None, (least, most))) + " points"
 
 
 @pytest.mark.parametrize(
@@ -180,6 +202,19 @@ def test_a_second_measurement_is_refused():
         book.measure("greedy-gain", Estimate(1, 1, 2, 5, "t"))
 
 
+def test_a_cell_that_is_run_again_measures_anew_and_no_other_cell_does(monkeypatch):
+    book = ledger()
+    place = lambda cell, run: monkeypatch.setattr(claims, "_place", lambda: (cell, run))  # noqa: E731
+    for value, run in ((1, "first"), (2, "second")):
+        place("cell", run)
+        book.measure("greedy-gain", Estimate(value, 1, 2, 5, "t"))
+        assert book.record()["claims"][0]["value"] == value
+    for cell, run in (("cell", "second"), ("other", "third")):
+        place(cell, run)
+        with pytest.raises(ValueError, match="measured already"):
+            book.measure("greedy-gain", Estimate(1, 1, 2, 5, "t"))
+
+
 def test_missing_measurements_are_listed():
     book = ledger(claim(id="a"), claim(id="b"), claim(id="c", applies=False))
     book.measure("b", Estimate(1, 1, 2, 5, "t"))
@@ -193,6 +228,7 @@ def test_the_record_has_the_agreed_fields_and_is_json():
     assert record["claims"] == [
         {
             **FIELDS,
+            "strict": False,
             "expected": "holds",
             "why": "",
             "value": 1.25,

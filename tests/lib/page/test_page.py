@@ -330,6 +330,12 @@ def git(folder, *words):
     subprocess.run(["git", "-C", str(folder), *name, *words], check=True, capture_output=True)
 
 
+def test_a_clock_that_was_set_back_leaves_the_time_taken_open(outputs, parameters):
+    page.stamp(parameters, SHA, time.time() + 3600, [1])
+    assert outputs[0][0][provenance.STAMP_MIME]["seconds"] is None
+    assert "time taken: unknown, the clock was set back" in outputs[0][0]["text/plain"]
+
+
 def test_commit_is_that_of_the_checkout_and_of_no_other(tmp_path, monkeypatch, outputs, parameters):
     copy = tmp_path / "lib" / "page.py"
     copy.parent.mkdir()
@@ -355,6 +361,12 @@ def test_commit_is_that_of_the_checkout_and_of_no_other(tmp_path, monkeypatch, o
     assert len(commit) == 40 and clean is True
     (tmp_path / "out.ipynb").write_text("{}")
     assert state() == (commit, True)  # what papermill writes while it runs changes nothing
+    for name in ("lib/new.py", "chapters/new.ipynb"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+        assert state() == (commit, False)
+        (tmp_path / name).unlink()
+    assert state() == (commit, True)
     copy.write_text("x = 2\n")
     assert state() == (commit, False)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -336,6 +336,17 @@ def test_take_sees_names_injected_after_the_cell_only():
     assert record.overridden == ()
 
 
+def test_a_name_that_another_cell_has_given_another_value_is_refused():
+    cells = [CELL, "# Parameters\nnetworks = 4\nsizes = [5]\n", "P", "networks = 7"]
+    assert take(cells, networks=4, sizes=[5]).networks == 4
+    for wrong in ({"networks": 7}, {"sizes": (5, 5)}, {"networks": 500}):
+        (name,) = wrong
+        with pytest.raises(ParameterError, match=f"{name}: holds .* run the parameters cell again"):
+            take(cells, **{"networks": 4, "sizes": [5], **wrong})
+    with pytest.raises(ParameterError, match="rate: holds 0.5 now, and its cell gave it 0.003"):
+        take([CELL], rate=0.5)
+
+
 def test_take_allows_the_paths_papermill_can_inject():
     injected = '# Parameters\nPAPERMILL_INPUT_PATH = "a"\nPAPERMILL_OUTPUT_PATH = "b"\n'
     assert take([CELL, injected], PAPERMILL_INPUT_PATH="a", PAPERMILL_OUTPUT_PATH="b").overridden == ()
@@ -354,7 +365,7 @@ def test_take_without_a_parameters_cell():
 
 
 def test_record_is_read_only_and_shows_what_changed():
-    record = take([CELL], rate=1, wide="no", label="<b>")
+    record = params.take({"rate": 1, "wide": "no", "label": "<b>"}, CELL)
     assert record.overridden == ("rate", "wide", "label")
     for change, *words in ((setattr, "rate", 2), (delattr, "rate"), (setattr, "q", 1)):
         with pytest.raises(AttributeError, match="read-only"):
