@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from lib import curvature, data, diagnose, nets, order, train
+from lib import curvature, data, diagnose, nets, order, streams, train
 from lib.backend import tf
 from lib.checks import choice, numbers, whole, wholes
 from lib.questions import images, settings
@@ -155,7 +155,7 @@ def batches(setting: Setting, seed: int, first: int, count: int) -> np.ndarray:
     while count:
         epoch, at = divmod(first, per_epoch)
         take = min(count, per_epoch - at)
-        shown = _epoch((seed, setting.order, epoch), setting.images, setting.sampling)
+        shown = _epoch(("drift order", seed, setting.order, epoch), setting.images, setting.sampling)
         rows.append(order.batches(shown, setting.batch)[at : at + take])
         first, count = first + take, count - take
     return np.concatenate(rows)
@@ -174,7 +174,7 @@ def fresh(seed: int, hidden: Sequence[int], arms: int) -> tuple[tf.Tensor, ...]:
     layers = []
     for k, shape in enumerate(nets.shapes([784, *hidden, data.CLASSES])):
         sd = math.sqrt(2 / (shape[0] - 1))
-        layers += nets.truncated_normal([seed], [shape], sd, 0.0, stream=k)
+        layers += nets.truncated_normal([seed], [shape], sd, 0.0, streams.weights("initial", k))
     return tuple(tf.repeat(w, arms, axis=0) for w in layers)
 
 
@@ -265,7 +265,7 @@ def _stiffest(layers, x, y, setting, seed, arm):
         _, result = _products(setting.loss)(layers, curvature.unflat(v[None], layers), x, y)
         return curvature.flat(result)[0]
 
-    start = np.random.default_rng([seed, arm]).normal(size=size)
+    start = streams.generator("stiffness", seed, arm).normal(size=size)
     values, vectors = curvature.stiffest(product, start, setting.stiff, TOLERANCE)
     return values, vectors.astype(np.float32)
 

@@ -14,12 +14,12 @@ from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
-from lib import data, diagnose, nets, order, train
+from lib import data, diagnose, nets, order, streams, train
 from lib.backend import tf
 from lib.checks import choice, flag, number, optional, whole, wholes
 from lib.questions import images, settings
 
-CHUNK = 20  # networks at once; measured: with fewer the cores do less, with more nothing is gained
+CHUNK = 20  # seeds in a block, at once; measured: with fewer the cores do less, with more nothing is gained
 TRAINING = 50_000
 PROBED = 5_000  # training images that the recorded gradients are taken over
 PRECISIONS = ("float64", "float32")
@@ -175,7 +175,7 @@ def job(
 
     Args:
         config: From `Phase.config`.
-        seeds: M seeds, a whole chunk.
+        seeds: M seeds of one block of `CHUNK`, which share their batches.
         before: What the phase before returned for the same seeds.
 
     Returns:
@@ -187,17 +187,21 @@ def job(
         ``finite`` (M, E): whether all weights are. ``norm`` (M, E, 2): of each layer's parameters.
         ``recall`` (M, 10): fraction of each class classified rightly, at the end. With ``keep``, ``layer0``
         and ``layer1``.
+
+    Raises:
+        ValueError: The configuration does not fit, or the seeds are of more than one block.
     """
-    phase = Phase.of(config)
+    phase, block = Phase.of(config), order.block(seeds, CHUNK)
     dtype = tf.as_dtype(phase.precision)
     shapes = nets.shapes((784, phase.hidden, data.CLASSES))
     if before is None:
-        layers = nets.normal(seeds, shapes, 0, dtype)
+        layers = nets.normal(seeds, shapes, streams.weights("initial", 0), dtype)
     else:
         layers = tuple(tf.cast(before[f"layer{k}"], dtype) for k in range(2))
     if phase.change:
         name, *arguments = phase.change
-        fresh = [f.numpy() for f in nets.normal(seeds, shapes, 1 + phase.depth, tf.float64)]
+        stream = streams.weights("change", phase.depth)
+        fresh = [f.numpy() for f in nets.normal(seeds, shapes, stream, tf.float64)]
         held = [w.numpy().astype(np.float64) for w in layers]
         seen = nets.forward([tf.constant(w) for w in held], images.judged(None, 256, "float64")[0], "sigmoid")
         with np.errstate(all="ignore"):  # overflow is an outcome
@@ -211,8 +215,8 @@ def job(
             looks.append(_look(layers, phase))
         if epoch == phase.epochs:
             break
-        # shared by the networks of a chunk; phases that follow the same one see the same orders
-        chosen = order.epoch([seeds[0] // len(seeds), phase.depth, epoch], len(inputs))
+        # phases that follow the same one see the same orders
+        chosen = order.epoch(("phase order", block, phase.depth, epoch), len(inputs))
         chosen = chosen[: (phase.updates or len(inputs)) * batch]
         whole_batches = order.batches(chosen, batch)
         for batches in (whole_batches, chosen[None, whole_batches.size :]):

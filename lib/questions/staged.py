@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from lib import data, diagnose, nets, train
+from lib import data, diagnose, nets, streams, train
 from lib.backend import tf
 from lib.checks import choice, number, optional, whole, wholes
 from lib.questions import images as pictures
@@ -154,15 +154,16 @@ def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ..
     """Initial and trained layers of the networks with these seeds."""
     shapes = nets.shapes(config["sizes"])
 
-    def draw(which: Sequence[tuple[int, int]], stream: int) -> tuple[tf.Tensor, ...]:
+    def draw(which: Sequence[tuple[int, int]], purpose: str, number: int) -> tuple[tf.Tensor, ...]:
+        stream = streams.weights(purpose, number)
         return nets.truncated_normal(seeds, which, config["sd"], config["bias"], stream)
 
-    start = draw(shapes, 0)
+    start = draw(shapes, "initial", 0)
     layers = list(start)
     for k, stage in enumerate(Stage(**s) for s in config["stages"]):
         # Streams of their own: a stage more at the end does not change the draws of the others.
         if stage.fresh:
-            anew = draw(shapes, 1000 + k)
+            anew = draw(shapes, "fresh", k)
             layers = [anew[i] if i in stage.fresh else layer for i, layer in enumerate(layers)]
         used = layers[: stage.depth]
         inputs, targets = pictures.taught(*(stage.images or config["images"]), config["divisor"])
@@ -171,7 +172,7 @@ def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ..
             if stage.depth > 1:
                 targets = nets.forward(layers, inputs.x, "tanh")[stage.depth - 2]
         whole = stage.depth == len(layers) - 1 and stage.loss == LABELS
-        head = layers[-1] if whole else draw([(used[-1].shape[2] + 1, targets.shape[-1])], 1 + k)[0]
+        head = layers[-1] if whole else draw([(used[-1].shape[2] + 1, targets.shape[-1])], "head", k)[0]
         learns = range(stage.depth + 1) if stage.learns is None else stage.learns
         *used, head = train.fit(
             (*used, head),

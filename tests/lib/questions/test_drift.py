@@ -240,8 +240,8 @@ def test_a_clone_leaves_with_another_order():
     trunk = small(updates=100)
     on, clone = (small(after=trunk, updates=100, order=order) for order in (0, 1))
     again = small(after=trunk, updates=100, order=1)
-    assert not np.array_equal(result_of(on)["w0"], result_of(clone)["w0"])
-    assert np.array_equal(result_of(clone)["w0"], result_of(again)["w0"])
+    assert not np.array_equal(result_of(on)["w1"], result_of(clone)["w1"])
+    assert np.array_equal(result_of(clone)["w1"], result_of(again)["w1"])
 
 
 def test_what_a_snapshot_says_of_its_networks(mnist):
