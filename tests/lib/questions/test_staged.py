@@ -315,6 +315,21 @@ def test_what_is_measured_against_numpy(measured, mnist):
             assert result["moved"][m, k] == pytest.approx(moved, rel=1e-3, abs=1e-6)
 
 
+def test_networks_are_looked_at_some_at_a_time(measured, monkeypatch):
+    """However many images there are, no more than some 50,000 times a member pass at once."""
+    plan, whole = measured
+    passed, forward = [], nets.forward
+    monkeypatch.setattr(
+        nets, "forward", lambda w, x, h: passed.append(len(w[0]) * len(x)) or forward(w, x, h)
+    )
+    monkeypatch.setattr(staged, "LOOKED", 80)
+    monkeypatch.setattr(staged, "BLOCK", 20)
+    result = staged.job(plan, SEEDS)
+    assert max(passed) == 80
+    for name in whole:
+        np.testing.assert_allclose(result[name], whole[name], rtol=1e-5, err_msg=name)
+
+
 def test_judged_on_other_images_of_the_training_file(mnist):
     plan = recipe(GREEDY[2], judged_on=(200, 30))
     packed = staged.job(plan, SEEDS)["correct"]
