@@ -24,6 +24,10 @@ TRAINING = 50_000
 PROBED = 5_000  # training images that the recorded gradients are taken over
 PRECISIONS = ("float64", "float32")
 LARGEST = sys.float_info.max
+ALONG = (
+    "sgd",
+    "momentum",
+)  # optimisers whose steps are as long as the gradients; the others' lengths are fixed
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Phase(settings.Chain):
         after: The phase that leaves the networks to take up; None starts with fresh ones.
         epochs: Passes over the training images; 0 only looks.
         batch: Images in a batch; what is left at the end of an epoch makes a smaller one, as in the source.
-        rate: Learning rate, eta in the source.
+        rate: Learning rate, eta in the source; for Adam, Adagrad and the normalised rule the length of a
+            step, whatever the size of the gradient and the batch.
         loss: 'quadratic' as in the source, or 'binary cross-entropy', on the same sigmoid outputs.
         optimiser: Name in `lib.train.OPTIMISERS`.
         decay: L2 regularisation, lambda in the source's chapter 3: lambda / 2n |w|^2 is added to the cost.
@@ -209,7 +214,7 @@ def job(
         layers = tuple(tf.cast(w, dtype) for w in changed)
     inputs, targets = _training(phase)
     batch = min(phase.batch, len(inputs))
-    state, looks = train.State(), []
+    state, size, looks = train.State(), None, []
     for epoch in range(phase.epochs + 1):
         if epoch in phase.looks or epoch == phase.epochs:
             looks.append(_look(layers, phase))
@@ -221,16 +226,20 @@ def job(
         whole_batches = order.batches(chosen, batch)
         for batches in (whole_batches, chosen[None, whole_batches.size :]):
             if batches.size:
+                # the engine's gradient, and a velocity, is a sum over the batch, the phase's a mean
+                last, size = size or batches.shape[1], batches.shape[1]
+                if phase.optimiser == "momentum" and size != last:
+                    state.slots = tuple(tuple(v * (size / last) for v in slot) for slot in state.slots)
                 layers = train.fit(
                     layers,
                     inputs,
                     targets,
                     batches,
-                    np.full(len(batches), phase.rate / batches.shape[1]),
+                    np.full(len(batches), phase.rate / (size if phase.optimiser in ALONG else 1)),
                     hidden="sigmoid",
                     loss=phase.loss,
                     optimiser=phase.optimiser,
-                    decay=phase.decay * batches.shape[1] / len(inputs),
+                    decay=phase.decay * size / len(inputs),
                     decay_biases=phase.decay_biases,
                     state=state,
                 )

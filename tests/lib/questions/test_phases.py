@@ -293,6 +293,34 @@ def test_an_optimiser_keeps_its_memory_through_the_epochs_of_a_phase():
         np.testing.assert_allclose(without, w2, atol=1e-12)
 
 
+@pytest.mark.parametrize("optimiser", ["normalised", "adam"])
+def test_the_rest_of_an_epoch_takes_a_step_as_long_as_the_others(optimiser):
+    """Two batches of 125, and one of 240 with one of 10: the rate sets how far both go."""
+    lengths = []
+    for phase in (small(batch=125, epochs=1), small(batch=240, epochs=1)):
+        result = layers_of(result_of(replace(phase, optimiser=optimiser, rate=1e-3)))
+        moved = [w - w0 for w, w0 in zip(result, fresh_layers(), strict=True)]
+        lengths.append([np.sqrt((m**2).sum(axis=(1, 2))) for m in moved])
+    np.testing.assert_allclose(*lengths, rtol=0.25)
+
+
+def test_momentum_is_that_of_the_mean_gradient_whatever_is_left_of_an_epoch():
+    """Against plain steps: batches of 200 and 50, twice."""
+    start, rate, velocity = fresh_layers(), 0.5, 0.0
+    x, y = data.split_nielsen(data.load()).train
+    inputs, targets = train.Inputs(data.scale(x[:250], 256, np.float64)), np.eye(10)[y[:250]]
+    for epoch in range(2):
+        shown = order.epoch(("phase order", 2, 0, epoch), 250)
+        for batch in (shown[:200], shown[200:]):
+            part, target = train.Inputs(inputs.x.numpy()[batch]), targets[batch]
+            slope = train.gradient(start, part, target, **QUADRATIC)
+            velocity = [0.9 * v + g for v, g in zip(velocity or [0, 0], slope, strict=True)]
+            start = [w - rate * v for w, v in zip(start, velocity, strict=True)]
+    result = layers_of(result_of(small(batch=200, optimiser="momentum", rate=rate)))
+    for w, wanted in zip(result, start, strict=True):
+        np.testing.assert_allclose(w, wanted, atol=1e-10)
+
+
 def test_a_phase_without_epochs_only_looks(trained):
     result = result_of(small(after=small(), epochs=0), before=trained)
     last = {k: v if k in ("recall", "layer0", "layer1") else v[:, -1:] for k, v in trained.items()}
