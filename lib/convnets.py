@@ -19,7 +19,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from lib import checks, diagnose, nets
+from lib import checks, diagnose, nets, streams
 from lib.backend import tf
 from lib.data import CLASSES
 
@@ -105,11 +105,11 @@ def initial(seeds: Sequence[int], design: Design, init: str) -> tuple[tf.Tensor,
     for number, (rows, columns) in enumerate(design.shapes):
         window = 9 if number < len(design.channels) else 1
         kind, size = INITS[init](rows, rows - 1, window * columns)
-        shape = (rows - 1, columns)
+        shape, stream = (rows - 1, columns), streams.weights("initial", number)
         if kind == "uniform":
-            drawn = [tf.random.stateless_uniform(shape, [s, number], -size, size) for s in seeds]
+            drawn = [tf.random.stateless_uniform(shape, [s, stream], -size, size) for s in seeds]
         else:
-            drawn = [tf.random.stateless_normal(shape, [s, number], stddev=size) for s in seeds]
+            drawn = [tf.random.stateless_normal(shape, [s, stream], stddev=size) for s in seeds]
         bias = OFF if init == "dead" and number == 0 else 0.0
         layers.append(tf.concat([tf.stack(drawn), tf.fill((len(seeds), 1, columns), bias)], axis=1))
     return tuple(layers)

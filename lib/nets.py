@@ -45,7 +45,7 @@ def truncated_normal(
         layers: Shapes (n_in + 1, n_out), as from `shapes`.
         sd: Standard deviation of the normal distribution before the cut.
         bias: Value of every bias.
-        stream: Number of an independent sequence of draws for the same seeds.
+        stream: From `lib.streams.weights`: an independent sequence of draws for the same seeds.
         dtype: Float type of the layers.
 
     Returns:
@@ -54,7 +54,8 @@ def truncated_normal(
     Raises:
         ValueError: A seed is out of range, sd is not positive and finite, or the bias is not finite.
 
-    Source: TensorFlow's ``tf.random.stateless_truncated_normal``, counter-based and the same on all machines.
+    Source: TensorFlow's ``tf.random.stateless_truncated_normal``, counter-based: the same for one version of
+    TensorFlow on one kind of processor, which is all that it promises.
     """
     check_seeds(seeds)
     if not 0 < sd < np.inf:
@@ -87,7 +88,7 @@ def normal(
     Args:
         seeds: One seed for each of the M members, 0 to 2**31 - 1.
         layers: Shapes (n_in + 1, n_out), as from `shapes`.
-        stream: Number of an independent sequence of draws for the same seeds.
+        stream: From `lib.streams.weights`: an independent sequence of draws for the same seeds.
         dtype: Float type of the layers.
 
     Returns:

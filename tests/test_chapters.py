@@ -1,7 +1,9 @@
 """The chapters end to end: what a run of each at its smallest scale holds."""
 
+import ast
 import re
 
+import nbformat
 import pytest
 from smoke import CHAPTERS
 
@@ -17,6 +19,29 @@ def chapter(request, executed):
 
 def test_there_is_a_chapter():
     assert CHAPTERS
+
+
+SCOPES = (ast.FunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def bound(node: ast.AST) -> set[str]:
+    """Names that code binds outside functions and comprehensions, which have names of their own."""
+    if isinstance(node, SCOPES):
+        return {getattr(node, "name", "")}
+    own = {node.id} if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else set()
+    return own.union(*map(bound, ast.iter_child_nodes(node)))
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_no_cell_binds_the_name_of_a_parameter(path):
+    """A parameter is what its name holds when the set-up cell is run, in Jupyter once more perhaps."""
+    code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    given = [c for c in code if "parameters" in c.metadata.get("tags", [])]
+    names = set().union(*(bound(ast.parse(c.source)) for c in given))
+    assert names
+    assert {
+        c.id: again for c in code if c not in given and (again := names & bound(ast.parse(c.source)))
+    } == {}
 
 
 def test_every_claim_that_applies_is_measured(chapter):

@@ -58,13 +58,13 @@ TINY = {
     BROKEN: dict(networks=3, trained_networks=3, other_networks=3, other_epochs=1, rescue_epochs=1)
     | dict(images=100, hidden=2),
     DRIFT: dict(images=50, validation=10, hidden=2, stiff=1),
-    PLATEAU: dict(networks=2, images=40, validation=10, small_batch=10, factors=[1], jump_checkpoints=1)
+    PLATEAU: dict(networks=2, images=20, validation=10, small_batch=10, factors=[1], jump_checkpoints=1)
     | dict(noise_steps=10, grid=3),
 }
 EDGES = {
     "zero-epochs": (BROKEN, {"epochs": 0}),  # nothing is trained, nothing is broken
     "overflow": (BROKEN, {"epochs": 1, "break_rate": 1e9, "rate": 1e6, "batch": 60}),  # which divides nothing
-    "all-die": (PLATEAU, {"rate": 1e6, "rates": [1e9], "small_batch": 40}),  # or diverge; one batch
+    "all-die": (PLATEAU, {"rate": 1e6, "rates": [1e9], "images": 40, "small_batch": 40}),  # one batch
     "none-learns": (PLATEAU, {"rate": 1e-6, "rates": [1e-9], "channels": [1, 1, 1], "dense": [1]}),
     "all-dead": (DRIFT, {"rates": [30, 100]}),
     "one-batch": (DRIFT, {"rates": [0.5], "batch": 50}),  # clones cannot differ

@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from lib import curvature, data, diagnose, nets, order, train
+from lib import curvature, data, diagnose, nets, order, streams, train
 from lib.backend import tf
 from lib.checks import choice, numbers, whole, wholes
 from lib.questions import images, settings
@@ -24,7 +24,8 @@ from lib.questions import images, settings
 CHUNK = 1  # seeds at once: each has batches of its own
 PIECES = (5000, 500, 100)  # updates at a time, three shapes to compile; legs are multiples of the last one
 LONGEST = 100_000  # updates of a leg: what an interruption can cost; more in walks of more than MOST legs
-MOST = 200  # legs hold one another, and Python's stack is finite
+MOST = 200  # long legs of a walk
+LEGS = 800  # of a walk: they hold one another, and Python's stack is finite
 LOSSES = ("cross-entropy", "squared error")
 LOOK = 5000  # training images on which a snapshot's loss is taken, at most
 CURVED = 2000  # training images whose loss gives the stiffest directions, at most
@@ -99,17 +100,24 @@ def walk(first: Setting, times: Sequence[int]) -> dict[int, Setting]:
         The leg that ends there, by time. A time at which ``first`` itself ends gives ``first``.
 
     Raises:
-        ValueError: The times do not rise, or begin before ``first`` ends.
+        ValueError: The times do not rise, begin before ``first`` ends, or make more than `LEGS` legs.
     """
     if not len(times) or any(b <= a for a, b in zip(times[:-1], times[1:], strict=True)):
         raise ValueError(f"times must be rising, at least one, got {list(times)}")
     if times[0] < first.end:
         raise ValueError(f"times must be from {first.end} on, where the first leg ends, got {times[0]}")
-    legs, at = {}, first
+    legs, at, end = {}, first, first.end
     longest = max(LONGEST, int(times[-1]) // MOST // PIECES[-1] * PIECES[-1])
+    gaps = np.diff([end, *(int(time) for time in times)])
+    if (count := first.depth + 1 + int(-(-gaps // longest).sum())) > LEGS:
+        raise ValueError(
+            f"a walk must have at most {LEGS} legs, got times for {count}: take fewer waiting times, or a "
+            f"smaller per_decade"
+        )
     for time in times:
-        while (left := int(time) - at.end) > 0:
+        while (left := int(time) - end) > 0:
             at = replace(first, after=at, updates=min(left, longest))
+            end += at.updates
         legs[int(time)] = at
     return legs
 
@@ -128,16 +136,14 @@ def times(waiting: Sequence[int], last: int, per_decade: int) -> list[int]:
     Raises:
         ValueError: Something above does not hold.
     """
-    step = PIECES[-1]
-    if type(per_decade) is not int or per_decade < 1:
-        raise ValueError(f"per_decade must be a whole number from 1, got {per_decade!r}")
+    step, per_decade = PIECES[-1], whole(1, 10**6)("per_decade", per_decade)
     if not len(waiting) or any(w % step or w < 0 for w in waiting) or last % step or last <= max(waiting):
         raise ValueError(
             f"waiting times and the last must be multiples of {step}, the last after all others, "
             f"got {list(waiting)} and {last}"
         )
-    found = {last}
-    for w in waiting:
+    found = {int(last)}
+    for w in map(int, waiting):
         found.add(w)
         k = 0
         while (lag := round(10 ** (k / per_decade)) * step) <= last - w:
@@ -155,7 +161,7 @@ def batches(setting: Setting, seed: int, first: int, count: int) -> np.ndarray:
     while count:
         epoch, at = divmod(first, per_epoch)
         take = min(count, per_epoch - at)
-        shown = _epoch((seed, setting.order, epoch), setting.images, setting.sampling)
+        shown = _epoch(("drift order", seed, setting.order, epoch), setting.images, setting.sampling)
         rows.append(order.batches(shown, setting.batch)[at : at + take])
         first, count = first + take, count - take
     return np.concatenate(rows)
@@ -174,7 +180,7 @@ def fresh(seed: int, hidden: Sequence[int], arms: int) -> tuple[tf.Tensor, ...]:
     layers = []
     for k, shape in enumerate(nets.shapes([784, *hidden, data.CLASSES])):
         sd = math.sqrt(2 / (shape[0] - 1))
-        layers += nets.truncated_normal([seed], [shape], sd, 0.0, stream=k)
+        layers += nets.truncated_normal([seed], [shape], sd, 0.0, streams.weights("initial", k))
     return tuple(tf.repeat(w, arms, axis=0) for w in layers)
 
 
@@ -265,7 +271,7 @@ def _stiffest(layers, x, y, setting, seed, arm):
         _, result = _products(setting.loss)(layers, curvature.unflat(v[None], layers), x, y)
         return curvature.flat(result)[0]
 
-    start = np.random.default_rng([seed, arm]).normal(size=size)
+    start = streams.generator("stiffness", seed, arm).normal(size=size)
     values, vectors = curvature.stiffest(product, start, setting.stiff, TOLERANCE)
     return values, vectors.astype(np.float32)
 

@@ -14,16 +14,20 @@ from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
-from lib import data, diagnose, nets, order, train
+from lib import data, diagnose, nets, order, streams, train
 from lib.backend import tf
 from lib.checks import choice, flag, number, optional, whole, wholes
 from lib.questions import images, settings
 
-CHUNK = 20  # networks at once; measured: with fewer the cores do less, with more nothing is gained
+CHUNK = 20  # seeds in a block, at once; measured: with fewer the cores do less, with more nothing is gained
 TRAINING = 50_000
 PROBED = 5_000  # training images that the recorded gradients are taken over
 PRECISIONS = ("float64", "float32")
 LARGEST = sys.float_info.max
+ALONG = (
+    "sgd",
+    "momentum",
+)  # optimisers whose steps are as long as the gradients; the others' lengths are fixed
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Phase(settings.Chain):
         after: The phase that leaves the networks to take up; None starts with fresh ones.
         epochs: Passes over the training images; 0 only looks.
         batch: Images in a batch; what is left at the end of an epoch makes a smaller one, as in the source.
-        rate: Learning rate, eta in the source.
+        rate: Learning rate, eta in the source; for Adam, Adagrad and the normalised rule the length of a
+            step, whatever the size of the gradient and the batch.
         loss: 'quadratic' as in the source, or 'binary cross-entropy', on the same sigmoid outputs.
         optimiser: Name in `lib.train.OPTIMISERS`.
         decay: L2 regularisation, lambda in the source's chapter 3: lambda / 2n |w|^2 is added to the cost.
@@ -175,7 +180,7 @@ def job(
 
     Args:
         config: From `Phase.config`.
-        seeds: M seeds, a whole chunk.
+        seeds: M seeds of one block of `CHUNK`, which share their batches.
         before: What the phase before returned for the same seeds.
 
     Returns:
@@ -187,17 +192,21 @@ def job(
         ``finite`` (M, E): whether all weights are. ``norm`` (M, E, 2): of each layer's parameters.
         ``recall`` (M, 10): fraction of each class classified rightly, at the end. With ``keep``, ``layer0``
         and ``layer1``.
+
+    Raises:
+        ValueError: The configuration does not fit, or the seeds are of more than one block.
     """
-    phase = Phase.of(config)
+    phase, block = Phase.of(config), order.block(seeds, CHUNK)
     dtype = tf.as_dtype(phase.precision)
     shapes = nets.shapes((784, phase.hidden, data.CLASSES))
     if before is None:
-        layers = nets.normal(seeds, shapes, 0, dtype)
+        layers = nets.normal(seeds, shapes, streams.weights("initial", 0), dtype)
     else:
         layers = tuple(tf.cast(before[f"layer{k}"], dtype) for k in range(2))
     if phase.change:
         name, *arguments = phase.change
-        fresh = [f.numpy() for f in nets.normal(seeds, shapes, 1 + phase.depth, tf.float64)]
+        stream = streams.weights("change", phase.depth)
+        fresh = [f.numpy() for f in nets.normal(seeds, shapes, stream, tf.float64)]
         held = [w.numpy().astype(np.float64) for w in layers]
         seen = nets.forward([tf.constant(w) for w in held], images.judged(None, 256, "float64")[0], "sigmoid")
         with np.errstate(all="ignore"):  # overflow is an outcome
@@ -205,28 +214,32 @@ def job(
         layers = tuple(tf.cast(w, dtype) for w in changed)
     inputs, targets = _training(phase)
     batch = min(phase.batch, len(inputs))
-    state, looks = train.State(), []
+    state, size, looks = train.State(), None, []
     for epoch in range(phase.epochs + 1):
         if epoch in phase.looks or epoch == phase.epochs:
             looks.append(_look(layers, phase))
         if epoch == phase.epochs:
             break
-        # shared by the networks of a chunk; phases that follow the same one see the same orders
-        chosen = order.epoch([seeds[0] // len(seeds), phase.depth, epoch], len(inputs))
+        # phases that follow the same one see the same orders
+        chosen = order.epoch(("phase order", block, phase.depth, epoch), len(inputs))
         chosen = chosen[: (phase.updates or len(inputs)) * batch]
         whole_batches = order.batches(chosen, batch)
         for batches in (whole_batches, chosen[None, whole_batches.size :]):
             if batches.size:
+                # the engine's gradient, and a velocity, is a sum over the batch, the phase's a mean
+                last, size = size or batches.shape[1], batches.shape[1]
+                if phase.optimiser == "momentum" and size != last:
+                    state.slots = tuple(tuple(v * (size / last) for v in slot) for slot in state.slots)
                 layers = train.fit(
                     layers,
                     inputs,
                     targets,
                     batches,
-                    np.full(len(batches), phase.rate / batches.shape[1]),
+                    np.full(len(batches), phase.rate / (size if phase.optimiser in ALONG else 1)),
                     hidden="sigmoid",
                     loss=phase.loss,
                     optimiser=phase.optimiser,
-                    decay=phase.decay * batches.shape[1] / len(inputs),
+                    decay=phase.decay * size / len(inputs),
                     decay_biases=phase.decay_biases,
                     state=state,
                 )

@@ -1,8 +1,8 @@
 """Small convolutional networks that train, collapse or never start: settings, runs, kinds of outcome.
 
-Two jobs for `lib.ensembles` behind the chapter on plateaus: `job` trains networks under a `Setting`, which
-may take up the networks that another one left; `branch` takes one trained network and goes on from it at many
-learning rates. `outcome` says by rule what became of a run.
+The job for `lib.ensembles` behind the chapter on plateaus: `job` trains networks under a `Setting`, which may
+take up the networks that another one left, or lets them jump to many learning rates (`jump`). `outcome` says
+by rule what became of a run.
 """
 
 import functools
@@ -13,12 +13,12 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from lib import convnets, curvature, data, diagnose, order
+from lib import convnets, curvature, data, diagnose, order, streams
 from lib.backend import tf
 from lib.checks import choice, flag, number, optional, whole, wholes
 from lib.questions import settings
 
-CHUNK = 8  # networks at once; measured: with more, their activations leave the cache
+CHUNK = 8  # seeds in a block, at once; measured: with more, their activations leave the cache
 PIXELS = {  # mean and scale that are taken off bytes; the last ones are those of MNIST's training file
     "0 to 255": (0.0, 1.0),
     "0 to 1": (0.0, 255.0),
@@ -130,14 +130,18 @@ def entropy(labels: np.ndarray) -> float:
 
 
 def batches(block: int, epoch: int, setting: Setting) -> np.ndarray:
-    """Batches of an epoch, shared by the networks of a chunk: (T, B).
+    """Batches of an epoch, shared by the networks of a block: (T, B).
 
     Args:
-        block: Number of the chunk: first seed by size.
+        block: Number of the block, the seed by `CHUNK`.
         epoch: Number of the epoch from 0, counted through all settings of a chain.
         setting: What tells the images, the batch and the sampling.
     """
-    return order.batches(order.epoch([block, epoch], setting.images, setting.sampling), setting.batch)
+    return _batches(("plateau order", block, epoch), setting)
+
+
+def _batches(stream, setting):
+    return order.batches(order.epoch(stream, setting.images, setting.sampling), setting.batch)
 
 
 # --- training ---
@@ -149,8 +153,8 @@ def job(
     """Train networks under a setting.
 
     Args:
-        config: From `Setting.config`.
-        seeds: M seeds, a whole chunk.
+        config: From `Setting.config`, or what `jump` takes.
+        seeds: M seeds of one block of `CHUNK`, which share their batches.
         before: What the setting before returned for the same seeds.
 
     Returns:
@@ -167,8 +171,13 @@ def job(
         10). With ``window``, for each of its steps before the update: ``window_gradient`` (M, W, L),
         ``window_dead`` (M, W, L - 1) and ``window_loss`` (M, W) on the training images, ``window_layers``
         (M, W, P). With ``keep``: ``layer0`` and so on, ``velocity0`` and so on.
+
+    Raises:
+        ValueError: The configuration does not fit, or the seeds are of more than one block.
     """
-    setting = Setting.of(config)
+    if "factors" in config:
+        return jump(config, seeds, before)
+    setting, block = Setting.of(config), order.block(seeds, CHUNK)
     design = setting.design
     blocks, per_epoch = len(design.channels), setting.images // setting.batch
     images = training(setting.pixels, setting.images, blocks)
@@ -189,7 +198,7 @@ def job(
             sharp.append(curvatures(layers, setting, seeds))
         if epoch == setting.epochs:
             break
-        shown = batches(seeds[0] // len(seeds), first + epoch, setting)
+        shown = batches(block, first + epoch, setting)
         step = epoch * per_epoch + np.arange(per_epoch)
         rates = setting.rate * np.minimum(1, (step + 1) / (setting.warmup * per_epoch or 1))
         start, stop = setting.window or (0, 0)
@@ -322,7 +331,7 @@ def curvatures(
     design = setting.design
     images = training(setting.pixels, setting.images, len(design.channels))
     rows = curvature.flat(layers).shape[1]
-    start = np.stack([np.random.default_rng(s).normal(size=rows) for s in seeds])
+    start = np.stack([streams.generator("sharpness", s).normal(size=rows) for s in seeds])
     some = images.part(slice(CURVED))
     top = curvature.top_eigenvalue(hessian(layers, some, design), start, PRODUCTS, TOLERANCE)
     ratios = []
@@ -343,42 +352,32 @@ def curvatures(
 # --- a jump of the rate ---
 
 
-@functools.lru_cache(maxsize=4)
-def checkpoint(seed: int, setting: Setting) -> tuple[tf.Tensor, ...]:
-    """One network, trained alone under a setting: the place to branch from."""
-    kept = job(setting.config() | {"keep": True}, [seed])
-    return tuple(tf.constant(kept[f"layer{k}"]) for k in range(len(setting.design.shapes)))
-
-
-def branch(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
-    """Go on from one network at many learning rates, then at its own rate again.
+def jump(config: Mapping, seeds: Sequence[int], before: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Go on from networks at many learning rates, then at their own rate again.
 
     Args:
-        config: ``setting``, from `Setting.config`: how the network was trained, and will be after the jump;
-            ``network``: its seed; ``factors`` (F): what its rate is multiplied by; ``jump`` and ``back``:
-            epochs at the higher rate, and then at its own.
-        seeds: M numbers of orders of the images; each is an experiment of its own with all factors.
+        config: ``after``, from `Setting.config`: how the networks were trained, and will be after the jump;
+            ``order``: number of the order of the images, the same for all networks; ``factors`` (F): what
+            their rate is multiplied by; ``jump`` and ``back``: epochs at the higher rate, and then at their
+            own.
+        seeds: M seeds.
+        before: What the setting returned for them; they go on at rest.
 
     Returns:
         Arrays with M rows: ``train`` (M, F, jump + back), mean batch loss of each epoch; ``peak`` (M, F), the
         largest batch loss in the jump; ``loss`` and ``hit`` (M, F), at the end over the training images;
         ``silent`` (M, F, L - 1); ``finite`` (M, F).
-
-    Raises:
-        ValueError: The setting goes on from another one.
     """
-    if config["setting"].get("after"):
-        raise ValueError("setting must start with fresh networks, got one that comes after another")
-    setting = Setting.of(config["setting"])
-    design, factors = setting.design, np.asarray(config["factors"], np.float32)
-    origin = checkpoint(config["network"], setting)
+    setting, factors = Setting.of(config["after"]), np.asarray(config["factors"], np.float32)
+    design = setting.design
     images = training(setting.pixels, setting.images, len(design.channels))
     rows = []
-    for seed in seeds:
+    for member in range(len(seeds)):
+        origin = (before[f"layer{k}"][member : member + 1] for k in range(len(design.shapes)))
         layers, velocity = tuple(tf.repeat(w, len(factors), axis=0) for w in origin), None
         train, peak = [], np.full(len(factors), -np.inf)
         for epoch in range(config["jump"] + config["back"]):
-            shown = batches(10**6 + seed, epoch, setting)
+            shown = _batches(("jump order", config["order"], epoch), setting)
             rate = setting.rate * (factors if epoch < config["jump"] else np.ones_like(factors))
             layers, velocity, record = convnets.fit(
                 layers,

@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from lib import data, diagnose, nets, train
+from lib import data, diagnose, nets, streams, train
 from lib.backend import tf
 from lib.checks import choice, number, optional, whole, wholes
 from lib.questions import images as pictures
 
 BLOCK = 500  # test images at a time: their activations then stay in the cache
+LOOKED = 50_000  # training images times members at a time: their activations then take some 100 MB
 LEAST, LARGEST = math.ulp(0.0), sys.float_info.max
 LABELS = "cross-entropy"  # the loss that looks at the labels
 
@@ -154,24 +155,25 @@ def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ..
     """Initial and trained layers of the networks with these seeds."""
     shapes = nets.shapes(config["sizes"])
 
-    def draw(which: Sequence[tuple[int, int]], stream: int) -> tuple[tf.Tensor, ...]:
+    def draw(which: Sequence[tuple[int, int]], purpose: str, number: int) -> tuple[tf.Tensor, ...]:
+        stream = streams.weights(purpose, number)
         return nets.truncated_normal(seeds, which, config["sd"], config["bias"], stream)
 
-    start = draw(shapes, 0)
+    start = draw(shapes, "initial", 0)
     layers = list(start)
     for k, stage in enumerate(Stage(**s) for s in config["stages"]):
         # Streams of their own: a stage more at the end does not change the draws of the others.
         if stage.fresh:
-            anew = draw(shapes, 1000 + k)
+            anew = draw(shapes, "fresh", k)
             layers = [anew[i] if i in stage.fresh else layer for i, layer in enumerate(layers)]
         used = layers[: stage.depth]
         inputs, targets = pictures.taught(*(stage.images or config["images"]), config["divisor"])
         if stage.loss != LABELS:
             targets = inputs.x
             if stage.depth > 1:
-                targets = nets.forward(layers, inputs.x, "tanh")[stage.depth - 2]
+                targets = nets.forward(used, inputs.x, "tanh")[stage.depth - 2]
         whole = stage.depth == len(layers) - 1 and stage.loss == LABELS
-        head = layers[-1] if whole else draw([(used[-1].shape[2] + 1, targets.shape[-1])], 1 + k)[0]
+        head = layers[-1] if whole else draw([(used[-1].shape[2] + 1, targets.shape[-1])], "head", k)[0]
         learns = range(stage.depth + 1) if stage.learns is None else stage.learns
         *used, head = train.fit(
             (*used, head),
@@ -202,6 +204,20 @@ def _judge(
     return np.concatenate(result, axis=-1)
 
 
+def _look(
+    layers: Sequence[tf.Tensor], x: tf.Tensor, targets: np.ndarray, ridge: float | None
+) -> tuple[dict[str, np.ndarray], list[tf.Tensor]]:
+    """What a job measures on the training images, and a probe of each hidden layer, if asked for."""
+    *activations, z = nets.forward(layers, x, "tanh")
+    seen = {
+        "loss": tf.reduce_mean(train.LOSSES["cross-entropy"].value(z, targets), axis=1).numpy(),
+        "fitted": (diagnose.guess(z) == targets.argmax(axis=1)).mean(axis=1),
+        "slope": diagnose.slope(activations),
+        "dimension": diagnose.dimension(activations),
+    }
+    return seen, [] if ridge is None else [diagnose.probe(h, targets, ridge) for h in activations]
+
+
 def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     """Train the networks with these seeds by a recipe, and measure them.
 
@@ -219,19 +235,16 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     start, layers = networks(config, seeds)
     inputs, targets = pictures.taught(*config["images"], config["divisor"])
     test, labels = pictures.judged(config["judged_on"] and tuple(config["judged_on"]), config["divisor"])
-    *activations, z = nets.forward(layers, inputs.x, "tanh")
-    probes = []
-    if config["ridge"] is not None:
-        probes = [diagnose.probe(h, targets, config["ridge"]) for h in activations]
+    at_once = max(1, LOOKED // len(inputs))
+    parts = [slice(k, k + at_once) for k in range(0, len(seeds), at_once)]
+    looks = [_look([w[part] for w in layers], inputs.x, targets, config["ridge"]) for part in parts]
+    probes = [tf.concat(p, axis=0) for p in zip(*(found for _, found in looks), strict=True)]
     *by_probe, right = _judge(layers, probes, test, labels)
-    result = {
+    result = {name: np.concatenate([seen[name] for seen, _ in looks]) for name in looks[0][0]}
+    result |= {
         "correct": np.packbits(right, axis=1),
-        "loss": tf.reduce_mean(train.LOSSES["cross-entropy"].value(z, targets), axis=1).numpy(),
-        "fitted": (diagnose.guess(z) == targets.argmax(axis=1)).mean(axis=1),
         "norm": diagnose.norms(layers),
         "moved": diagnose.distances(layers, start),
-        "slope": diagnose.slope(activations),
-        "dimension": diagnose.dimension(activations),
     }
     if probes:
         result["probe"] = np.mean(by_probe, axis=2).T

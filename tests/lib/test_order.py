@@ -1,7 +1,5 @@
 """Orders of images, and their batches."""
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -9,12 +7,12 @@ from lib import order
 
 
 def test_shuffled_takes_every_image_once():
-    assert sorted(order.epoch([3, 1], 40)) == list(range(40))
-    assert order.epoch([3, 1], 40).tolist() != list(range(40))
+    assert sorted(order.epoch(("plateau order", 3, 1), 40)) == list(range(40))
+    assert order.epoch(("plateau order", 3, 1), 40).tolist() != list(range(40))
 
 
 def test_drawn_repeats_images_each_with_the_same_probability():
-    epochs = np.stack([order.epoch([0, k], 43, "drawn") for k in range(100)])
+    epochs = np.stack([order.epoch(("plateau order", 0, k), 43, "drawn") for k in range(100)])
     assert set(epochs.ravel()) == set(range(43))
     assert all(len(set(epoch)) < 40 for epoch in epochs)
     counts = np.bincount(epochs.ravel(), minlength=43)
@@ -22,22 +20,29 @@ def test_drawn_repeats_images_each_with_the_same_probability():
 
 
 @pytest.mark.parametrize("sampling", order.SAMPLING)
-@pytest.mark.parametrize("length", [2, 3])
-def test_an_order_depends_on_all_numbers_of_its_stream_alone(sampling, length):
-    streams = list(itertools.product((1, 2, 7), repeat=length))
-    orders = [order.epoch(s, 40, sampling) for s in streams]
-    assert len({o.tobytes() for o in orders}) == len(streams)
-    assert all(np.array_equal(order.epoch(s, 40, sampling), o) for s, o in zip(streams, orders, strict=True))
+def test_an_order_depends_on_all_of_its_stream_alone(sampling):
+    pairs = [(purpose, a, b) for purpose in ("plateau order", "jump order") for a in (1, 2) for b in (1, 2)]
+    orders = [order.epoch(stream, 40, sampling) for stream in pairs]
+    assert len({o.tobytes() for o in orders}) == len(pairs)
+    assert all(np.array_equal(order.epoch(s, 40, sampling), o) for s, o in zip(pairs, orders, strict=True))
+
+
+def test_some_of_a_block_are_of_that_block_and_seeds_of_two_are_refused():
+    assert [order.block(seeds, 16) for seeds in (range(32, 48), [32, 33, 35], [47], [0], [15, 3])] == [
+        2, 2, 2, 0, 0
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"^seeds must be of one block, such as 32 to 47, got \[47, 48\]"):
+        order.block([47, 48], 16)
 
 
 @pytest.mark.parametrize("images, size, steps", [(40, 8, 5), (43, 8, 5), (7, 7, 1), (7, 1, 7), (9, 5, 1)])
 def test_batches_are_whole_and_what_is_left_at_the_end_is_left_out(images, size, steps):
-    numbers = order.epoch([0, 0], images)
+    numbers = order.epoch(("plateau order", 0, 0), images)
     batches = order.batches(numbers, size)
     assert batches.shape == (steps, size)
     assert np.array_equal(batches.ravel(), numbers[: steps * size])
 
 
 def test_what_is_left_out_changes_with_the_epoch():
-    left = {frozenset(order.epoch([0, epoch], 43)[40:].tolist()) for epoch in range(20)}
+    left = {frozenset(order.epoch(("plateau order", 0, epoch), 43)[40:].tolist()) for epoch in range(20)}
     assert len(left) > 10

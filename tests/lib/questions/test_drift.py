@@ -83,6 +83,8 @@ def test_settings_that_do_not_fit_are_refused(change, message):
 
 
 def test_times_are_waiting_times_and_log_spaced_lags():
+    times = drift.times(np.array([0, 500]), np.int64(2000), np.int64(1))
+    assert times == drift.times([0, 500], 2000, 1) and {type(t) for t in times} == {int}
     assert drift.times([0, 500], 2000, 1) == [0, 100, 500, 600, 1000, 1500, 2000]
     found = drift.times([200_000], 1_200_000, 4)
     lags = np.array(found[1:]) - 200_000
@@ -125,6 +127,19 @@ def test_the_longest_walk_has_a_configuration():
     times = drift.times([0, 10**6, 10**9], 2 * 10**9, 20)
     leg = drift.walk(small(updates=0), times)[2 * 10**9]
     assert leg.end == 2 * 10**9
+    assert Setting.of(json.loads(json.dumps(leg.config()))).end == leg.end
+
+
+def test_a_walk_of_more_legs_than_python_can_nest_is_refused():
+    """Nineteen waiting times with twenty lags in a decade; the most that is taken has a configuration."""
+    many = drift.times([100_000 * k for k in range(1, 20)], 3_000_000, 20)
+    with pytest.raises(ValueError, match="^a walk must have at most 800 legs, got times for 1[0-9]{3}: take"):
+        drift.walk(small(updates=0), many)
+    longest = drift.walk(small(updates=0), many[: drift.LEGS - 1])
+    with pytest.raises(ValueError, match="^a walk must have at most 800 legs, got times for 801"):
+        drift.walk(longest[many[drift.LEGS - 2]], [many[drift.LEGS - 1]])
+    leg = longest[many[drift.LEGS - 2]]
+    assert leg.depth == drift.LEGS - 1
     assert Setting.of(json.loads(json.dumps(leg.config()))).end == leg.end
 
 
@@ -240,8 +255,8 @@ def test_a_clone_leaves_with_another_order():
     trunk = small(updates=100)
     on, clone = (small(after=trunk, updates=100, order=order) for order in (0, 1))
     again = small(after=trunk, updates=100, order=1)
-    assert not np.array_equal(result_of(on)["w0"], result_of(clone)["w0"])
-    assert np.array_equal(result_of(clone)["w0"], result_of(again)["w0"])
+    assert not np.array_equal(result_of(on)["w1"], result_of(clone)["w1"])
+    assert np.array_equal(result_of(clone)["w1"], result_of(again)["w1"])
 
 
 def test_what_a_snapshot_says_of_its_networks(mnist):

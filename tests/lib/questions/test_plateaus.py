@@ -15,7 +15,7 @@ from lib.ensembles import ensemble
 from lib.questions import plateaus
 from lib.questions.plateaus import FLAT, LATE, LEARNED, OUTCOMES, Setting
 
-SEEDS = [4, 5]  # chunk 2 of two
+SEEDS = [20, 21]  # of block 2
 STEPS = 5  # in an epoch: of 43 images in batches of 8, three are left out
 STEPPED, LOOKED = ("step_loss", "train", "output"), ("validation", "accuracy", "dead")  # rows in time
 
@@ -259,7 +259,7 @@ def test_images_are_the_first_ones_and_those_from_the_50000th_on(pixels, blocks,
 @pytest.mark.parametrize("sampling", order.SAMPLING)
 def test_batches_depend_on_block_and_epoch_and_what_the_setting_says(sampling):
     setting = small(sampling=sampling)
-    wanted = order.epoch([3, 1], 43, sampling)[:40].reshape(5, 8)
+    wanted = order.epoch(("plateau order", 3, 1), 43, sampling)[:40].reshape(5, 8)
     assert np.array_equal(plateaus.batches(3, 1, setting), wanted)
     assert plateaus.batches(3, 1, replace(setting, batch=43)).shape == (1, 43)
 
@@ -311,13 +311,26 @@ def test_each_of_these_runs_is_another():
     assert len({r["step_loss"].tobytes() for r in results}) == len(CHANGES)
 
 
-def test_a_member_is_the_network_alone_with_the_chunks_batches():
+def test_a_member_is_the_network_alone_with_the_blocks_batches():
     setting = small(keep=True)
-    layers = convnets.initial([5], setting.design, setting.init)
+    layers = convnets.initial([21], setting.design, setting.init)
     for epoch in range(2):
         batches, rates = plateaus.batches(2, epoch, setting), np.full(STEPS, 0.1)
         layers, _, _ = convnets.fit(layers, seen_by(setting), batches, rates, design=setting.design)
     near([w[1] for w in layers_of(result_of(setting))], [w[0] for w in layers], 1e-4, 1e-6)
+
+
+def test_a_member_is_the_same_in_any_company():
+    """Alone, with some of its block, and with all, to rounding: the draws and the orders are the same."""
+    setting = small(after=small(keep=True), keep=True, sharp=(2,))
+    whole = result_of(setting, range(16, 24))
+    for some in ([20], [16, 20, 23]):
+        part = result_of(setting, some)
+        for name in ("layer0", "layer1", "layer2", "step_loss", "sharpness", "gradient"):
+            rows = whole[name][[seed - 16 for seed in some]]
+            np.testing.assert_allclose(rows, part[name], rtol=1e-3, atol=1e-5, err_msg=name)
+    with pytest.raises(ValueError, match=r"^seeds must be of one block, such as 16 to 23, got \[23, 24\]"):
+        result_of(small(), [23, 24])
 
 
 def test_the_rate_rises_in_equal_steps():
@@ -461,11 +474,11 @@ def test_chains_through_an_ensemble(place):
     first = small(epochs=1, keep=True)
     ends = {"on": small(epochs=1, after=first), "up": small(epochs=1, after=first, rate=1.0)}
     configs = {name: setting.config() for name, setting in ends.items()}
-    results = ensemble.run(plateaus.job, configs, [5, 1, 4], chunk=2, workers=1)
+    results = ensemble.run(plateaus.job, configs, [21, 1, 20, 0], chunk=2, workers=1)
     assert len(list(place.iterdir())) == 2 * 3
     assert same({k: v[[2, 0]] for k, v in results["on"].items()}, result_of(ends["on"]))
     wanted = result_of(ends["up"], [0, 1])
-    assert same({k: v[1:2] for k, v in results["up"].items()}, {k: v[1:] for k, v in wanted.items()})
+    assert same({k: v[[3, 1]] for k, v in results["up"].items()}, wanted)
 
 
 # The window
@@ -697,85 +710,86 @@ def test_a_leaky_rectifier_has_a_gradient_there():
 # A jump of the rate
 
 FACTORS = [1.0, 4.0, 1e8, 1e30]
-ORDERS = [3, 8]
+JUMPERS = [20, 21, 22]
 
 
 def jump(**change):
-    config = {"setting": small().config(), "network": 6, "factors": FACTORS, "jump": 2, "back": 3}
+    config = {"after": small(keep=True).config(), "order": 3, "factors": FACTORS, "jump": 2, "back": 3}
     return config | change
 
 
 @pytest.fixture(scope="module")
-def branched():
-    return plateaus.branch(jump(), ORDERS)
+def origin():
+    return result_of(small(keep=True), JUMPERS)
 
 
-def test_a_checkpoint_is_the_network_trained_alone():
-    setting = small(sharp=(), rate=0.2)
-    wanted = result_of(replace(setting, keep=True), [6])
-    assert same_layers(plateaus.checkpoint(6, setting), layers_of(wanted))
-    assert not same_layers(plateaus.checkpoint(7, setting), layers_of(wanted))
+@pytest.fixture(scope="module")
+def jumped(origin):
+    return plateaus.job(jump(), JUMPERS, origin)
 
 
-def test_the_shapes_of_a_branch(branched):
+def test_the_shapes_of_a_jump(jumped):
     shapes = {"train": (4, 5), "peak": (4,), "loss": (4,), "hit": (4,), "silent": (4, 2), "finite": (4,)}
-    assert {k: v.shape for k, v in branched.items()} == {k: (2, *shape) for k, shape in shapes.items()}
-    assert branched["finite"].dtype == bool
+    assert {k: v.shape for k, v in jumped.items()} == {k: (3, *shape) for k, shape in shapes.items()}
+    assert jumped["finite"].dtype == bool
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_branch_goes_on_as_the_network_alone(number, branched):
+def test_a_jump_goes_on_as_the_network_alone(number, jumped, origin):
     """At its own rate as if nothing had happened, and at a higher one for as long as the jump lasts."""
     setting, factor = small(), FACTORS[number]
     design, images = setting.design, seen_by(setting)
-    for row, seed in enumerate(ORDERS):
-        layers, losses = plateaus.checkpoint(6, setting), []
+    for row in range(3):
+        layers, losses = constant([w[row : row + 1] for w in layers_of(origin)]), []
         for epoch in range(5):
-            batches = plateaus.batches(10**6 + seed, epoch, setting)
+            batches = order.epoch(("jump order", 3, epoch), 43)[:40].reshape(5, 8)
             rates = np.full(STEPS, 0.1 * factor if epoch < 2 else 0.1)
             layers, _, record = convnets.fit(layers, images, batches, rates, design=design)
             losses.append(record.loss[0])
         look = convnets.look(layers, images, design)
         at = row, number
-        np.testing.assert_allclose(branched["train"][at], np.mean(losses, axis=1), rtol=1e-3)
-        assert branched["peak"][at] == pytest.approx(np.max(losses[:2]), rel=1e-3)
-        assert branched["loss"][at] == pytest.approx(look.loss[0], rel=1e-3)
-        assert branched["hit"][at] == pytest.approx(look.accuracy[0], abs=1e-9)
-        assert np.array_equal(branched["silent"][at], look.dead[0])
-        assert branched["finite"][at]
-    assert (branched["train"][:, 0] != branched["train"][:, 1]).all()
+        np.testing.assert_allclose(jumped["train"][at], np.mean(losses, axis=1), rtol=1e-3)
+        assert jumped["peak"][at] == pytest.approx(np.max(losses[:2]), rel=1e-3)
+        assert jumped["loss"][at] == pytest.approx(look.loss[0], rel=1e-3)
+        assert jumped["hit"][at] == pytest.approx(look.accuracy[0], abs=1e-9)
+        assert np.array_equal(jumped["silent"][at], look.dead[0])
+        assert jumped["finite"][at]
+    assert (jumped["train"][:, 0] != jumped["train"][:, 1]).all()
 
 
-def test_a_huge_factor_breaks_the_network(branched, labels):
+def test_a_huge_factor_breaks_the_network(jumped, labels):
     """1e8 switches it off or overflows it, 1e30 overflows it; no error, and no harm to the others."""
-    for row in range(2):
-        names = became(branched, labels, row)
-        assert branched["finite"][row, :2].all() and (branched["silent"][row, :2] < 1).all()
+    for row in range(3):
+        names = became(jumped, labels, row)
+        assert jumped["finite"][row, :2].all() and (jumped["silent"][row, :2] < 1).all()
         assert names[2] in ("never started", "trained, then collapsed", "diverged")
         assert names[3] == "diverged"
-    assert not (branched["peak"][:, 2] < 1e3).any() and not np.isfinite(branched["peak"][:, 3]).any()
-    assert (branched["hit"][:, 3] == 0).all()
+    assert not (jumped["peak"][:, 2] < 1e3).any() and not np.isfinite(jumped["peak"][:, 3]).any()
+    assert (jumped["hit"][:, 3] == 0).all()
 
 
-def test_a_branch_depends_on_its_own_order_alone(branched):
-    for row, seed in enumerate(ORDERS):
-        alone = plateaus.branch(jump(), [seed])
-        assert same(alone, {k: v[row : row + 1] for k, v in branched.items()})
-    assert (branched["train"][0, :2] != branched["train"][1, :2]).all()
+def test_a_jump_depends_on_the_network_and_the_order(jumped, origin):
+    for row, seed in enumerate(JUMPERS):
+        alone = plateaus.job(jump(), [seed], {k: v[row : row + 1] for k, v in origin.items()})
+        assert same(alone, {k: v[row : row + 1] for k, v in jumped.items()})
+    other = plateaus.job(jump(order=4), JUMPERS, origin)
+    assert (other["train"][:, :2] != jumped["train"][:, :2]).all()
 
 
-def test_jump_and_back_are_told_apart(branched):
+def test_jump_and_back_are_told_apart(jumped, origin):
     """Epochs that are at the same rate in both are the same to the bit."""
-    longer = plateaus.branch(jump(jump=3, back=2), ORDERS)
-    assert np.array_equal(longer["train"][..., :2], branched["train"][..., :2], equal_nan=True)
-    assert same(*({k: v[:, 0] for k, v in r.items() if k != "peak"} for r in (longer, branched)))
-    assert (longer["train"][:, 1, 3:] != branched["train"][:, 1, 3:]).all()
-    assert (longer["peak"][:, :2] >= branched["peak"][:, :2]).all()
+    longer = plateaus.job(jump(jump=3, back=2), JUMPERS, origin)
+    assert np.array_equal(longer["train"][..., :2], jumped["train"][..., :2], equal_nan=True)
+    assert same(*({k: v[:, 0] for k, v in r.items() if k != "peak"} for r in (longer, jumped)))
+    assert (longer["train"][:, 1, 3:] != jumped["train"][:, 1, 3:]).all()
+    assert (longer["peak"][:, :2] >= jumped["peak"][:, :2]).all()
 
 
-def test_branches_through_an_ensemble(place, branched):
-    result = ensemble.run(plateaus.branch, {"jump": jump()}, ORDERS, chunk=1, workers=1)["jump"]
-    assert same(result, branched)
+def test_jumps_in_an_ensemble_train_the_networks_once(place, jumped):
+    configs = {str(number): jump(order=number) for number in (3, 4)}
+    result = ensemble.run(plateaus.job, configs, JUMPERS[:2], chunk=2, workers=1)
+    assert same(result["3"], {k: v[:2] for k, v in jumped.items()})
+    assert len(list(place.iterdir())) == 3, "the networks, and two jumps"
 
 
 # Outcomes. The entropy is 2: what is learned lies below 1, what is flat from 1.9 on.

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib import data, nets, train
+from lib import data, nets, streams, train
 from lib.ensembles import ensemble, store
 from lib.questions import staged
 from lib.questions.staged import Stage
@@ -160,8 +160,8 @@ def test_steps():
 # The stages against the engine called by hand
 
 
-def draw(shapes, stream):
-    return nets.truncated_normal(SEEDS, shapes, 0.1, 0.1, stream)
+def draw(shapes, purpose="initial", number=0):
+    return nets.truncated_normal(SEEDS, shapes, 0.1, 0.1, streams.weights(purpose, number))
 
 
 def by_hand(mnist, layers, rates, loss, first=100, count=40, divisor=255, y=None, **settings):
@@ -176,20 +176,20 @@ def by_hand(mnist, layers, rates, loss, first=100, count=40, divisor=255, y=None
 
 def test_greedy_stages_are_the_engine_called_by_hand(mnist):
     shapes = nets.shapes(SIZES)
-    a, b, c, out = draw(shapes, 0)
-    (head,) = draw([(7, 10)], 1)
+    a, b, c, out = draw(shapes)
+    (head,) = draw([(7, 10)], "head", 0)
     a, _ = by_hand(mnist, (a, head), [0.01] * 3, "cross-entropy")
-    (head,) = draw([(6, 10)], 2)
+    (head,) = draw([(6, 10)], "head", 1)
     trained = [False, True, True]
     _, b, _ = by_hand(mnist, (a, b, head), [0.02] * 2 + [0.01] * 3, "cross-entropy", trained=trained)
     wanted = by_hand(mnist, (a, b, c, out), [0.01] * 3, "cross-entropy")
     start, layers = staged.networks(recipe(*GREEDY), SEEDS)
-    assert same(start, draw(shapes, 0))
+    assert same(start, draw(shapes))
     assert same(layers, wanted)
 
 
 def test_settings_of_recipe_and_stage_reach_the_engine(mnist):
-    (a, b), (head,) = draw(nets.shapes([784, 6, 10]), 0), draw([(7, 784)], 1)
+    (a, b), (head,) = draw(nets.shapes([784, 6, 10])), draw([(7, 784)], "head", 0)
     x = mnist.x_train[:20].astype(np.float32) / np.float32(256)
     a, _ = by_hand(mnist, (a, head), [0.01] * 3, "binary cross-entropy", 0, 20, 256, y=x, optimiser="adam")
     wanted = by_hand(mnist, (a, b), [0.5], "cross-entropy", divisor=256, optimiser="adagrad")
@@ -315,6 +315,21 @@ def test_what_is_measured_against_numpy(measured, mnist):
             assert result["moved"][m, k] == pytest.approx(moved, rel=1e-3, abs=1e-6)
 
 
+def test_networks_are_looked_at_some_at_a_time(measured, monkeypatch):
+    """However many images there are, no more than some 50,000 times a member pass at once."""
+    plan, whole = measured
+    passed, forward = [], nets.forward
+    monkeypatch.setattr(
+        nets, "forward", lambda w, x, h: passed.append(len(w[0]) * len(x)) or forward(w, x, h)
+    )
+    monkeypatch.setattr(staged, "LOOKED", 80)
+    monkeypatch.setattr(staged, "BLOCK", 20)
+    result = staged.job(plan, SEEDS)
+    assert max(passed) == 80
+    for name in whole:
+        np.testing.assert_allclose(result[name], whole[name], rtol=1e-5, err_msg=name)
+
+
 def test_judged_on_other_images_of_the_training_file(mnist):
     plan = recipe(GREEDY[2], judged_on=(200, 30))
     packed = staged.job(plan, SEEDS)["correct"]
@@ -356,6 +371,16 @@ def test_unpack_is_the_inverse_of_packing():
 
 
 # The same results from any run
+
+
+def test_a_member_is_the_same_in_any_company():
+    """Alone, with some, and with all, to rounding: from the same draws and batches."""
+    stages = (Stage(1, ONE, loss="squared error"), Stage(3, ONE, fresh=(1,)))
+    whole = staged.networks(recipe(*stages), range(16))
+    for some in ([5], [2, 5, 11]):
+        for all_of, part in zip(whole, staged.networks(recipe(*stages), some), strict=True):
+            for a, b in zip(arrays(all_of), arrays(part), strict=True):
+                np.testing.assert_allclose(a[some], b, rtol=1e-5, atol=1e-6)
 
 
 def test_the_key_of_a_finished_chunk_holds_all_of_the_engine():
