@@ -12,7 +12,8 @@ from book import cli
 
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 PATIENCE = 180_000  # milliseconds: a long chapter on a busy machine
-VIEWS = [(size, scheme) for size in SIZES for scheme in ("light", "dark")]
+SCHEMES = ("light", "dark")
+WINDOWS = {"desktop": SCHEMES, "phone": SCHEMES[::-1]}  # so that pages are loaded in either scheme
 IMAGES = """async () => {
   const faults = [];
   for (const image of document.images) {
@@ -30,15 +31,19 @@ SIDEWAYS = """() => {
     e.getBoundingClientRect().right > root.clientWidth + 1).slice(0, 3);
   return [`${wide} px: ` + over.map(e => e.tagName + '.' + e.className).join(', ')];
 }"""
-# Words of code have the colours of their kind: of each kind and ground one is judged, there are thousands.
+# Words of code have the colours of their kind: of each kind, judged in all schemes, one stays an element.
+KINDS = """() => {
+  for (const word of document.querySelectorAll('pre > span[class]:not(:has(*))')) {
+    const style = getComputedStyle(word), ground = word.closest('div') ?? word.parentElement;
+    word.kind ??= [word.className, word.textContent.trim().length < 2];  // a single letter is not judged
+    word.kind.push(style.color, style.backgroundColor, getComputedStyle(ground).backgroundColor);
+  }
+}"""
 ALIKE = """() => {
   const seen = new Set();
   for (const word of document.querySelectorAll('pre > span[class]:not(:has(*))')) {
-    const style = getComputedStyle(word);
-    const around = getComputedStyle(word.closest('div') ?? word.parentElement).backgroundColor;
-    const single = word.textContent.trim().length < 2;  // a single letter is not judged
-    const kind = [word.className, style.color, style.backgroundColor, around, single].join();
-    if (seen.has(kind)) word.dataset.alike = ''; else seen.add(kind);
+    const kind = word.kind.join();
+    if (seen.has(kind)) word.replaceWith(word.textContent); else seen.add(kind);
   }
 }"""
 
@@ -54,7 +59,7 @@ explore.figure("fig-moved", "Move it.", "A dot for each network at the rate.", C
 
 
 class Visit(NamedTuple):
-    """What the browser said of one page."""
+    """What the browser said of one page; the fields after the first are what is wrong with it."""
 
     page: str
     errors: list[str]
@@ -62,6 +67,8 @@ class Visit(NamedTuple):
     sideways: list[str]
     images: list[str]
     barriers: list[str]
+    keyboard: list[str]
+    mouse: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -100,23 +107,19 @@ def address(pages, serve):
     return serve(pages)
 
 
-def opened(browser, size="desktop", scheme="light", **options):
-    """A window of that size in that colour scheme."""
+def opened(browser, size="desktop", **options):
+    """A window of that size."""
     width, height = SIZES[size]
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
+    context = browser.new_context(viewport={"width": width, "height": height}, **options)
     context.set_default_timeout(PATIENCE)
     return context
 
 
-def show(tab, url):
-    """Go to a page and wait until it is drawn, mathematics too."""
-    tab.goto(url, wait_until="load")
-    tab.evaluate("() => window.MathJax?.startup?.promise?.then(() => null)")
-    tab.evaluate("() => document.fonts.ready.then(() => null)")
+def visit(context, address, name, schemes=SCHEMES) -> Visit:
+    """Open a page in the first of the colour schemes, go to the second, and note what is wrong in either.
 
-
-def visit(context, address, name, scheme="light") -> Visit:
-    """Open one page and note what is wrong with it."""
+    It is loaded once for all that is asked of it: what changes it comes last.
+    """
     tab, errors, elsewhere = context.new_page(), [], []
     tab.on("console", lambda said: errors.append(said.text) if said.type in ("error", "warning") else None)
     tab.on("pageerror", lambda error: errors.append(str(error)))
@@ -126,95 +129,157 @@ def visit(context, address, name, scheme="light") -> Visit:
     )
     ours = (address, "data:", "blob:")
     tab.on("request", lambda asked: elsewhere.append(asked.url) if not asked.url.startswith(ours) else None)
-    show(tab, address + name)
-    found = tab.evaluate(SIDEWAYS), tab.evaluate(IMAGES), barriers(tab, scheme)
-    visit = Visit(name, errors, elsewhere, *found)
+    tab.emulate_media(color_scheme=schemes[0])
+    tab.goto(address + name, wait_until="load")
+    tab.evaluate("() => window.MathJax?.startup?.promise?.then(() => document.fonts.ready).then(() => null)")
+    sideways, images = [], []
+    for scheme in schemes:
+        paint(tab, scheme)
+        sideways += tab.evaluate(SIDEWAYS)
+        images += tab.evaluate(IMAGES)
+        tab.evaluate(KINDS)
+    tab.evaluate(ALIKE)
+    found = barriers(tab, scheme)
+    paint(tab, schemes[0])
+    found += barriers(tab, schemes[0], ["color-contrast", "link-in-text-block"])  # the others are the same
+    figures = tab.locator(EXPLORABLE).all()
+    keyboard = [fault for figure in figures for fault in keyboard_faults(tab, figure)]
+    mouse = [fault for figure in figures for fault in mouse_faults(tab, figure)]
     tab.close()
-    return visit
+    return Visit(name, errors, elsewhere, sideways, images, found, keyboard, mouse)
 
 
-def barriers(tab, scheme) -> list[str]:
-    """What keeps some readers out, where axe-core calls it serious or critical."""
+def paint(tab, scheme):
+    """Wait until the page is drawn in that colour scheme."""
+    tab.emulate_media(color_scheme=scheme)
+    themes = "scheme => [scheme, undefined].includes(document.documentElement.dataset.theme)"
+    tab.wait_for_function(themes, arg=scheme)
+    tab.evaluate("() => document.getAnimations().forEach(animation => animation.finish())")
+
+
+def barriers(tab, scheme, rules=None) -> list[str]:
+    """What keeps some readers out, where axe-core calls it serious or critical, by some rules or by all."""
     from axe_playwright_python.sync_playwright import Axe
 
     # preload: it would ask again for style sheets, some at wrong addresses
-    options = {"preload": False, "resultTypes": ["violations"]}
-    if scheme == "dark":  # what is there, and how large, is the same as in light
-        options["runOnly"] = ["color-contrast", "link-in-text-block"]
-    tab.evaluate(ALIKE)
-    found = Axe().run(tab, {"exclude": [["[data-alike]"]]}, options).response["violations"]
+    options = {"preload": False, "resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {})
     return [
-        f"{rule['id']} ({rule['impact']}): {node['html'][:150]}: {node['failureSummary'][:300]}"
-        for rule in found
+        f"{scheme}: {rule['id']} ({rule['impact']}): {node['html'][:150]}: {node['failureSummary'][:300]}"
+        for rule in Axe().run(tab, options=options).response["violations"]
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"]
     ]
 
 
-@pytest.fixture(scope="module", params=VIEWS, ids=" ".join)
+# ---- explorable figures
+
+EXPLORABLE = ".sgd-explore"
+
+
+def said(figure) -> str:
+    """The outcome that an explorable figure tells."""
+    (live,) = figure.locator("[aria-live]").all()
+    return live.inner_text().strip()
+
+
+def silent(texts) -> list[str]:
+    """The outcomes that a figure told while it was moved, where one is missing or none is another."""
+    return [] if all(texts) and len(set(texts)) > 1 else [f"does not follow: {texts}"]
+
+
+def keyboard_faults(tab, figure) -> list[str]:
+    """What is wrong when an explorable figure is moved by keys."""
+    control = figure.locator("input:visible").first
+    control.focus()
+    tab.keyboard.press("Shift+Tab")
+    if control.evaluate("e => e === document.activeElement"):
+        return ["a trap"]
+    tab.keyboard.press("Tab")
+    if not control.evaluate(
+        "e => e.name ? e.name === document.activeElement.name : e === document.activeElement"
+    ):
+        return ["no way back"]
+    texts = [said(figure)]
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft", "ArrowLeft"):
+        tab.keyboard.press(key)
+        texts.append(said(figure))
+    return silent(texts)
+
+
+def mouse_faults(tab, figure) -> list[str]:
+    """What is wrong when an explorable figure is moved by the mouse."""
+    texts, slider = [], figure.locator("input[type=range]:visible")
+    if slider.count():
+        slider.first.scroll_into_view_if_needed()
+        box = slider.first.bounding_box()
+        for part in (0.02, 0.98):
+            tab.mouse.click(box["x"] + part * box["width"], box["y"] + box["height"] / 2)
+            texts.append(said(figure))
+    else:
+        for label in figure.locator("label:visible").all():
+            label.click()
+            texts.append(said(figure))
+    return silent(texts)
+
+
+# ---- what is wrong with the pages
+
+
+@pytest.fixture(scope="module", params=WINDOWS)
 def visits(request, address, names, browser):
     """Every page in one window."""
-    context = opened(browser, *request.param)
-    yield [visit(context, address, name, request.param[1]) for name in names]
+    context = opened(browser, request.param)
+    yield [visit(context, address, name, WINDOWS[request.param]) for name in names]
     context.close()
 
 
-def told(visits, what) -> str:
-    """What is wrong, one line each."""
-    return "\n".join(f"{v.page}: {fault}" for v in visits for fault in dict.fromkeys(getattr(v, what)))
+@pytest.mark.parametrize("what", Visit._fields[1:])
+def test_nothing_is_wrong(visits, what):
+    """One line each."""
+    wrong = [f"{v.page}: {fault}" for v in visits for fault in dict.fromkeys(getattr(v, what))]
+    assert not wrong, "\n".join(wrong)
 
 
-def test_nothing_is_wrong_on_the_console(visits):
-    assert not told(visits, "errors")
-
-
-def test_nothing_is_asked_of_another_host(visits):
-    assert not told(visits, "elsewhere")
-
-
-def test_no_page_scrolls_sideways(visits):
-    assert not told(visits, "sideways")
-
-
-def test_every_image_is_loaded_and_described(visits):
-    assert not told(visits, "images")
-
-
-def test_axe_finds_no_serious_barrier(visits):
-    assert not told(visits, "barriers")
-
-
-@pytest.mark.parametrize("view", VIEWS, ids=" ".join)
-def test_a_preview_can_be_read_as_well(toy, serve, browser, view):
-    context = opened(browser, *view)
-    seen = visit(context, serve(toy / "_build" / "preview" / "html"), "chapters/toy.html", view[1])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_preview_can_be_read_as_well(request, serve, browser, window):
+    if request.config.getoption("--book"):
+        pytest.skip("asked of a toy book only")
+    context = opened(browser, window)
+    address = serve(request.getfixturevalue("toy") / "_build" / "preview" / "html")
+    seen = visit(context, address, "chapters/toy.html", WINDOWS[window])
     context.close()
-    assert seen == Visit("chapters/toy.html", [], [], [], [], [])
+    assert seen == Visit("chapters/toy.html", *[[]] * 7)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_bad_page_is_seen(serve, browser, tmp_path, scheme):
-    (tmp_path / "bad.html").write_text(
-        """<!doctype html><html lang="en"><title>Bad</title><body><h1>Bad</h1>
-        <img src="gone.png" alt="A picture"><img src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=">
-        <style>pre {background: white} .k {color: black} .m {color: #ddd}</style>
-        <pre><span class="k">one</span> <span class="k">two</span> <span class="m">(</span>
-        <span class="m">three</span> <span class="m">four</span></pre>
-        <div style="width: 3000px">wide</div><input type="text"><script src="http://elsewhere.invalid/x.js">
-        </script><script>document.body.append("x".repeat(undefined_name))</script></body></html>"""
-    )
-    context = opened(browser, scheme=scheme)
-    seen = visit(context, serve(tmp_path), "bad.html", scheme)
+BAD = """<!doctype html><html lang="en"><title>Bad</title><body><h1>Bad</h1>
+<img src="gone.png" alt="A picture"><img src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=">
+<style>pre {background: white} .k {color: black} .m {color: #ddd}
+@media (prefers-color-scheme: dark) {.odd .k {color: #ddd}}</style>
+<pre><span class="k">one</span> <span class="k">two</span> <span class="m">(</span>
+<span class="m">three</span> <span class="m">four</span></pre>
+<pre class="odd"><span class="k">five</span></pre>
+<div style="width: 3000px">wide</div><input type="text"><script src="http://elsewhere.invalid/x.js"></script>
+<div class="sgd-explore"><label>Dead <input type="range"></label><p aria-live="polite">
+Nothing moves.</p></div>
+<script>document.body.append("x".repeat(undefined_name))</script></body></html>"""
+
+
+def test_a_bad_page_is_seen(serve, browser, tmp_path):
+    (tmp_path / "bad.html").write_text(BAD)
+    context = opened(browser)
+    seen = visit(context, serve(tmp_path), "bad.html")
     context.close()
     assert any("undefined_name" in error for error in seen.errors)
     assert any(error.startswith("404: ") and error.endswith("gone.png") for error in seen.errors)
     assert seen.elsewhere == ["http://elsewhere.invalid/x.js"]
     assert seen.sideways and "DIV" in seen.sideways[0]
-    assert [fault.partition(":")[0] for fault in seen.images] == ["not loaded", "no alt text"]
-    faint = [fault for fault in seen.barriers if fault.startswith("color-contrast ")]
-    assert len(faint) == 1 and '<span class="m">three' in faint[0]
-    others = {"image-alt", "label"} if scheme == "light" else set()
-    assert {fault.partition(" ")[0] for fault in seen.barriers} >= others
+    assert [fault.partition(":")[0] for fault in seen.images] == ["not loaded", "no alt text"] * 2
+    faint = [fault.partition(">")[0::2] for fault in seen.barriers if ": color-contrast " in fault]
+    assert [(k.partition(":")[0], w.partition("<")[0]) for k, w in faint] == [
+        ("dark", "three"), ("dark", "five"), ("light", "three"),
+    ]  # fmt: skip
+    assert {fault.split()[1] for fault in seen.barriers} >= {"image-alt", "label"}
+    assert "Nothing moves" in seen.keyboard[0] and "Nothing moves" in seen.mouse[0]
 
 
 def test_the_policy_lets_the_book_work_from_a_folder_and_stops_what_is_foreign(toy, browser):
@@ -252,77 +317,9 @@ def test_the_search_finds_words_of_the_book(address, names, browser):
     context.close()
 
 
-# ---- explorable figures ----------------------------------------------------------------------------------
-
-EXPLORABLE = ".sgd-explore"
-
-
-@pytest.fixture(scope="module")
-def explorables(pages, names):
-    """Pages with an explorable figure."""
-    found = [name for name in names if 'class="sgd-explore' in (pages / name).read_text("utf-8")]
-    assert {name for name in names if name.startswith("chapters/")} <= set(found)
-    return found
-
-
-def said(figure) -> str:
-    """The outcome that an explorable figure tells."""
-    (live,) = figure.locator("[aria-live]").all()
-    return live.inner_text().strip()
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_explorables_follow_the_keyboard(address, explorables, browser, size):
-    context = opened(browser, size)
-    for name in explorables:
-        tab = context.new_page()
-        show(tab, address + name)
-        for figure in tab.locator(EXPLORABLE).all():
-            control = figure.locator("input:visible").first
-            control.focus()
-            tab.keyboard.press("Shift+Tab")
-            assert not control.evaluate("e => e === document.activeElement"), f"{name}: a trap"
-            tab.keyboard.press("Tab")
-            assert control.evaluate(
-                "e => e.name ? e.name === document.activeElement.name : e === document.activeElement"
-            )
-            texts = [said(figure)]
-            for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft", "ArrowLeft"):
-                tab.keyboard.press(key)
-                texts.append(said(figure))
-            assert all(texts) and len(set(texts)) > 1, f"{name}: {texts}"
-        tab.close()
-    context.close()
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_explorables_follow_the_mouse(address, explorables, browser, size):
-    context = opened(browser, size)
-    for name in explorables:
-        tab = context.new_page()
-        show(tab, address + name)
-        for figure in tab.locator(EXPLORABLE).all():
-            texts = []
-            slider = figure.locator("input[type=range]:visible")
-            if slider.count():
-                slider.first.scroll_into_view_if_needed()
-                box = slider.first.bounding_box()
-                places = [
-                    (box["x"] + part * box["width"], box["y"] + box["height"] / 2) for part in (0.02, 0.98)
-                ]
-                for place in places:
-                    tab.mouse.click(*place)
-                    texts.append(said(figure))
-            else:
-                for label in figure.locator("label:visible").all():
-                    label.click()
-                    texts.append(said(figure))
-            assert all(texts) and len(set(texts)) > 1, f"{name}: {texts}"
-        tab.close()
-    context.close()
-
-
-def test_explorables_tell_all_without_scripts(address, explorables, browser):
+def test_explorables_tell_all_without_scripts(address, pages, names, browser):
+    explorables = [name for name in names if 'class="sgd-explore' in (pages / name).read_text("utf-8")]
+    assert {name for name in names if name.startswith("chapters/")} <= set(explorables)
     context = opened(browser, java_script_enabled=False)
     for name in explorables:
         tab = context.new_page()
