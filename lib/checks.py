@@ -92,6 +92,15 @@ def optional(check: Check) -> Check:
 flag = _check(lambda v: isinstance(v, (bool, np.bool_)), bool, "True or False")
 
 
+def seeds(chosen: Collection[int]) -> None:
+    """Refuses an empty list of seeds, and seeds that are not whole numbers from 0 to 2**31 - 1."""
+    if len(chosen) == 0:
+        raise ValueError("seeds must name at least one member, got none")
+    for seed in chosen:
+        if not _within(seed, (int, np.integer), 0, 2**31 - 1):
+            raise ValueError(f"seeds must be whole numbers from 0 to {2**31 - 1}, got {seed!r}")
+
+
 def fields(setting: object, where: str = "") -> None:
     """Run the checks of a dataclass's fields in order, and put what they give back in their places.
 

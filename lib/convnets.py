@@ -98,7 +98,7 @@ def initial(seeds: Sequence[int], design: Design, init: str) -> tuple[tf.Tensor,
     Raises:
         ValueError: A seed is out of range, or init is not known.
     """
-    nets.check_seeds(seeds)
+    checks.seeds(seeds)
     if init not in INITS:
         raise ValueError(f"init must be one of {sorted(INITS)}, got {init!r}")
     layers = []

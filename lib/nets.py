@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lib import checks
 from lib.backend import tf
 
 ACTIVATIONS = {"tanh": tf.tanh, "sigmoid": tf.sigmoid, "relu": tf.nn.relu}
@@ -57,7 +58,7 @@ def truncated_normal(
     Source: TensorFlow's ``tf.random.stateless_truncated_normal``, counter-based: the same for one version of
     TensorFlow on one kind of processor, which is all that it promises.
     """
-    check_seeds(seeds)
+    checks.seeds(seeds)
     if not 0 < sd < np.inf:
         raise ValueError(f"sd must be above 0 and finite, got {sd}")
     if not np.isfinite(bias):
@@ -99,22 +100,13 @@ def normal(
 
     Source: M. Nielsen, Neural Networks and Deep Learning, chapter 1, ``network.py``.
     """
-    check_seeds(seeds)
+    checks.seeds(seeds)
     counts = [rows * columns for rows, columns in layers]
     draws = tf.stack(
         [tf.random.stateless_normal([sum(counts)], seed=[s, stream], dtype=tf.float64) for s in seeds]
     )
     pieces = tf.split(tf.cast(draws, dtype), counts, axis=1)
     return tuple(tf.reshape(p, (len(seeds), *shape)) for p, shape in zip(pieces, layers, strict=True))
-
-
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Refuse an empty list of seeds, and seeds that are not whole numbers from 0 to 2**31 - 1."""
-    if len(seeds) == 0:
-        raise ValueError("seeds must name at least one member, got none")
-    for seed in seeds:
-        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**31:
-            raise ValueError(f"seeds must be whole numbers from 0 to {2**31 - 1}, got {seed!r}")
 
 
 def with_ones(values: tf.Tensor) -> tf.Tensor:

@@ -129,11 +129,6 @@ def train(config, seeds, before=None):
         walk[:, step] = weights
     return {"weights": walk}
 '''
-# Its job trains without it, and importing the real one takes every kernel seconds.
-NO_TENSORFLOW = """import sys
-from unittest import mock
-sys.modules["tensorflow"] = mock.MagicMock()
-"""
 WORK = """import toyjob
 from lib import data
 from lib.ensembles import ensemble
@@ -164,7 +159,6 @@ def working(root: Path) -> Path:
     """A toy project of two chapters, one of which trains; their verdicts are recorded."""
     project(root, toy=trained("toy"), second=chapter(name="second"))
     (root / "toyjob.py").write_text(JOB)
-    (root / "tensorflow.py").write_text(NO_TENSORFLOW)
     second = root / "chapters" / "second.ipynb"
     second.write_text(second.read_text().replace("fig-toy", "fig-second"))
     (root / "results").mkdir()

@@ -33,8 +33,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lib import nets
-from lib.backend import tf
+from lib import checks
 from lib.ensembles import cluster, machine, places, store
 
 CHUNK = 16  # networks at once; measured: from 8 to 32 the time for one network is the same within noise
@@ -97,13 +96,12 @@ def run(
             f"seeds must be named as the configurations, {sorted(configs)}, got {sorted(wanted)}"
         )
     for chosen in wanted.values():
-        nets.check_seeds(chosen)
+        checks.seeds(chosen)
         if len(set(chosen)) != len(chosen):
             raise ValueError("seeds must be distinct")
     wanted = {name: [int(s) for s in chosen] for name, chosen in wanted.items()}
     if workers is None:
-        one = places.is_alone() or tf.config.list_physical_devices("GPU")
-        workers = 1 if one else machine.at_once()
+        workers = 1 if places.is_alone() or _has_gpu() else machine.at_once()
     whole = all(isinstance(n, (int, np.integer)) for n in (chunk, workers))
     if not whole or chunk < 1 or workers < 1:
         raise ValueError(f"chunk and workers must be whole numbers from 1, got {chunk} and {workers}")
@@ -242,6 +240,15 @@ def _check(job: Job, code: str) -> None:
         )
 
 
+def _has_gpu() -> bool:
+    """Whether TensorFlow computes on a GPU, which one process keeps busy."""
+    if machine.gpus() == "none":
+        return False
+    from lib.backend import tf  # not sooner: it takes seconds
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def _place(workers: int) -> places.Place:
     if address := os.environ.get(places.SCHEDULER):
         return _connected(address)
@@ -278,7 +285,11 @@ def _computed(
     try:
         place = _place(workers)
         ahead = 1 if isinstance(place, places.Itself) else 2  # so that no worker waits while one is kept here
-        tell = lambda under, trouble: trouble and say(trouble)  # noqa: E731
+
+        def tell(under: int, trouble: str) -> None:
+            if trouble:
+                say(trouble)
+
         with contextlib.closing(places.results(place, asked, tell, ahead)) as coming:
             for at, outcome in coming:
                 if isinstance(outcome, BaseException):
