@@ -380,6 +380,11 @@ def status(root: Path, say: Say = say) -> int:
     for scale, command in (("full", "make book"), ("preview", "make preview")):
         place = html_folder(root, scale) / "index.html"
         say(f"{scale} book: {place.relative_to(root) if place.exists() else f'not built: {command}'}")
+    sizes = [path.stat().st_size for path in store.folder().glob("*.chunk")]
+    say(
+        f"trained and kept: {len(sizes)} chunks, {sum(sizes) / 1e6:.0f} MB; "
+        f"what nobody used for {store.DAYS} days is removed"
+    )
     try:
         store.check_writable(root / "_build")
     except PermissionError as error:

@@ -77,8 +77,13 @@ def content_key(notebook: Mapping[str, Any], parameters: Mapping[str, Any], root
     return content_keys(notebook, [parameters], root)[0]
 
 
-def content_keys(notebook: Mapping[str, Any], runs: Iterable[Mapping[str, Any]], root: Path) -> list[str]:
-    """The `content_key` of each of many runs of one notebook; the library is read once for all."""
+def content_keys(
+    notebook: Mapping[str, Any], runs: Iterable[Mapping[str, Any]], root: Path, anywhere: bool = False
+) -> list[str]:
+    """The `content_key` of each of many runs of one notebook; the library is read once for all.
+
+    With ``anywhere`` it is that of runs on any processor or GPU, as the machines of a cluster may have them.
+    """
     cells = [
         (c.get("id"), c["cell_type"], "".join(c["source"]), sorted(c["metadata"].get("tags", ())))
         for c in notebook["cells"]
@@ -86,7 +91,7 @@ def content_keys(notebook: Mapping[str, Any], runs: Iterable[Mapping[str, Any]],
     plain = TransformerManager().transform_cell  # IPython's own syntax, such as magics, as Python
     reached = sources.modules([plain(text) for _, kind, text, _ in cells if kind == "code"], root, "", root)
     files = {name: sources.meaning(path.read_bytes()) for name, path in reached.items()}
-    made_by = machine.environment(machine.pinned(root))
+    made_by = machine.environment(machine.pinned(root), anywhere)
     everything = ([cells, files, dict(values), CONTENT_SHA256, made_by] for values in runs)
     return [_sha256(json.dumps(each, sort_keys=True).encode()) for each in everything]
 

@@ -282,9 +282,10 @@ def execute(job: Mapping[str, Any]) -> dict[str, Any]:
         notebook.write_text(job["text"], "utf-8")
         failed = None
         try:
-            executed = run.run(notebook, out, job["given"], Progress("", stream=io.StringIO()), root)
-            if executed.metadata[gate.RUN_METADATA]["key"] != job["key"]:
-                failed = "the library, the requirements or Python differ from those of who asked for it"
+            values = params.check(params.schema(notebook), job["given"])
+            if run.content_keys(run.load(notebook), [values], root, anywhere=True) != [job["key"]]:
+                raise ValueError("library, versions or variables differ from those of who asked for it")
+            run.run(notebook, out, job["given"], Progress("", stream=io.StringIO()), root)
         except (run.RunError, ValueError) as error:
             failed = run.reason(error)
         kept = [path for path in (out, out.with_name(f"{out.stem}.failed.ipynb")) if path.exists()]
@@ -308,7 +309,8 @@ class Results:
             measure: what the figure shows, None for the chapter's first claim.
         """
         self.plan, self.out, self.measure = plan, out, measure
-        keys = run.content_keys(json.loads(plan.text), [one.values for one in plan.runs], root)
+        values = [one.values for one in plan.runs]
+        keys = run.content_keys(json.loads(plan.text), values, root, anywhere=True)
         self.keys = {one.name: key for one, key in zip(plan.runs, keys, strict=True)}
         self.numbers = {one.name: number for number, one in enumerate(plan.runs, 1)}
         self.records = {}

@@ -19,11 +19,12 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _QUIET = ("TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH")  # choose no arithmetic
 
 
-def environment(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+def environment(packages: Iterable[str] = PACKAGES, anywhere: bool = False) -> dict[str, str]:
     """What results depend on beside code, data and settings, by name.
 
     Args:
         packages: Whose installed versions count.
+        anywhere: Leave out processor and GPUs, with which results agree up to rounding.
 
     Returns:
         Versions of Python and the packages, processor, GPUs, and variables that choose the arithmetic.
@@ -31,8 +32,7 @@ def environment(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     return {
         "Python": platform.python_version(),
         **{name: version(name) for name in packages},
-        "processor": _processor(),
-        "GPU": gpus(),
+        **({} if anywhere else {"processor": _processor(), "GPU": gpus()}),
         "variables": variables(),
     }
 

@@ -15,6 +15,7 @@ import pytest
 import toy_book
 
 from book import gate, progress, run
+from lib.ensembles import machine
 from lib.page import params
 
 
@@ -50,10 +51,11 @@ def test_key_changes_with_what_matters_and_with_nothing_else(tmp_path):
 
     assert after("lib/near.py", "from .far import f\nX = 2\n") != key
     assert after("lib/last.py", "VALUE = 4\n") != key
-    assert after("requirements.txt", "numpy==2.1\n") != key
+    assert after("requirements.txt", "scipy==1.0\n") != key, "of what is pinned the installed version counts"
     assert after("constraints.txt", "scipy==1.0\n") != key
     assert after("lib/unrelated.py", "Y = 2\n") == key
-    assert after("requirements.txt", "# why\nnumpy==2.0  # pinned\n\n") == key
+    assert after("requirements.txt", "# why\nnumpy==3.0  # pinned\n\n") == key
+    assert after("lib/near.py", '"""Near."""\n\nfrom .far import f  # why\nX = 1\n') == key
     assert run.content_key(notebook, {"size": 4}, tmp_path) != key
 
     notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="x")]
@@ -69,11 +71,22 @@ def test_key_changes_with_what_matters_and_with_nothing_else(tmp_path):
         assert run.content_key(other, values, tmp_path) != key, change
 
 
-def test_data_and_python_version_are_part_of_the_key(tmp_path, monkeypatch):
-    notebook, values = toy_book.chapter(), {}
-    key = run.content_key(notebook, values, tmp_path)
-    monkeypatch.setattr(run, "CONTENT_SHA256", "0" * 64)
-    assert run.content_key(notebook, values, tmp_path) != key
+@pytest.mark.parametrize(("owner", "name", "value"), [
+    (run, "CONTENT_SHA256", "0" * 64), (machine.platform, "python_version", lambda: "3.0.0"),
+    (machine, "version", lambda name: "0"), (machine, "variables", lambda: "TF_XLA_FLAGS=1"),
+    (machine, "_processor", lambda: "another"),
+], ids=["data", "Python", "installed", "variables", "processor"])  # fmt: skip
+def test_what_computes_and_on_what_is_part_of_the_key(owner, name, value, tmp_path, monkeypatch):
+    toy_book.library(tmp_path)
+    notebook = toy_book.chapter()
+
+    def keys(**more):
+        return run.content_keys(notebook, [{}], tmp_path, **more)
+
+    key, anywhere = keys(), keys(anywhere=True)
+    monkeypatch.setattr(owner, name, value)
+    assert keys() != key != anywhere
+    assert (keys(anywhere=True) == anywhere) == (name == "_processor"), "a cluster may have other processors"
 
 
 def test_expected_copy_takes_the_scale_from_the_notebook(tmp_path):
