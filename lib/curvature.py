@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
+from lib import streams
 from lib.backend import tf
 
 Layers = Sequence[tf.Tensor]
@@ -208,7 +209,7 @@ def stiffest(
         values, vectors = values[::-1], vectors.T[::-1]
     # One start holds one vector of each eigenspace: copies of an eigenvalue can be missed. So look, with a
     # fresh start, whether what is left of the matrix has one that is larger than the last that was found.
-    fresh = np.random.default_rng(0)
+    fresh = streams.generator("restart")
     for _ in range(2 * count + 1):
         low = values.min(initial=0) - scale
 

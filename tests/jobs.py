@@ -63,7 +63,8 @@ def where(config, seeds):
     until(lambda: len({line for line in notes(folder) if line.startswith("begin")}) >= config["together"])
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     note(folder, f"end {os.getpid()}")
-    return {"process": np.full(len(seeds), os.getpid()), "cores": np.array([cores] * len(seeds))}
+    core = cores[0] if len(cores) == 1 else -1
+    return {"process": np.full(len(seeds), os.getpid()), "core": np.full(len(seeds), core)}
 
 
 def ordered(config, seeds):

@@ -301,6 +301,8 @@ def test_the_policy_lets_the_book_work_from_a_folder_and_stops_what_is_foreign(t
         <iframe src="data:text/html,x"></iframe><script src="http://elsewhere.invalid/x.js"></script></body>"""
     bad = html / "bad.html"
     bad.write_text((html / "using.html").read_text("utf-8").replace("</body>", foreign), "utf-8")
+    context.close()  # which keeps the scheme that was chosen there
+    context = opened(browser)
     errors = [error for error in visit(context, f"file://{html}/", "bad.html").errors if "violates" in error]
     bad.unlink()
     stopped = ["inline script", "inline event", "p.png", "a.css", "q.png", "data:", "x.js"]

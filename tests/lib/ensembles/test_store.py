@@ -2,12 +2,10 @@
 
 import errno
 import hashlib
-import importlib
 import io
 import json
 import os
 import pickle
-import py_compile
 import shutil
 import sys
 import time
@@ -161,22 +159,6 @@ def test_a_module_edited_since_its_import_is_refused(monkeypatch):
         key()
     monkeypatch.setitem(store.loaded.TEXTS, "jobs", text)
     assert key() == before
-
-
-def test_what_is_imported_is_compiled_from_the_text_that_is_kept(tmp_path, monkeypatch):
-    """Python's own cache may hold the code of an older text of the same second and length."""
-    monkeypatch.syspath_prepend(tmp_path)
-    path = tmp_path / "twin.py"
-    path.write_text("X = 1\n")
-    import twin
-
-    stamp = path.stat()
-    py_compile.compile(path)
-    path.write_text("X = 2\n")
-    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    importlib.reload(twin)
-    assert (twin.X, store.loaded.TEXTS["twin"]) == (2, b"X = 2\n")
-    del sys.modules["twin"], store.loaded.TEXTS["twin"]
 
 
 @pytest.mark.parametrize("config", [{"n": {4}}, {"n": np.int64(4)}, {"n": np.zeros(2)}, {"n": b"4"}])
