@@ -3,7 +3,7 @@
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 PACKAGE = "lib"
@@ -42,9 +42,10 @@ def modules(
     return dict(sorted(found.items()))
 
 
-def _imported(inside: str, text: str) -> Iterator[str]:
+@functools.lru_cache(maxsize=256)  # asked for again before and after every chunk
+def _imported(inside: str, text: str) -> tuple[str, ...]:
     """Dotted names that a text may import; ``inside`` is the package it lies in."""
-    package = inside.split(".")
+    package, found = inside.split("."), []
     for node in ast.walk(_parsed(text)):
         names = []
         if isinstance(node, ast.Import):
@@ -53,7 +54,8 @@ def _imported(inside: str, text: str) -> Iterator[str]:
             base = package[: len(package) + 1 - node.level] if node.level else []
             stem = ".".join([*base, *([node.module] if node.module else [])])
             names = [f"{stem}.{alias.name}" for alias in node.names]
-        yield from names
+        found += names
+    return tuple(found)
 
 
 def _parsed(text: str | bytes) -> ast.Module:
