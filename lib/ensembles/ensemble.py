@@ -105,9 +105,9 @@ def run(
     whole = all(isinstance(n, (int, np.integer)) for n in (chunk, workers))
     if not whole or chunk < 1 or workers < 1:
         raise ValueError(f"chunk and workers must be whole numbers from 1, got {chunk} and {workers}")
-    last = max(max(chosen) for chosen in wanted.values())
-    if (last // chunk + 1) * chunk > 2**31:
-        raise ValueError(f"the chunk of {chunk} seeds around {last} goes beyond {2**31 - 1}")
+    largest = max(max(chosen) for chosen in wanted.values())
+    if (largest // chunk + 1) * chunk > 2**31:
+        raise ValueError(f"the chunk of {chunk} seeds around {largest} goes beyond {2**31 - 1}")
     chunk, workers = int(chunk), int(workers)
     code = store.code(job)
     lines = {name: _line(config) for name, config in configs.items()}
@@ -184,8 +184,7 @@ def _line(config: Mapping) -> list[tuple[str, Mapping]]:
         line.append(line[-1]["after"])
     found, before = [], ""
     for each in reversed(line):
-        own = {name: value for name, value in each.items() if name != "after"}
-        before = store.key(before, own, 0)
+        before = store.key(before, each, 0)
         found.append((before, each))
     return found[::-1]
 
@@ -202,9 +201,8 @@ def _links(
     links: list[_Link] = []
     for depth, (text, config) in reversed(list(enumerate(line))):
         before = links[-1].chunk if links else None
-        own = {key: value for key, value in config.items() if key != "after"}
         seeds = tuple(sorted(together[text, block]))
-        at = store.Chunk(store.key(code, own, chunk, before), seeds)
+        at = store.Chunk(store.key(code, config, chunk, before), seeds)
         links.append(_Link("before " * depth + name, config, at, before))
     return links[::-1]
 

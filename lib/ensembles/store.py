@@ -112,7 +112,7 @@ def key(code: str, config: Mapping, chunk: int, before: Chunk | None = None) -> 
 
     Args:
         code: As from `code`.
-        config: The configuration, without the one that it goes on from.
+        config: The configuration; the one that it goes on from is left out, being in ``before``.
         chunk: Seeds of a block.
         before: The chunk that it goes on from.
 
@@ -122,8 +122,9 @@ def key(code: str, config: Mapping, chunk: int, before: Chunk | None = None) -> 
     Raises:
         ValueError: The configuration is not plain data.
     """
+    own = {name: value for name, value in config.items() if name != "after"}
     try:
-        text = json.dumps([code, config, chunk, before and before.digest], sort_keys=True)
+        text = json.dumps([code, own, chunk, before and before.digest], sort_keys=True)
     except TypeError as e:
         raise ValueError(f"config must be plain data, what JSON can hold: {e}") from None
     return _sha256(text)

@@ -24,10 +24,8 @@ TRAINING = 50_000
 PROBED = 5_000  # training images that the recorded gradients are taken over
 PRECISIONS = ("float64", "float32")
 LARGEST = sys.float_info.max
-ALONG = (
-    "sgd",
-    "momentum",
-)  # optimisers whose steps are as long as the gradients; the others' lengths are fixed
+# optimisers whose steps are as long as the gradients; the others' lengths are fixed
+ALONG = ("sgd", "momentum")
 
 
 @dataclass(frozen=True)
