@@ -7,6 +7,7 @@ covers 49 % at 2 and 83 % at 5), so theory for normal data stands in. ``Estimate
 """
 
 import math
+import re
 import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -26,18 +27,74 @@ _Array = NDArray[Any]
 
 
 class Estimate(NamedTuple):
-    """A value with its interval (95 % unless another level was asked for); n networks in the smaller arm."""
+    """A value with its interval (95 % unless another level was asked for); n networks in the smaller arm.
+
+    As text, ``f"{gap}"`` is ``0.22 (0.19 to 0.25)``, with as many decimals as the interval bears. After the
+    colon stand ``n`` for the number of networks, and a unit after a space: ``f"{gap:n points}"`` is ``0.22
+    points (0.19 to 0.25, n = 500)``. Any other format is that of the value alone. ``-gap`` turns value and
+    interval round; a number times an estimate scales both.
+    """
 
     value: float
     low: float
     high: float
     n: int
     method: str
+    __array_ufunc__ = None  # a number of NumPy times an estimate is left to the estimate
 
     @property
     def interval(self) -> tuple[float, float]:
         """Lower and upper end."""
         return self.low, self.high
+
+    def __format__(self, form: str) -> str:
+        """The estimate as text, see above."""
+        count, unit = form.startswith("n"), form.removeprefix("n")
+        if unit and not unit.startswith(" "):
+            return _signed(format(self.value, form))
+        value, interval = shown(self.value, self.interval)
+        return f"{value}{unit} ({interval}{f', n = {self.n}' * count})"
+
+    def __mul__(self, factor: float) -> "Estimate":
+        """The estimate in another unit."""
+        ends = sorted((self.low * factor, self.high * factor))
+        return Estimate(self.value * factor, *ends, self.n, self.method)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> "Estimate":
+        """The estimate of the opposite."""
+        return self * -1
+
+
+def _signed(text: str) -> str:
+    """A number without a sign where it is zero, else with the sign that typesetters use."""
+    return (text.lstrip("-") if not re.search("[1-9in]", text) else text).replace("-", "−")
+
+
+def shown(value: float, interval: Sequence[float]) -> tuple[str, str]:
+    """A value and its interval as text, with as many decimals as the interval's width supports.
+
+    Args:
+        value: the measured value.
+        interval: (lower end, upper end).
+
+    Returns:
+        The value and the interval ("exact" if it has no width); whole numbers and exact values as they are.
+    """
+    numbers = (value, *interval)
+    width, largest = interval[1] - interval[0], max(map(abs, numbers))
+    if all(isinstance(v, int) for v in numbers):
+        form = "d"
+    elif width == 0:
+        form = ".12g"
+    else:
+        decimals = 1 - math.floor(math.log10(width))
+        form = f".{max(0, decimals)}f"
+        if decimals > 6 or largest >= 1e7:
+            form = f".{min(15, max(1, math.floor(math.log10(largest)) + decimals))}e"
+    texts = [_signed(format(v, form)) for v in numbers]
+    return texts[0], f"{texts[1]} to {texts[2]}" if width else "exact"
 
 
 class Spread(NamedTuple):

@@ -26,9 +26,11 @@ import functools
 import importlib
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from html import escape
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -299,23 +301,26 @@ def _computed(
 
 
 class _Progress:
-    """A progress bar on stderr, or lines in the file SGD_BOOK_PROGRESS for whoever runs the chapter."""
+    """A progress bar where it is seen, or lines in the file SGD_BOOK_PROGRESS for who runs the chapter."""
 
     def __init__(self, label: str, total: int):
         self.label, self.total, self.done = label, total, 0
         self.file = os.environ.get("SGD_BOOK_PROGRESS")
 
     def __enter__(self):
-        self.bar = None if self.file else tqdm(total=self.total, desc=self.label, unit="net", leave=False)
+        stream = None if self.file else _audience()
+        self.bar = stream and tqdm(
+            total=self.total, desc=self.label, unit="net", leave=False, file=stream, ncols=100
+        )
         self.advance(self.label, 0)
         return self
 
     def advance(self, label: str, count: int) -> None:
         self.done += count
-        if self.bar is not None:
+        if self.bar:
             self.bar.set_description(label, refresh=False)
             self.bar.update(count)
-        else:
+        elif self.file:
             with open(self.file, "a", encoding="utf-8") as f:
                 f.write(json.dumps({"label": label, "done": self.done, "total": self.total}) + "\n")
 
@@ -324,5 +329,41 @@ class _Progress:
         self.advance(text, 0)
 
     def __exit__(self, *_):
-        if self.bar is not None:
+        if self.bar:
             self.bar.close()
+
+
+class _Display:
+    """A stream whose last line is shown in a notebook, and gone when it is cleared."""
+
+    def __init__(self, display):
+        self.handle = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def write(self, text: str) -> None:
+        line = text.strip("\r\n ")
+        # HTML, since an empty text would keep its line
+        shown = {"text/html": f"<pre>{escape(line)}</pre>" * bool(line), "text/plain": line}
+        self.handle.update(shown, raw=True)
+
+    def flush(self) -> None:
+        pass
+
+
+def _audience() -> Any:
+    """Where a bar is seen and does not stay: in a notebook somebody looks at, in a terminal; None if nowhere.
+
+    A front end tells which cell it runs; papermill and nbconvert do not, and keep whatever a cell writes. So
+    there the bar goes to their own terminal, which the kernel's stream keeps a copy of.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    if not hasattr(shell, "kernel"):
+        return sys.stderr
+    if shell.get_parent().get("metadata"):
+        from IPython.display import display
+
+        return _Display(display)
+    terminal = getattr(sys.stderr, "_original_stdstream_copy", None)
+    if terminal is not None and os.isatty(terminal):
+        return open(os.dup(terminal), "w", encoding="utf-8")
+    return None

@@ -4,8 +4,10 @@ A function belongs here when a notebook calls it and a reader sees what it does.
 (that is `lib`), no files of the book (that is `book`). TensorFlow is not imported here.
 """
 
-from lib.page.figures import figure
+from lib.page.cells import answer
+from lib.page.figures import estimates, figure
+from lib.page.params import take as parameters
 from lib.page.provenance import stamp
-from lib.page.text import glue, says
+from lib.page.text import table
 
-__all__ = ["figure", "glue", "says", "stamp"]
+__all__ = ["answer", "estimates", "figure", "parameters", "stamp", "table"]

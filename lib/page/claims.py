@@ -8,10 +8,12 @@ outside. Else ``undecided``.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from lib.page.text import plain, table
+from lib import stats
+from lib.page.params import Parameters
+from lib.page.text import Shown, grid, plain
 from lib.stats import Estimate
 
 MIME = "application/vnd.sgd-book.claims+json"
@@ -90,6 +92,33 @@ class Claim:
         return f"{words} {self.unit}"
 
 
+_NUMBER = r"[-−]?\d[\d.,]*(?:e[-+]?\d+)?"
+_FORMS = (  # each with where its numbers stand: low, high
+    (rf"(?P<low>{_NUMBER}) to (?P<high>{_NUMBER})", False),
+    (rf"exactly (?P<low>(?P<high>{_NUMBER}))", False),
+    (rf"at least (?P<low>{_NUMBER})", False),
+    (rf"at most (?P<high>{_NUMBER})", False),
+    (rf"above (?P<low>{_NUMBER}) and below (?P<high>{_NUMBER})", True),
+    (rf"above (?P<low>{_NUMBER})", True),
+    (rf"below (?P<high>{_NUMBER})", True),
+)
+
+
+def _accepted(what: str, text: str) -> tuple[str, tuple[float | None, float | None, bool]]:
+    """Unit, and low, high and strict, of what a claim accepts; ValueError for a text that is none."""
+    for form, strict in _FORMS:
+        if found := re.fullmatch(rf"{form} (?P<unit>\S.*)", text if isinstance(text, str) else ""):
+            ends = {end: _plain(number) for end, number in found.groupdict().items() if end != "unit"}
+            return found["unit"], (ends.get("low"), ends.get("high"), strict)
+    forms = "A to B, exactly A, at least A, at most A, above A, below A or above A and below B"
+    raise ValueError(f"{what}: got {text!r}, wanted what is accepted as {forms}, then the unit")
+
+
+def _plain(number: str) -> float:
+    number = float(number.replace("−", "-").replace(",", ""))
+    return int(number) if number.is_integer() else number
+
+
 def _texts(what: str, record: Mapping[str, Any], names: Sequence[str]) -> None:
     for name in names:
         if not (isinstance(record[name], str) and record[name].strip()):
@@ -146,71 +175,61 @@ def verdict(claim: Claim, interval: Sequence[float] | None) -> str:
     return "holds" if inside else "fails" if outside else "undecided"
 
 
-def shown(value: float, interval: Sequence[float]) -> tuple[str, str]:
-    """A value and its interval as text, with as many decimals as the interval's width supports.
-
-    Args:
-        value: the measured value.
-        interval: (lower end, upper end).
-
-    Returns:
-        The value and the interval ("exact" if it has no width); whole numbers and exact values as they are.
-    """
-    numbers = (value, *interval)
-    width, largest = interval[1] - interval[0], max(map(abs, numbers))
-    if all(isinstance(v, int) for v in numbers):
-        form = "d"
-    elif width == 0:
-        form = ".12g"
-    else:
-        decimals = 1 - math.floor(math.log10(width))
-        form = f".{max(0, decimals)}f"
-        if decimals > 6 or largest >= 1e7:
-            form = f".{min(15, max(1, math.floor(math.log10(largest)) + decimals))}e"
-    texts = [format(v, form) for v in numbers]
-    # no -0.00, and the sign that typesetters use
-    texts = [(t.lstrip("-") if float(t) == 0 else t).replace("-", "−") for t in texts]
-    return texts[0], f"{texts[1]} to {texts[2]}" if width else "exact"
-
-
-class Shown:
-    """Something a notebook shows as a table and keeps as a record."""
-
-    def __init__(self, html: str, text: str, record: dict[str, Any] | None = None) -> None:
-        """Takes the table as HTML and as text, and the claims record if it is to travel with it."""
-        self.html, self.text, self.record = html, text, record
-
-    def __repr__(self) -> str:
-        """The table as text."""
-        return self.text
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        bundle = {"text/html": self.html, "text/plain": self.text}
-        return bundle if self.record is None else {**bundle, MIME: self.record}
-
-
 class Ledger:
     """The claims of one chapter and what was measured for each."""
 
-    def __init__(self, chapter: str, claims: Sequence[Claim]) -> None:
+    def __init__(self, parameters: Parameters, applies: bool = True) -> None:
         """Opens the ledger.
 
         Args:
-            chapter: name of the chapter's file without its ending.
-            claims: at least one, each id once.
+            parameters: of the run, with the chapter's name; at another part than ``all``, what was not
+                measured is out of range.
+            applies: whether claims that do not say so themselves speak of these parameters.
+        """
+        self.parameters, self.applies = parameters, applies
+        self._stated: dict[str, tuple[Claim, int]] = {}
+        self._measured: dict[str, dict[str, Any]] = {}
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The claims as they were stated."""
+        return tuple(claim for claim, _ in self._stated.values())
+
+    def claim(
+        self,
+        id: str,
+        statement: str,
+        source: str,
+        stated: str,
+        accepted: str,
+        reason: str,
+        applies: bool | None = None,
+        why: str = "",
+    ) -> None:
+        """States a claim; a cell that is run again states its claims anew.
+
+        Args:
+            id: short name, lower-case words joined by ``-``.
+            statement: the claim in a sentence.
+            source: who says so, and where.
+            stated: the number as the source prints it.
+            accepted: what would agree, with its unit: ``A to B unit``, ``exactly A unit``,
+                ``at least A unit``, ``at most A unit``, ``above A unit``, ``below A unit`` or
+                ``above A and below B unit``.
+            reason: why this range, and not a narrower or a wider one.
+            applies: whether it speaks of these parameters; as the ledger says if None.
+            why: why it is expected to fail; empty if it is expected to hold.
 
         Raises:
-            ValueError: when they are not so.
+            ValueError: for a claim that is not so, or is stated twice in one cell.
         """
-        ids = [claim.id for claim in claims]
-        twice = sorted({i for i in ids if ids.count(i) > 1})
-        if not (isinstance(chapter, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]*", chapter)):
-            raise ValueError(f"chapter: got {chapter!r}, wanted the name of its file without ending")
-        if not ids or twice:
-            raise ValueError(f"claims: {'none' if not ids else f'{twice} stated twice'}, wanted each once")
-        self.chapter, self.claims = chapter, tuple(claims)
-        self._measured: dict[str, dict[str, Any]] = {}
-        self._places: dict[str, tuple[str, str] | None] = {}
+        applies = self.applies if applies is None else applies
+        unit, ends = _accepted(f"claim {id!r}", accepted)
+        claim = Claim(id, statement, source, stated, unit, *ends[:2], reason, why, applies, ends[2])
+        run = _run()
+        if run is not None and self._stated.get(id, (None, None))[1] == run:
+            raise ValueError(f"claim {id!r} is stated twice")
+        self._stated[id] = claim, run
 
     def expected(self) -> Shown:
         """The claims as they stand before anything runs, as a table."""
@@ -221,10 +240,12 @@ class Ledger:
         columns = ("claim", "source", "source's number", "accepted here", "why this range", "expected")
         pairs = zip(self.claims, rows, strict=True)
         text = "\n".join(f"{c.id}: {c.accepted}, expected: {row[5][0]}" for c, row in pairs)
-        return Shown(table("sgd-claims", "Claims, before anything runs", columns, rows), text)
+        count = f"{len(rows)} claim{'s' * (len(rows) != 1)}, stated before anything runs"
+        html = grid("sgd-claims", "Claims, before anything runs", columns, rows)
+        return Shown(f"<details><summary>{count}</summary>\n{html}\n</details>", text)
 
     def measure(self, id: str, found: Estimate) -> None:
-        """Enters what was measured for a claim. A notebook cell that is run again measures anew.
+        """Enters what was measured for a claim; measuring again replaces it.
 
         Args:
             id: of the claim.
@@ -232,17 +253,11 @@ class Ledger:
                 its value.
 
         Raises:
-            ValueError: for an unknown id, a second measurement, or one that is not complete.
+            ValueError: for an unknown id, or a measurement that is not complete.
         """
-        ids = [claim.id for claim in self.claims]
-        if id not in ids:
-            raise ValueError(f"id: got {id!r}, wanted one of {', '.join(ids)}")
-        here, before = _place(), self._places.get(id)
-        again = here is not None and before is not None and here[0] == before[0] and here[1] != before[1]
-        if id in self._measured and not again:
-            raise ValueError(f"claim {id!r} is measured already; state the claims anew to measure them again")
+        if id not in self._stated:
+            raise ValueError(f"id: got {id!r}, wanted one of {', '.join(self._stated)}")
         self._measured[id] = _measurement(f"claim {id!r}", found.value, found.interval, found.n, found.method)
-        self._places[id] = here
 
     def record(self) -> dict[str, Any]:
         """The claims record, ready for JSON.
@@ -250,15 +265,18 @@ class Ledger:
         Raises:
             ValueError: listing the claims that apply and were not measured.
         """
-        missing = [c.id for c in self.claims if c.applies and c.id not in self._measured]
-        if missing:
-            raise ValueError(f"claims of {self.chapter} not measured: {', '.join(missing)}")
+        chapter, whole = self.parameters.chapter, getattr(self.parameters, "part", "all") == "all"
+        missing = [c.id for c in self.claims if whole and c.applies and c.id not in self._measured]
+        if missing or not self.claims:
+            raise ValueError(f"claims of {chapter} not measured: {', '.join(missing) or 'none is stated'}")
         entries = []
         for claim in self.claims:
+            if claim.id not in self._measured:
+                claim = replace(claim, applies=False)
             found = self._measured.get(claim.id, dict.fromkeys(_MEASURED))
             stated = {name: getattr(claim, name) for name in _STATED}
             entries.append({**stated, **found, "verdict": verdict(claim, found["interval"])})
-        return {"chapter": self.chapter, "claims": entries}
+        return {"chapter": chapter, "claims": entries}
 
     def verdicts(self) -> Shown:
         """The verdicts as a table that carries the claims record; a claim that fails raises nothing.
@@ -272,24 +290,22 @@ class Ledger:
             marked = (word + against(word, c.expected), f"verdict-{word.replace(' ', '-')}")
             ours = "not measured"
             if entry["value"] is not None:
-                number, span = shown(entry["value"], entry["interval"])
+                number, span = stats.shown(entry["value"], entry["interval"])
                 ours = f"{number} ({span}) {c.unit}, n\u00a0=\u00a0{entry['n']} ({entry['method']})"
             rows.append((f"{c.statement} ({c.source})", marked, ours, c.stated, c.accepted))
         # what matters first: on a narrow screen the rest is reached by scrolling
         columns = ("claim", "verdict", "ours (interval)", "source's number", "accepted")
-        html = table("sgd-claims", "Claims and verdicts", columns, rows)
+        html = grid("sgd-claims", "Claims and verdicts", columns, rows)
         pairs = zip(self.claims, rows, strict=True)
         text = "\n".join(f"{c.id}: {row[1][0]}; {row[2]}, accepted {c.accepted}" for c, row in pairs)
-        return Shown(html, text, record)
+        return Shown(html, text, MIME, record)
 
 
-def _place() -> tuple[str, str] | None:
-    """Cell that runs and which run of it this is; None where no front end tells, as papermill does not."""
+def _run() -> int | None:
+    """Number of the cell that runs; None where there is no notebook."""
     from IPython import get_ipython
 
-    message = getattr(get_ipython(), "get_parent", dict)()
-    cell = message.get("metadata", {}).get("cellId")
-    return cell and (cell, message["header"]["msg_id"])
+    return getattr(get_ipython(), "execution_count", None)
 
 
 def against(verdict: str, expected: str) -> str:
@@ -337,4 +353,10 @@ def validate(record: Any) -> None:
         if verdict(claim, entry["interval"]) != entry["verdict"]:
             raise ValueError(f"claim {claim.id!r}: verdict {entry['verdict']!r} is not that of its interval")
         claims.append(claim)
-    Ledger(record["chapter"], claims)
+    ids = [claim.id for claim in claims]
+    twice = sorted({i for i in ids if ids.count(i) > 1})
+    chapter = record["chapter"]
+    if not (isinstance(chapter, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]*", chapter)):
+        raise ValueError(f"chapter: got {chapter!r}, wanted the name of its file without ending")
+    if not ids or twice:
+        raise ValueError(f"claims: {'none' if not ids else f'{twice} stated twice'}, wanted each once")

@@ -18,8 +18,8 @@ import pandas as pd
 from matplotlib import ticker
 
 from lib import stats
-from lib.page import claims, figures
-from lib.page.text import plain, table
+from lib.page import figures
+from lib.page.text import grid, plain
 
 MARK = "sgd-explore"  # class of the outermost element
 SCRIPT = "_static/explore.js"
@@ -165,11 +165,10 @@ def counted(which: Any, one: str, many: str, noun: str = "network", whole: bool 
 
 def told(estimate: stats.Estimate, unit: str = "") -> str:
     """A value with its unit, interval and n, e.g. ``0.31 points (0.23 to 0.41, n = 32)``."""
-    value, interval = claims.shown(estimate.value, estimate.interval)
-    if interval == "exact":  # no width says nothing about digits
+    if estimate.low == estimate.high:  # no width says nothing about digits
         value = _text(float(f"{estimate.value:.3g}"))
         return f"{value} {unit}".strip() + f" (the same in all {estimate.n})"
-    return f"{value} {unit}".strip() + f" ({interval}, n = {estimate.n})"
+    return format(estimate, f"n {unit}".rstrip())
 
 
 def places(values: Any, step: float = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -412,8 +411,6 @@ def figure(
     Raises:
         ValueError: naming the argument that is not so.
     """
-    from IPython.display import display
-
     about = figures.about(name, caption, alt)
     table = figures.columns(data)
     if not controls or not panels:
@@ -455,7 +452,7 @@ def figure(
         "text/plain": "\n".join([f"{name}: {alt}", *outcomes]),
         figures.DATA_MIME: table,
     }
-    display(bundle, raw=True, metadata={"sgd_book": about | {"explore": True}})
+    figures.show(bundle, about | {"explore": True})
 
 
 def _record(controls: Sequence[Control], states: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
@@ -575,7 +572,7 @@ def _html(
         f'<div class="sgd-panels" role="img" aria-label="{escape(alt)}" aria-describedby="{name}-outcome">'
         f"{panels}</div>\n"
         f"<details open><summary>{summary}</summary>\n"
-        f"{table('sgd-outcomes', summary, columns, rows)}\n</details>\n"
+        f"{grid('sgd-outcomes', summary, columns, rows)}\n</details>\n"
         f'<script type="application/json">{content}</script>\n</div>'
     )
 

@@ -1,6 +1,6 @@
 """Figures with their caption, their description and the data behind them.
 
-The data goes out beside the picture, as ``application/vnd.sgd-book.data+json``.
+The data goes out beside the picture, as ``application/vnd.sgd-book.data+json``; the caption stands under it.
 """
 
 import base64
@@ -14,7 +14,9 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from lib.page import text
 from lib.page.text import plain
+from lib.stats import Estimate
 
 DATA_MIME = "application/vnd.sgd-book.data+json"
 _SVG_LIMIT = 500_000  # bytes; beyond, what a drawing weighs is mostly points, and pixels weigh less
@@ -78,25 +80,51 @@ def _picture(fig: Figure, name: str) -> tuple[str, str]:
     return "image/png", base64.b64encode(pixels.getvalue()).decode()
 
 
-def about(name: str, caption: str, alt: str) -> dict[str, str]:
-    """Name, caption and description of a figure, their spaces made single.
+def estimates(by: str, found: Mapping[Any, Estimate], value: str) -> dict[str, list[Any]]:
+    """Estimates as the data of a figure: columns ``by``, ``value``, low, high and networks.
+
+    Args:
+        by: what tells the estimates apart.
+        found: the estimates by a text or number.
+        value: what is estimated, with its unit.
+    """
+    names = (value, "low", "high", "networks")
+    return {by: list(found)} | {n: [e[k] for e in found.values()] for k, n in enumerate(names)}
+
+
+def about(name: str, caption: str, alt: str) -> dict[str, Any]:
+    """Name, caption and description of a figure, their fields filled and their spaces made single.
 
     Args:
         name: ``fig-`` and lower-case letters, digits and ``-``; its label in the book.
-        caption: what to see in it, MyST inline markup.
-        alt: what it shows, for who cannot see it; 20 characters at least.
+        caption: what to see in it, MyST inline markup with fields (`lib.page.text`).
+        alt: what it shows, for who cannot see it, with fields; 20 characters at least.
+
+    Returns:
+        ``name``, ``caption``, ``alt``; and ``words`` and ``values`` as `lib.page.text.Filled` has them.
 
     Raises:
         ValueError: naming the argument that is not so.
     """
     if not (isinstance(name, str) and re.fullmatch(r"fig-[a-z0-9]+(-[a-z0-9]+)*", name)):
         raise ValueError(f"name: got {name!r}, wanted fig- and lower-case letters, digits and '-'")
-    caption, alt = (" ".join(t.split()) if isinstance(t, str) else "" for t in (caption, alt))
-    if not caption:
+    caption, alt = (text.fill(" ".join(t.split()) if isinstance(t, str) else "") for t in (caption, alt))
+    if not caption.myst:
         raise ValueError(f"caption of {name}: got nothing, wanted a text")
-    if len(alt) < 20 or alt == name:
-        raise ValueError(f"alt of {name}: got {alt!r}, wanted what it shows in 20 characters or more")
-    return {"name": name, "caption": caption, "alt": alt}
+    if len(alt.myst) < 20 or alt.myst == name:
+        raise ValueError(f"alt of {name}: got {alt.myst!r}, wanted what it shows in 20 characters or more")
+    both = {"words": caption.words + alt.words, "values": caption.values | alt.values}
+    return {"name": name, "caption": caption.myst, "alt": alt.myst.replace("*", ""), **both}
+
+
+def show(bundle: Mapping[str, Any], about_it: Mapping[str, Any]) -> None:
+    """Shows a figure, and under it its caption, which front ends take for a text of its own."""
+    from IPython.display import display
+
+    display(bundle, raw=True, metadata={"sgd_book": about_it})
+    said = f"**Figure *{text.figure_name(about_it['name'])}*.** {text.front(about_it['caption'])}"
+    caption = {"text/markdown": said, "text/plain": said}
+    display(caption, raw=True, metadata={"sgd_book_caption": about_it["name"]})
 
 
 def figure(
@@ -109,15 +137,13 @@ def figure(
     Args:
         fig: the figure.
         name: ``fig-`` and lower-case letters, digits and ``-``; its label in the book.
-        caption: what to see in it, MyST inline markup.
-        alt: what it shows, for who cannot see it; 20 characters at least.
+        caption: what to see in it, MyST inline markup with fields (`lib.page.text`).
+        alt: what it shows, for who cannot see it, with fields; 20 characters at least.
         data: what was drawn, one column a quantity: finite numbers, text, or None where there is no value.
 
     Raises:
         ValueError: naming the argument that is not so.
     """
-    from IPython.display import display
-
     about_it = about(name, caption, alt)
     if not isinstance(fig, Figure):
         raise ValueError(f"fig: got {type(fig).__name__}, wanted a matplotlib figure")
@@ -125,4 +151,4 @@ def figure(
     mime, picture = _picture(fig, name)
     plt.close(fig)
     bundle = {mime: picture, "text/plain": f"{name}: {about_it['alt']}", DATA_MIME: record}
-    display(bundle, raw=True, metadata={"sgd_book": about_it})
+    show(bundle, about_it)

@@ -25,8 +25,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lib.page.text import table
+from lib.page.cells import choose
+from lib.page.text import grid, names
 
+DEFAULTS = Path(__file__).with_name("defaults")
 TYPES = ("int", "float", "str", "bool", "list[int]", "list[float]", "list[str]")
 _COMMENT = re.compile(r"#\s*(?P<meaning>[^\[\]]*[^\[\]\s])\s+\[(?P<unit>[^\[\];]+)(;(?P<range>[^\[\];]+))?\]")
 _RANGE = re.compile(r"(?P<above>above )?(?P<low>\S+) to (?P<high>\S+)")
@@ -144,7 +146,7 @@ def _line(node: ast.stmt, text: str, comment: str) -> Param:
     if node.lineno != node.end_lineno or text.count("=") != 1 or text.count("#") > 1:
         raise ValueError("wanted all on one line, with no second '=' or '#' (papermill reads no other)")
     name, kind = node.target.id, ast.unparse(node.annotation)
-    if name.startswith("_") or hasattr(builtins, name) or hasattr(Parameters, name):
+    if name.startswith("_") or hasattr(builtins, name) or hasattr(Parameters, name) or name == "chapter":
         raise ValueError(f"{name} is not free to be a parameter's name")
     if kind not in TYPES:
         raise ValueError(f"type {kind}, wanted one of {', '.join(TYPES)}")
@@ -281,9 +283,9 @@ def check(schema: Sequence[Param], given: Mapping[str, object]) -> dict[str, Any
 class Parameters:
     """Read-only record of a run's parameters: one attribute for each; lists come as tuples."""
 
-    def __init__(self, schema: Sequence[Param], values: Mapping[str, Any]) -> None:
-        """Takes what ``check`` returned for ``schema``."""
-        self.__dict__["_schema"] = tuple(schema)
+    def __init__(self, schema: Sequence[Param], values: Mapping[str, Any], chapter: str = "chapter") -> None:
+        """Takes what ``check`` returned for ``schema``, and the chapter's name."""
+        self.__dict__.update(_schema=tuple(schema), chapter=chapter)
         for name, value in values.items():
             self.__dict__[name] = tuple(value) if isinstance(value, list) else value
 
@@ -308,14 +310,15 @@ class Parameters:
         return "Parameters(" + ", ".join(f"{name}={value!r}" for name, value in self.asdict().items()) + ")"
 
     def _repr_html_(self) -> str:
-        rows, changed = [], self.overridden
-        for p in self._schema:
-            note = f"changed, default {_shown(p.default)}" if p.name in changed else "default"
-            css = "sgd-changed" if p.name in changed else ""
-            rows.append((p.name, (_shown(self.__dict__[p.name]), css), p.unit, p.meaning, (note, css)))
-        caption = f"changed: {', '.join(changed)}" if changed else "all at their defaults"
-        columns = ("parameter", "value", "unit", "meaning", "set by")
-        return table("sgd-params", f"Parameters of this run, {caption}", columns, rows)
+        changed = [p for p in self._schema if p.name in self.overridden]
+        if not changed:
+            return f"<p>All {len(self._schema)} parameters are at their defaults.</p>"
+        rows = [
+            (p.name, (_shown(self.__dict__[p.name]), "sgd-changed"), _shown(p.default), p.unit, p.meaning)
+            for p in changed
+        ]
+        columns = ("parameter", "value", "default", "unit", "meaning")
+        return grid("sgd-params", f"Changed in this run, of {len(self._schema)} parameters", columns, rows)
 
 
 def _shown(value: Any) -> str:
@@ -324,52 +327,79 @@ def _shown(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _statements(cell: str) -> list[ast.stmt]:
-    try:
-        return ast.parse(cell).body
-    except SyntaxError:
-        return []
+# ---- in a notebook ---------------------------------------------------------------------------------------
 
 
-def take(namespace: Mapping[str, Any] | None = None, source: str | None = None) -> Parameters:
+def defaults(chapter: str) -> Path:
+    """File that keeps a chapter's defaults: the text of its parameters cell, as it is committed.
+
+    A person edits the cell, so the cell cannot tell what was changed. The file goes wherever the library is
+    installed, so that a notebook alone is strict as well.
+    """
+    return DEFAULTS / f"{chapter}.txt"
+
+
+def take(chapter: str, namespace: Mapping[str, Any] | None = None) -> Parameters:
     """Checked parameters of the notebook that calls this, after its parameters cell has run.
 
-    The parameters cell is the latest cell run in which every statement is an annotated assignment. Its names
-    must hold what it gave them, or a cell injected by papermill after it, which may set no other names.
+    Values are those that the names have now, whoever gave them: the cell, a person who edited it, or a cell
+    that papermill injected. What differs from the kept defaults is changed.
 
     Args:
+        chapter: name of the chapter's file without its ending.
         namespace: the notebook's variables, with its history ``In``; those of the running kernel if None.
-        source: text of the parameters cell, if it is not to be looked for in the history.
 
     Returns:
         The record of all parameters.
 
     Raises:
-        ParameterError: as ``read`` and ``check`` do, when no parameters cell has run, or when another cell
-            has given one of its names another value since.
+        ParameterError: as ``check`` does, also for names that a parameters cell sets and the chapter does not
+            have; for a chapter whose defaults are not kept; and where the notebook is one of another checkout
+            than this library.
     """
     if namespace is None:
-        from IPython import get_ipython
+        namespace = names()
+        _check_checkout(Path.cwd())
+    if not defaults(chapter).is_file():
+        there = ", ".join(sorted(path.stem for path in DEFAULTS.glob("*.txt")))
+        raise ParameterError(f"chapter: got {chapter!r}, wanted one whose defaults are kept: {there}")
+    params = read(defaults(chapter).read_text("utf-8"))
+    given = {p.name: namespace[p.name] for p in params if p.name in namespace}
+    for cell in namespace.get("In", ()):
+        for name in _set(cell, {p.name for p in params}):
+            given.setdefault(name, namespace.get(name))
+    taken = Parameters(params, check(params, given), chapter)
+    choose(getattr(taken, "part", "all"))
+    return taken
 
-        shell = get_ipython()
-        namespace = shell.user_ns if shell else {}
-    history = [source] if source is not None else list(namespace.get("In", ()))
-    injected: dict[str, ast.expr] = {}
-    for cell in reversed(history):
-        body = _statements(cell)
-        if cell is source or (body and all(isinstance(node, ast.AnnAssign) for node in body)):
-            params = read(cell)
-            break
-        if cell.startswith("# Parameters"):
-            pairs = [(t, node.value) for node in body if isinstance(node, ast.Assign) for t in node.targets]
-            injected = {t.id: value for t, value in pairs if isinstance(t, ast.Name)} | injected
-    else:
-        raise ParameterError("no parameters cell has run: run the cell tagged 'parameters' before this one")
-    names = [p.name for p in params] + [name for name in injected if name not in _PAPERMILL]
-    values = check(params, {n: namespace[n] for n in names if n in namespace})
-    for p in params if source is None else ():
-        told = _coerce(p, ast.literal_eval(injected[p.name])) if p.name in injected else p.default
-        if values[p.name] != (list(told) if isinstance(told, tuple) else told):
-            now = f"{p.name}: holds {_short(values[p.name])} now, and its cell gave it {_short(told)}"
-            raise ParameterError(f"{now}: run the parameters cell again before this one")
-    return Parameters(params, values)
+
+def _set(cell: str, known: set[str]) -> list[str]:
+    """Names that a cell of parameters sets: papermill's, or annotated ones of which one is known."""
+    try:
+        body = ast.parse(cell).body
+    except SyntaxError:
+        return []
+    if cell.startswith("# Parameters"):
+        targets = [t for node in body if isinstance(node, ast.Assign) for t in node.targets]
+        return [t.id for t in targets if isinstance(t, ast.Name) and t.id not in _PAPERMILL]
+    annotated = [node.target.id for node in body if isinstance(node, ast.AnnAssign | ast.Assign)
+                 and isinstance(getattr(node, "target", None), ast.Name)]  # fmt: skip
+    return annotated if known & set(annotated) and len(annotated) == len(body) else []
+
+
+def _check_checkout(here: Path) -> None:
+    """See that a notebook in a checkout of the book gets the library of that one.
+
+    Raises:
+        ParameterError: another library was imported, and how to get the notebook's own.
+    """
+    for folder in (here, *here.parents):
+        own = folder / "lib" / "page" / "params.py"
+        if (folder / "_toc.yml").is_file() and own.is_file():
+            if not own.samefile(__file__):
+                ours = Path(__file__).resolve().parents[2]
+                raise ParameterError(
+                    f"lib is that of {ours}, and this notebook stands in {folder}: "
+                    f"start the kernel in {folder}, or install its library: pip install -e {folder}"
+                )
+            return

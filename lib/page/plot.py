@@ -8,6 +8,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lib.stats import Estimate
+
 PALETTE = sns.color_palette("colorblind")
 INK, FAINT = "#222222", "#8a8a8a"
 
@@ -61,7 +63,7 @@ def distributions(
 
 def forest(
     ax: Axes,
-    rows: Sequence[tuple[str, float, float, float]],
+    rows: Mapping[str, Estimate] | Sequence[tuple[str, float, float, float]],
     zero: str = "",
     colors: Sequence | None = None,
     limits: tuple[float, float] | None = None,
@@ -70,11 +72,13 @@ def forest(
 
     Args:
         ax: Where to draw.
-        rows: Label, value, lower and upper end.
+        rows: Estimates by label, or label, value, lower and upper end of each.
         zero: What the line at zero means.
         colors: One for each row; default by whether the interval is above, below or across zero.
         limits: Ends of the axis; a value beyond them is written at that end.
     """
+    if isinstance(rows, Mapping):
+        rows = [(label, *estimate[:3]) for label, estimate in rows.items()]
     inside = limits or (-np.inf, np.inf)
     for y, (_, value, low, high) in enumerate(rows):
         side = PALETTE[0] if low > 0 else PALETTE[1] if high < 0 else FAINT

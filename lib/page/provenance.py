@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.ensembles import machine, store
-from lib.page.text import plain, table
+from lib.page.text import grid, plain
 
 STAMP_MIME = "application/vnd.sgd-book.stamp+json"
 STAMP_FIELDS = (
@@ -136,6 +136,6 @@ def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int
         ("time taken", took),
         ("networks", chunks_shown(record)),
     ]
-    html = table("sgd-stamp", "What made this page", ("what", "value"), rows)
+    html = grid("sgd-stamp", "What made this page", ("what", "value"), rows)
     text = "\n".join(f"{what}: {value}" for what, value in rows)
     display({"text/html": html, "text/plain": text, STAMP_MIME: record}, raw=True)

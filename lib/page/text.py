@@ -1,23 +1,34 @@
-"""What cells put among the prose: numbers for the text, words held to the run, tables.
+"""Text that follows the run: fields and words in Markdown, filled from a notebook's names; and tables.
 
-Everything is an ordinary output of a cell, so the executed notebook carries all of it. What the prose says in
-words goes out as ``application/vnd.sgd-book.says+json``.
+``{{expression:format}}`` is a replacement field of Python. ``[words]{{condition}}`` are words that are held
+to the run: where the condition is False they are struck out, and the page says so; where it is None the run
+cannot tell. What was filled in goes out as ``application/vnd.sgd-book.text+json`` beside what a front end
+shows: MyST for the book, the words with their verdicts for the gate, the values for sweeps.
 """
 
+import ast
 import math
 import numbers
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-SAYS_MIME = "application/vnd.sgd-book.says+json"
+TEXT_MIME = "application/vnd.sgd-book.text+json"
+NO_NUMBER = "no number"
+FIELD = re.compile(r"\[(?P<words>[^\[\]]*)\]\{\{(?P<condition>.+?)\}\}|\{\{(?P<field>.+?)\}\}", re.DOTALL)
+_ROLE = re.compile(r"\{(?P<role>cite|cite:t|cite:p|numref)\}`(?P<target>[^`]+)`")
+_REFERENCES = Path(__file__).with_name("references.bib")
 
 Cell = str | tuple[str, str]
 
 
-def table(css: str, caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+def grid(css: str, caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     """HTML of a table that scrolls sideways within itself when the page is narrow.
 
     Args:
@@ -65,60 +76,199 @@ def plain(what: str, value: object) -> int | float:
     raise ValueError(f"{what}: got {value!r} of type {type(value).__name__}, wanted a finite number")
 
 
-def glue(name: str, value: object) -> None:
-    """Keeps a number or a text for the prose, which quotes it by ``{glue:text}`name:.2f` ``; shows nothing.
+class TextError(ValueError):
+    """A field of a text that cannot be filled; shown without a stack in notebooks."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class Filled(NamedTuple):
+    """A text whose fields are filled.
+
+    Attributes:
+        myst: the text as MyST.
+        words: each of the words that are held to the run, and whether they hold (None: it cannot tell).
+        values: what the fields hold, by their expressions: a number, a text, or value, low, high, n.
+    """
+
+    myst: str
+    words: list[dict[str, Any]]
+    values: dict[str, Any]
+
+    def record(self) -> dict[str, Any]:
+        """The same, ready for JSON."""
+        return self._asdict()
+
+
+def names() -> Mapping[str, Any]:
+    """The names of the running notebook; none where there is no notebook."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return shell.user_ns if shell else {}
+
+
+def fill(text: str, known: Mapping[str, Any] | None = None) -> Filled:
+    """A text with its fields and words filled in.
 
     Args:
-        name: lower-case letters, digits, ``-`` and ``_``.
-        value: a finite number of Python or NumPy, or a text.
+        text: MyST with fields, see the top of this module.
+        known: values by name; those of the running notebook if None.
 
     Raises:
-        ValueError: for any other name or value.
+        TextError: for a field that is no expression or raises, and a condition that is not True, False or
+            None; naming the field.
     """
-    if hasattr(value, "interval"):
-        for suffix, part in zip(("", "_low", "_high", "_n"), value[:4], strict=True):
-            glue(name + suffix, part)
-        return
-    from myst_nb import glue as myst_glue
+    known = names() if known is None else known
+    words, values = [], {}
 
-    if not (isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_-]*", name)):
-        raise ValueError(f"name: got {name!r}, wanted lower-case letters, digits, '-' and '_'")
-    if isinstance(value, str):
-        if not value.strip():
-            raise ValueError(f"{name}: got an empty text")
-        myst_glue(name, str(value), display=False)
-    else:
-        myst_glue(name, plain(name, value), display=False)
-
-
-def says(sentences: Mapping[str, object]) -> None:
-    """Holds what the prose says in words against the run: "the whole net is ahead", "none comes back".
-
-    The words are taken from the prose or a caption as they stand there, and the condition is computed from
-    the run. While it holds nothing is shown. Where it does not, the page says so in this place; the gate
-    refuses that in a chapter at its defaults.
-
-    Args:
-        sentences: words of the page, each with whether they hold; None where this run cannot tell.
-
-    Raises:
-        ValueError: when there is no sentence, an empty one, or one without True, False or None.
-    """
-    from IPython.display import display
-
-    record = []
-    for words, holds in sentences.items():
-        if not (isinstance(words, str) and words.strip()):
-            raise ValueError(f"sentences: got {words!r}, wanted words of the page")
+    def put(found: re.Match[str]) -> str:
+        if found["field"]:
+            return _value(found["field"], known, words, values)
+        holds, _, _ = _evaluated(found["condition"], known)
         if not (holds is None or isinstance(holds, bool | np.bool_)):
-            raise ValueError(f"{words!r}: got {holds!r}, wanted True, False or None")
-        record.append({"words": " ".join(words.split()), "holds": None if holds is None else bool(holds)})
-    if not record:
-        raise ValueError("sentences: got none, wanted at least one")
-    bundle, unheld = {SAYS_MIME: record}, [entry for entry in record if not entry["holds"]]
-    if unheld:
-        verdict = {False: "does not hold", None: "cannot be told"}
-        lines = [f"At these parameters this {verdict[e['holds']]}: “{e['words']}”." for e in unheld]
-        marked = "".join(f"<p><strong>Mind:</strong> {escape(line)}</p>\n" for line in lines)
-        bundle |= {"text/html": f'<div class="sgd-unheld">\n{marked}</div>', "text/plain": "\n".join(lines)}
-    display(bundle, raw=True)
+            raise TextError(f"[{found['words']}]: got {holds!r}, wanted True, False or None")
+        said = FIELD.sub(put, found["words"])
+        words.append({"words": " ".join(said.split()), "holds": None if holds is None else bool(holds)})
+        if holds is None:
+            return f"{said} *(this run cannot tell)*"
+        return said if holds else f"~~{said}~~ *(not so in this run)*"
+
+    return Filled(FIELD.sub(put, text), words, values)
+
+
+def _evaluated(field: str, known: Mapping[str, Any]) -> tuple[Any, str, str]:
+    """Value, format and expression of a replacement field."""
+    try:
+        (part,) = ast.parse(f"f'''{{{field}}}'''", mode="eval").body.values
+        form = ast.Expression(part.format_spec or ast.Constant(""))
+        value, spec = (
+            eval(compile(ast.fix_missing_locations(tree), "<text>", "eval"), {**known})
+            for tree in (ast.Expression(part.value), form)
+        )
+        return value, spec, ast.unparse(part.value)
+    except Exception as error:
+        raise TextError(f"{{{{{field}}}}}: {type(error).__name__}: {error}") from error
+
+
+def _value(field: str, known: Mapping[str, Any], words: list, values: dict[str, Any]) -> str:
+    """What a field shows; it is noted among the values, or among the words where it is no number."""
+    value, spec, expression = _evaluated(field, known)
+    estimate = hasattr(value, "interval")
+    parts = value[:3] if estimate else (value,)
+    if any(v is None or isinstance(v, numbers.Real) and not math.isfinite(v) for v in parts):
+        words.append({"words": expression, "holds": None})
+        return f"*{NO_NUMBER}*"
+    try:
+        shown = format(value, spec)
+    except (TypeError, ValueError) as error:
+        raise TextError(f"{{{{{field}}}}}: {type(error).__name__}: {error}") from error
+    if estimate:
+        values[expression] = [plain(expression, v) for v in value[:4]]
+    elif isinstance(value, numbers.Real):
+        values[expression] = plain(expression, value.item() if isinstance(value, np.bool_) else +value)
+    elif isinstance(value, str):
+        values[expression] = str(value)
+    return shown
+
+
+# ---- in front ends ---------------------------------------------------------------------------------------
+
+
+def front(myst: str) -> str:
+    """A text of the book as Markdown that every front end knows: references as words and links."""
+
+    def put(found: re.Match[str]) -> str:
+        if found["role"] == "numref":
+            first = not found.string[: found.start()].strip() or re.search(
+                r"[.!?]\**\s+\**$", found.string[: found.start()]
+            )
+            return f"{'Figure' if first else 'figure'} *{figure_name(found['target'])}*"
+        inside = found["role"] == "cite:t"
+        made = [_cited(key.strip(), inside) for key in found["target"].split(",")]
+        return ", ".join(made) if inside else f"({'; '.join(made)})"
+
+    return _ROLE.sub(put, myst)
+
+
+def figure_name(label: str) -> str:
+    """How a figure is called where it has no number."""
+    return label.removeprefix("fig-").replace("-", " ")
+
+
+@cache
+def _references() -> Any:
+    from pybtex.database import parse_file
+
+    return parse_file(_REFERENCES).entries
+
+
+def _cited(key: str, inside: bool) -> str:
+    """Author and year of a source, as a link."""
+    if key not in _references():
+        raise TextError(f"cite: no source {key!r} in references.bib")
+    entry = _references()[key]
+    people = [" ".join(p.prelast_names + p.last_names).strip("{}") for p in entry.persons.get("author", ())]
+    who = people[0] + " et al." if len(people) > 2 else " and ".join(people)
+    year, fields = entry.fields["year"], entry.fields
+    link = fields.get("url") or (f"https://doi.org/{fields['doi']}" if "doi" in fields else "")
+    said = f"{who} ({year})" if inside else f"{who}, {year}"
+    return f"[{said}]({link})" if link else said
+
+
+def bundle(filled: Filled, shown: str) -> dict[str, Any]:
+    """A filled text as an output: what front ends show, and what the book and the gate read."""
+    return {"text/markdown": shown, "text/plain": shown, TEXT_MIME: filled.record()}
+
+
+# ---- tables ----------------------------------------------------------------------------------------------
+
+
+class Shown:
+    """Something a notebook shows as a table and keeps as a record."""
+
+    def __init__(self, html: str, text: str, mime: str = "", record: Any = None) -> None:
+        """Takes the table as HTML and as text, and the record that is to travel with it under a MIME type."""
+        self.html, self.text, self.more = html, text, {mime: record} if mime else {}
+
+    def __repr__(self) -> str:
+        """The table as text."""
+        return self.text
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"text/html": self.html, "text/plain": self.text, **self.more}
+
+
+def table(frame: pd.DataFrame, caption: str, formats: Mapping[str, str] | None = None) -> Shown:
+    """A table of results for the page; None and NaN are dashes.
+
+    Args:
+        frame: one row a result, one column a quantity; numbers, texts, truths or estimates.
+        caption: what the table shows, a plain text that may have fields.
+        formats: how numbers of a column are written, such as ``.2f``; others are written with six digits.
+
+    Raises:
+        ValueError: for no caption, or formats of a column that is not there.
+    """
+    formats, caption = dict(formats or {}), fill(caption).myst.strip()
+    unknown = sorted(set(formats) - set(frame.columns))
+    if not caption or unknown:
+        raise ValueError(
+            f"table: got caption {caption!r} and formats of {unknown}, wanted a caption, columns"
+        )
+
+    def cell(column: str, value: Any) -> str:
+        if value is None or isinstance(value, float) and math.isnan(value):
+            return "–"
+        if isinstance(value, bool | np.bool_):
+            return "yes" if value else "no"
+        if isinstance(value, numbers.Real):
+            return format(value, formats.get(column, ".6g")).replace("-", "−")
+        return format(value, formats.get(column, "") if hasattr(value, "interval") else "")
+
+    columns = [str(name) for name in frame.columns]
+    series = [frame[name].tolist() if frame[name].dtype != object else list(frame[name]) for name in frame]
+    rows = [[cell(c, v) for c, v in zip(columns, row, strict=True)] for row in zip(*series, strict=True)]
+    text = "\n".join(" | ".join(row) for row in (columns, *rows))
+    return Shown(grid("sgd-table", caption, columns, rows), text)
