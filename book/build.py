@@ -120,16 +120,6 @@ def lasts(notebooks: Sequence[Path], recorded: Mapping[str, Mapping[str, float]]
     return sum(sum(expected(recorded[name], ids)) for name, ids in cells.items())
 
 
-def glue_faults(root: Path, notebooks: Sequence[Any]) -> list[str]:
-    """Numbers that some page of the book wants from a chapter, and that are not given."""
-    keys = {c.path.name: gate.glued(nb) for c, nb in zip(chapters(root), notebooks, strict=True)}
-    faults = []
-    for _, path in pages(root):
-        prose = gate.prose(run.load(path)) if path.suffix == ".ipynb" else path.read_text("utf-8")
-        faults += [f"{path.name}: {fault}" for fault in gate.glue_faults(prose, path.name, keys)]
-    return faults
-
-
 def build_pages(root: Path, scale: str, builder: str = "html") -> Path:
     """Build the pages into a staging folder, with every warning an error.
 
@@ -227,13 +217,13 @@ def verdict_faults(root: Path, notebooks: Sequence[Any]) -> list[str]:
 
 
 def judged(root: Path, scale: str) -> None:
-    """See that all copies are whole, give the numbers that pages want and, at full scale, known verdicts.
+    """See that all copies are whole and have, at full scale, known verdicts.
 
     Raises:
         RunError: naming all that is not so.
     """
     notebooks = executed(root, scale)
-    refuse(glue_faults(root, notebooks) + (verdict_faults(root, notebooks) if scale == "full" else []))
+    refuse(verdict_faults(root, notebooks) if scale == "full" else [])
 
 
 def ready(root: Path, scale: str, say: Say = say) -> None:

@@ -199,6 +199,26 @@ def new(root: Path, name: str) -> None:
 
 
 @cli.command()
+@click.argument("chapter")
+@click.argument("place", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_obj
+def copy(root: Path, chapter: str, place: Path | None) -> None:
+    """Copy CHAPTER to PLACE (mine/CHAPTER.ipynb) to work on; git does not look into mine/."""
+    (found,) = contents.chapters(root, [chapter])
+    place = place or root / "mine" / found.path.name
+    contents.copy_chapter(found, place)
+    click.echo(f"copied to {os.path.relpath(place)}: open it with make lab, or give it to papermill")
+
+
+@cli.command()
+@click.pass_obj
+def defaults(root: Path) -> None:
+    """Keep the chapters' parameters cells as the record of their defaults, after a change of one."""
+    for chapter in contents.chapters(root):
+        contents.keep_defaults(root, chapter.path)
+
+
+@cli.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.pass_obj

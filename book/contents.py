@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -127,6 +128,27 @@ def check_copy(root: Path, out: Path) -> None:
         raise ValueError(f"--out: {os.fspath(out)!r} is among the chapters, wanted a place elsewhere")
 
 
+def keep_defaults(root: Path, notebook: Path) -> None:
+    """Keep the text of a chapter's parameters cell as the record of its defaults, see `lib.page.params`."""
+    from lib.page import params
+
+    path = root / "lib" / "page" / "defaults" / f"{notebook.stem}.txt"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(params.cell(notebook) + "\n", "utf-8")
+
+
+def copy_chapter(chapter: Chapter, place: Path) -> None:
+    """Copy a chapter to work on, so that the tracked notebook stays clean.
+
+    Raises:
+        ValueError: there is something at that place already.
+    """
+    if place.exists():
+        raise ValueError(f"{os.fspath(place)} exists: name another place, or take it away")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(chapter.path, place)
+
+
 def add_chapter(root: Path, name: str) -> Path:
     """Copy the template, a whole chapter that runs, and list the copy after the other chapters.
 
@@ -149,6 +171,8 @@ def add_chapter(root: Path, name: str) -> Path:
     title = name.replace("_", " ").capitalize()
     text = text.replace("chapter_name", name).replace("chapter-name", name.replace("_", "-"))
     path.write_text(text.replace("Chapter title", title), "utf-8")
+    shutil.copytree((root / TEMPLATE).parent / "parameters", path.parent / "parameters" / name)
+    keep_defaults(root, path)
     last = r"(?s)(.*\n( *- file: chapters/)[^\n]*\n)"
     listed = re.sub(last, rf"\g<1>\g<2>{name}\n", contents.read_text("utf-8"), count=1)
     contents.write_text(listed, "utf-8")

@@ -18,6 +18,7 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 from book import build, contents, gate, record
+from lib import stats
 from lib.page import claims, provenance
 
 REPOSITORY = "SGD_BOOK_REPOSITORY"  # address of the project, where it is known
@@ -121,6 +122,12 @@ def title(notebook: Mapping[str, Any]) -> str:
     return gate.prose(notebook).lstrip("# ").partition("\n")[0].strip()
 
 
+def answer(notebook: Mapping[str, Any]) -> str:
+    """First paragraph of what a chapter answers, as MyST; empty for one without an answer."""
+    boxed = next((filled["myst"] for name, filled in gate.filled(notebook) if name == "answer"), "")
+    return re.sub(r"^:::.*\n(:.*\n)*", "", boxed).partition("\n\n")[0].removesuffix("\n:::")
+
+
 def anchor(chapter: contents.Chapter) -> str:
     """Where a chapter begins on a page about all of them."""
     return chapter.name.replace("_", "-")
@@ -134,10 +141,9 @@ def _stamps(app: Sphinx) -> list[tuple[contents.Chapter, Any, dict[str, Any]]]:
 
 
 class KeyFigure(_Board):
-    """``{keyfigure} fig-name``: what a chapter found, in words (the content) and in one of its figures."""
+    """``{keyfigure} fig-name``: the first paragraph of a chapter's answer, and one of its figures."""
 
     required_arguments = 1
-    has_content = True
 
     def run(self) -> list[nodes.Node]:
         """Makes title, text, and the figure with the alt text that it has in its chapter."""
@@ -148,7 +154,7 @@ class KeyFigure(_Board):
                 if about.get("name") == name:
                     text = _KEY.format(
                         link=link(chapter, title(notebook)),
-                        content="\n".join(self.content),
+                        content=answer(notebook),
                         name=name,
                         up="../" * self.env.docname.count("/"),
                         docname=chapter.docname,
@@ -270,7 +276,7 @@ class History(_Board):
 def _number(claim: Mapping[str, Any], count: int | None = None) -> str:
     if claim["value"] is None:
         return "not measured"
-    value, interval = claims.shown(claim["value"], claim["interval"])
+    value, interval = stats.shown(claim["value"], claim["interval"])
     return plain(f"{value} ({interval}) {claim['unit']}" + (f", n\u00a0=\u00a0{count}" if count else ""))
 
 

@@ -22,7 +22,7 @@ from book import markup
 from lib.page import claims, explore
 from lib.page.figures import DATA_MIME
 from lib.page.provenance import STAMP_FIELDS, STAMP_MIME
-from lib.page.text import SAYS_MIME
+from lib.page.text import TEXT_MIME
 
 CLAIMS_MIME = claims.MIME
 IMAGE_MIMES = ("image/svg+xml", "image/png")
@@ -30,8 +30,8 @@ RUN_METADATA = "sgd_book_run"
 PREVIEW_CLASS = "sgd-preview"
 
 _MIMES = {
-    *IMAGE_MIMES, CLAIMS_MIME, DATA_MIME, SAYS_MIME, STAMP_MIME,
-    "text/plain", "text/html", "text/markdown", "text/latex", "application/papermill.record/text/plain",
+    *IMAGE_MIMES, CLAIMS_MIME, DATA_MIME, TEXT_MIME, STAMP_MIME,
+    "text/plain", "text/html", "text/markdown", "text/latex",
 }  # fmt: skip
 _LARGEST = 2_000_000  # characters of an output: the page builder takes minutes for 30 million
 _START = r"(?<![\w./~-])"
@@ -40,7 +40,9 @@ _PLACES = (
     "content|kaggle|app|code|project|scratch|proc|sys|dev"
 )
 _PATHS = rf"(?:{_START}|file://)/(?:{_PLACES})/[\w.~-]+|(?<!\w)[A-Za-z]:\\(?:Users\\|[\w.-]+\\[\w.])"
-_GLUE = re.compile(r"\{glue(?P<kind>:\w+)?\}(?:`(?P<role>[^`]+)`|[ \t]+(?P<directive>\S+))")
+_RAW = re.compile(r"\{[a-z][\w:-]*\}|^\s*(?::::|%\s)|\{\{|\}\}|^\([\w-]+\)=\s*$", re.MULTILINE)
+_CODE = re.compile(r"^```.*?^```|`[^`\n]+`|\$[^$]+\$", re.DOTALL | re.MULTILINE)
+_UNHEARD = re.compile(r"get_ipython|\bsubprocess\b|\bos\.(?:system|popen|exec|spawn)")
 _FILE_NAME = re.compile(r"\S+\.(png|svg|jpe?g|gif|webp)", re.IGNORECASE)
 _LEFTOVERS = {
     "papermill-error-cell": "an error banner of papermill",
@@ -48,7 +50,6 @@ _LEFTOVERS = {
     'class="system-message': "an error message of the page builder",
     'class="problematic': "text that the page builder could not resolve",
     "np.float64(": "a raw NumPy number",
-    "No key found": "a number that no chapter gives",
 }
 
 
@@ -81,29 +82,20 @@ def picture(data: Mapping[str, Any]) -> tuple[str, bytes]:
     return ("svg", text.encode()) if "svg" in mime else ("png", base64.b64decode(text))
 
 
-def glued(notebook: Mapping[str, Any]) -> set[str]:
-    """Names of the values that a notebook makes available to prose."""
-    names = (o.get("metadata", {}).get("scrapbook", {}).get("name") for _, o in outputs(notebook))
-    return {name for name in names if name}
-
-
-def glue_uses(text: str) -> list[tuple[str | None, str]]:
-    """Glued values that a text asks for.
+def filled(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """All text that was filled in from the run: text cells, the answer, captions and descriptions.
 
     Args:
-        text: MyST Markdown.
+        notebook: executed notebook as nested dicts.
 
-    Returns:
-        Pairs (page file name or None for the page itself, name of the value).
+    Yields:
+        Pairs (cell id, record with ``words`` and ``values``, see `lib.page.text.Filled`).
     """
-    uses = []
-    for found in _GLUE.finditer(text):
-        target = (found["role"] or found["directive"]).strip()
-        page, _, key = target.rpartition("::")
-        if found["kind"] == ":text":
-            key = key.partition(":")[0]  # the rest is a number format
-        uses.append((Path(page).name if page else None, key))
-    return uses
+    for cell, output in outputs(notebook):
+        figure = output.get("metadata", {}).get("sgd_book", {})
+        for record in (output.get("data", {}).get(TEXT_MIME), figure):
+            if isinstance(record, Mapping) and "words" in record:
+                yield cell, record
 
 
 def seal(notebook: nbformat.NotebookNode, about: Mapping[str, Any]) -> None:
@@ -176,36 +168,27 @@ def notebook_faults(
     names = [o.get("metadata", {}).get("sgd_book", {}).get("name") for _, o in outputs(notebook)]
     twice = {str(name) for name in names if name and names.count(name) > 1}
     faults += [f"figure name {name} is used twice" for name in sorted(twice)]
-    return faults + glue_faults(prose(notebook), None, {None: glued(notebook)})
+    return faults + list(_raw(notebook))
 
 
 def _unheld(notebook: Mapping[str, Any]) -> Iterable[str]:
     """What the prose says in words and the run at the chapter's defaults does not bear out."""
-    for cell, output in outputs(notebook):
-        for entry in output.get("data", {}).get(SAYS_MIME, ()):
+    for cell, text in filled(notebook):
+        for entry in text["words"]:
             if entry["holds"] is not True:
                 state = "is not so" if entry["holds"] is False else "cannot be told"
                 yield f"cell {cell}: the text says {entry['words']!r}, and in this run it {state}"
 
 
-def glue_faults(text: str, page: str | None, keys: Mapping[str | None, set[str]]) -> list[str]:
-    """Glued values that a text asks for and nobody gives.
-
-    Args:
-        text: MyST Markdown of one page.
-        page: file name of that page; None when only its own keys (under ``None``) are to be judged.
-        keys: for each page that was run, by file name, the names of its values.
-
-    Returns:
-        Faults.
-    """
-    faults = []
-    for target, key in glue_uses(text):
-        if target is not None and page is None:
-            continue  # another page's number: judged when all pages are there
-        if key not in keys.get(target or page, set()):
-            faults.append(f"prose wants the value {key!r} of {target or 'this page'}, and it is not given")
-    return faults
+def _raw(notebook: Mapping[str, Any]) -> Iterable[str]:
+    """Text that a front end would show as it was typed: roles, fences, labels, comments, fields."""
+    for cell in notebook["cells"]:
+        texts = ["".join(cell["source"])] if cell["cell_type"] == "markdown" else []
+        for output in cell.get("outputs", ()):
+            texts += ["".join(output.get("data", {}).get("text/markdown", ""))]
+        for text in texts:
+            if found := _RAW.search(_CODE.sub("", text)):
+                yield f"cell {cell.get('id', '?')}: its text shows {found[0].strip()!r} as it is"
 
 
 def _private(roots: Iterable[Path]) -> re.Pattern[str]:
@@ -236,11 +219,13 @@ def _cell_faults(cell: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[
 
 
 def _plain_python(source: str) -> bool:
+    if re.match(r"%%(text|answer)\b", source):
+        return True
     try:
         ast.parse(source)
     except SyntaxError:
         return False
-    return "get_ipython" not in source
+    return not _UNHEARD.search(source)
 
 
 def _texts(content: Any) -> Iterable[str]:

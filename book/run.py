@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import matplotlib.font_manager  # noqa: F401  builds its cache here; in a chapter that would print to stderr
 import nbformat
 import papermill
+import yaml
 from ipykernel.kernelspec import get_kernel_dict
 from IPython.core.inputtransformer2 import TransformerManager
 from jupyter_client import AsyncKernelManager
@@ -113,25 +114,42 @@ def copy_path(notebook: Path, root: Path, scale: str) -> Path:
     return root / "_build" / "executed" / scale / notebook.name
 
 
+def reduced(notebook: Path, scale: str) -> dict[str, Any]:
+    """Parameters of a chapter at a scale, from the file that plain papermill takes as well.
+
+    Args:
+        notebook: the chapter; the file is ``parameters/<chapter>/<scale>.yaml`` beside it.
+        scale: one of ``SCALES``; ``full`` has none.
+
+    Raises:
+        ValueError: for another scale, or a file that is not there or holds no parameters.
+    """
+    if scale not in SCALES:
+        raise ValueError(f"scale: got {scale!r}, wanted one of {', '.join(SCALES)}")
+    if scale == "full":
+        return {}
+    path = Path(notebook).parent / "parameters" / notebook.stem / f"{scale}.yaml"
+    try:
+        given = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"{notebook.name} at scale {scale}: {error}") from None
+    if not isinstance(given, dict):
+        raise ValueError(f"{path.name} of {notebook.name}: got {given!r}, wanted parameters by name")
+    return given
+
+
 def expected_copy(notebook: Path, root: Path, scale: str) -> Copy:
     """Where a chapter's executed copy at a scale belongs, and its key now.
 
     Args:
         notebook: the chapter.
         root: the project's folder.
-        scale: ``full`` for the notebook's defaults; ``preview`` or ``smoke`` for the reduced parameters that
-            the notebook's metadata names for it.
+        scale: ``full`` for the notebook's defaults; ``preview`` or ``smoke`` for `reduced` ones.
 
     Raises:
-        ValueError: for another scale, a notebook that names no parameters for it, or refused parameters.
+        ValueError: for another scale, one without a file of parameters, or refused parameters.
     """
-    if scale not in SCALES:
-        raise ValueError(f"scale: got {scale!r}, wanted one of {', '.join(SCALES)}")
-    content, given = load(notebook), {}
-    if scale != "full":
-        given = content.metadata.get("sgd_book", {}).get(scale)
-        if given is None:
-            raise ValueError(f"{notebook.name}: its metadata sgd_book names no parameters for {scale!r}")
+    content, given = load(notebook), reduced(notebook, scale)
     values = params.check(params.schema(notebook), given)
     path = copy_path(notebook, root, scale)
     return Copy(path, content_key(content, values, root), {name: values[name] for name in given})

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from sphinx.errors import ExtensionError
 
 from book import build, cli, contents, directives, gate, latex, markup, record, run
 from book.directives import copies, scale_now
-from lib.page.text import SAYS_MIME
+from lib.page.text import TEXT_MIME
 
 MATHJAX = "tex-svg-full.js"  # one file that fetches nothing more: glyphs are drawn, all of TeX is in it
 _REMOVED = {"remove-cell", "remove_cell", "remove-output", "remove_output"}
@@ -51,8 +51,9 @@ _DIRECTIVES = {
 def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[str, bytes]]:
     """Text of an executed notebook as the page builder takes it, and the files that its figures offer.
 
-    A figure becomes a cell of its own, whose metadata give it number, caption, label and alt text; under the
-    caption stand links to its data and to its picture.
+    Text that was filled in becomes a cell of MyST. A figure becomes a cell of its own, whose metadata give it
+    number, caption, label and alt text; under the caption stand links to its data, its picture, and the hidden
+    code that leads to it. Other hidden code is linked under what it shows.
 
     Args:
         notebook: executed copy of a chapter.
@@ -61,36 +62,66 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
     Returns:
         The notebook as JSON, and the content of each file by its path in the output.
     """
-    cells, files = [], {}
+    cells, files, hidden = [], {}, []
     stamp = next(iter(gate.records(notebook, gate.STAMP_MIME)), None)
     chapter, up = docname.rsplit("/", 1)[-1], "../" * docname.count("/")
+
+    def code(name: str) -> str:
+        """Address of a file with the hidden code since the last one; empty when there is none."""
+        if not hidden:
+            return ""
+        place = f"figures/{chapter}/{name}.py"
+        head = f"# From {docname}.ipynb: the cells that measured and drew this, without those shown in the page.\n"
+        files[place] = "\n\n".join([head, *hidden]).encode() + b"\n"
+        hidden.clear()
+        return up + place
+
     for cell in notebook.cells:
-        cells.append(cell)
         if cell.cell_type != "code" or _REMOVED & set(cell.metadata.get("tags", ())):
+            cells.append(cell)
             continue
+        folded = cell.metadata.get("jupyter", {}).get("source_hidden", False)
         target, rest, cell.outputs = cell, cell.outputs, []
+        if folded:
+            target = None
+            hidden += [cell.source] * (not cell.source.startswith("%%"))
+        else:
+            cells.append(cell)
         for output in rest:
-            figure = output.get("metadata", {}).get("sgd_book")
-            if figure:
-                stem, (ending, content) = f"figures/{chapter}/{figure['name']}", gate.picture(output.data)
-                picture, data = f"{stem}.{ending}", output.data[gate.DATA_MIME]
-                files |= {picture: content, f"{stem}.csv": _csv(data)}
-                files[f"{stem}.json"] = _json({**figure, "chapter": chapter, **data, "made": stamp})
-                cells.append(_figure_cell(figure, output.data, up + stem, up + picture))
+            data, metadata = output.get("data", {}), output.get("metadata", {})
+            if "sgd_book_caption" in metadata or not any(data.get(mime) for mime in data):
+                continue  # a figure's cell has its caption; a bar of progress leaves nothing
+            if figure := metadata.get("sgd_book"):
+                stem, (ending, content) = f"figures/{chapter}/{figure['name']}", gate.picture(data)
+                picture, table = f"{stem}.{ending}", data[gate.DATA_MIME]
+                about = {part: figure[part] for part in ("name", "caption", "alt")}
+                files |= {picture: content, f"{stem}.csv": _csv(table)}
+                files[f"{stem}.json"] = _json({**about, "chapter": chapter, **table, "made": stamp})
+                cells.append(_figure_cell(figure, data, up + stem, up + picture, code(figure["name"])))
                 target = None
                 continue
-            if set(output.get("data", ())) == {SAYS_MIME}:
-                continue  # all that the text says holds: there is nothing to show
+            if "text/markdown" in data:
+                text = data.get(TEXT_MIME, {}).get("myst", data["text/markdown"])
+                cells.append(nbformat.v4.new_markdown_cell(text, id=_id(cell, cells)))
+                target = None
+                continue
             if target is None:  # an output after a figure stays after it
-                target = _bare_cell(f"{cell.id}-{len(cells)}")
+                target = _bare_cell(_id(cell, cells))
                 cells.append(target)
-            for mime in (gate.CLAIMS_MIME, SAYS_MIME, gate.STAMP_MIME):
-                output.get("data", {}).pop(mime, None)
+            for mime in (gate.CLAIMS_MIME, gate.STAMP_MIME):
+                data.pop(mime, None)
             target.outputs.append(output)
+        if folded and target is not None and (place := code(cell.id)):
+            link = f'<span class="sgd-figure-files"><a href="{escape(place)}" download>Code</a></span>'
+            cells.append(nbformat.v4.new_markdown_cell(link, id=_id(cell, cells)))
     notebook.cells = cells
     for private in ("papermill", "sgd_book", gate.RUN_METADATA):
         notebook.metadata.pop(private, None)
     return nbformat.writes(notebook), files
+
+
+def _id(cell: nbformat.NotebookNode, cells: Sequence) -> str:
+    return f"{cell.id[:50]}-{len(cells)}"
 
 
 def _bare_cell(name: str) -> nbformat.NotebookNode:
@@ -99,7 +130,7 @@ def _bare_cell(name: str) -> nbformat.NotebookNode:
 
 
 def _figure_cell(
-    figure: Mapping[str, str], data: Mapping[str, Any], stem: str, picture: str
+    figure: Mapping[str, Any], data: Mapping[str, Any], stem: str, picture: str, code: str
 ) -> nbformat.NotebookNode:
     kind = Path(picture).suffix[1:].upper()
     mime = next(mime for mime in gate.IMAGE_MIMES if mime in data)
@@ -107,7 +138,9 @@ def _figure_cell(
         '<span class="sgd-figure-files">Download: '
         f'data (<a href="{escape(stem)}.csv" download>CSV</a>, '
         f'<a href="{escape(stem)}.json" download>JSON</a>), '
-        f'<a href="{escape(picture)}" download>figure ({kind})</a></span>'
+        f'<a href="{escape(picture)}" download>figure ({kind})</a>'
+        + (f', <a href="{escape(code)}" download>code</a>' if code else "")
+        + "</span>"
     )
     cell = _bare_cell(figure["name"])
     cell.metadata["mystnb"] = {

@@ -14,6 +14,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from book import gate
+from lib import stats
 from lib.page import claims
 
 _FEW = 6  # values of a parameter, at most, for a colour or a panel each
@@ -57,24 +58,17 @@ def record(
         "seconds": seconds,
         "notebook": place,
         "claims": stated[0]["claims"] if stated else [],
-        "values": glued(found),
+        "values": values(found),
         "stamp": stamps[0] if stamps else None,
     }
 
 
-def glued(notebook: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers and texts that an executed chapter keeps for its prose, by name."""
-    values = {}
-    for _, output in gate.outputs(notebook):
-        name = output.get("metadata", {}).get("scrapbook", {}).get("name")
-        texts = [text for mime, text in output.get("data", {}).items() if mime.endswith("text/plain")]
-        if name and texts:
-            text = "".join(texts[0])
-            try:
-                values[name] = int(text) if text.lstrip("-").isdigit() else float(text)
-            except ValueError:
-                values[name] = text.strip("'\"")
-    return values
+def values(notebook: Mapping[str, Any]) -> dict[str, Any]:
+    """What the text of an executed chapter shows in its fields, by their expressions."""
+    found: dict[str, Any] = {}
+    for _, filled in gate.filled(notebook):
+        found |= filled["values"]
+    return found
 
 
 def measures(notebook: Mapping[str, Any]) -> list[str]:
@@ -87,8 +81,7 @@ def measures(notebook: Mapping[str, Any]) -> list[str]:
 def measured(run: Record, measure: str) -> tuple[float, float, float] | None:
     """Value and interval of a claim or number in one run; None where the run has none.
 
-    A number has the interval that was kept with it, as ``_low``, ``_high`` and ``_n``; one without has its
-    value twice.
+    A number without an interval has its value twice.
     """
     for claim in run["claims"]:
         if claim["id"] == measure:
@@ -96,8 +89,7 @@ def measured(run: Record, measure: str) -> tuple[float, float, float] | None:
     value = run["values"].get(measure)
     if value is None or isinstance(value, str):
         return None
-    low, high, count = (run["values"].get(measure + end) for end in ("_low", "_high", "_n"))
-    return (value, value, value) if None in (low, high, count) else (value, low, high)
+    return tuple(value[:3]) if isinstance(value, list) else (value, value, value)
 
 
 def shown(value: Any) -> str:
@@ -241,7 +233,7 @@ def _drawn(value: Any, levels: Sequence[Any], role: str) -> Any:
 
 def _told(point: Any, swept: Sequence[str]) -> str:
     parameters, (value, *interval) = point
-    number, span = claims.shown(value, interval)
+    number, span = stats.shown(value, interval)
     at = ", ".join(f"{name} {shown(parameters[name])}" for name in swept)
     return number + (f" ({span})" if span != "exact" else "") + (f" at {at}" if at else "")
 

@@ -201,9 +201,7 @@ def plan(notebook: Path, scale: str, fixed: Mapping[str, Any], sets: Sequence[Ma
         ValueError: listing every fault with the runs that have it.
     """
     schema, content = params.schema(notebook), run.load(notebook)
-    base = {} if scale == "full" else content.metadata.get("sgd_book", {}).get(scale)
-    if base is None:
-        raise ValueError(f"{notebook.name}: its metadata sgd_book names no parameters for {scale!r}")
+    base = run.reduced(notebook, scale)
     asked = dict.fromkeys(name for own in sets for name in own)
     if both := sorted(set(fixed) & set(asked)):
         raise ValueError(f"{', '.join(both)}: fixed by -p and swept as well, wanted one of them")
@@ -236,8 +234,8 @@ def plan(notebook: Path, scale: str, fixed: Mapping[str, Any], sets: Sequence[Ma
 def check_measure(plan: Plan, measure: str, root: Path) -> None:
     """Refuse a measure that no run of the chapter can give, as far as that is known before one has run.
 
-    Known are the claims and numbers of the chapter's executed copies, its recorded claims, and every name
-    that stands between quotes in its code, whatever comes to stand between braces.
+    Known are the claims and numbers of the chapter's executed copies, its recorded claims, and every field
+    of its text and word of its code.
 
     Raises:
         ValueError: listing what there is.
@@ -246,13 +244,8 @@ def check_measure(plan: Plan, measure: str, root: Path) -> None:
     for copy in root.glob(f"_build/executed/*/{plan.notebook.stem}.ipynb"):
         with contextlib.suppress(OSError, ValueError, KeyError):
             there |= dict.fromkeys(summary.measures(json.loads(copy.read_text("utf-8"))))
-    cells = nbformat.reads(plan.text, as_version=4).cells
-    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    for quoted in re.findall(r"""\"([^"\n]+)"|'([^'\n]+)'""", code):
-        parts = re.split(r"\{[^{}]*\}", "".join(quoted))
-        pattern = ".+".join(map(re.escape, parts)) + "(?:_low|_high|_n)?"
-        if sum(map(len, parts)) >= 2 and re.fullmatch(pattern, measure):
-            return
+    if "".join(measure.split()) in "".join(plan.text.replace("\\", "").split()):
+        return
     if measure not in there:
         known = ", ".join(there) or "what there is shows after a first run"
         raise ValueError(f"measure: got {measure!r}, {plan.notebook.stem} has: {known}")

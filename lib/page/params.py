@@ -217,17 +217,11 @@ def read(source: str) -> tuple[Param, ...]:
     return tuple(params.values())
 
 
-def schema(notebook: Path) -> tuple[Param, ...]:
-    """Parameters of a notebook, from its one code cell tagged ``parameters``; nothing is executed.
-
-    Args:
-        notebook: path of the ``.ipynb`` file.
-
-    Returns:
-        The parameters in the order of the cell.
+def cell(notebook: Path) -> str:
+    """Text of a notebook's one code cell tagged ``parameters``; nothing is executed.
 
     Raises:
-        ParameterError: when the file is no notebook, has no such cell or several, or the cell is malformed.
+        ParameterError: when the file is no notebook, has no such cell or several.
     """
     notebook = Path(notebook)
     try:
@@ -238,10 +232,26 @@ def schema(notebook: Path) -> tuple[Param, ...]:
     if len(tagged) != 1 or tagged[0].get("cell_type") != "code":
         found = f"{len(tagged)} cells tagged 'parameters'"
         raise ParameterError(f"{notebook.name}: {found}, wanted one code cell")
+    return "".join(tagged[0]["source"])
+
+
+def schema(notebook: Path) -> tuple[Param, ...]:
+    """Parameters of a notebook, from its parameters cell.
+
+    Args:
+        notebook: path of the ``.ipynb`` file.
+
+    Returns:
+        The parameters in the order of the cell.
+
+    Raises:
+        ParameterError: as `cell` does, or when the cell is malformed.
+    """
     try:
-        return read("".join(tagged[0]["source"]))
+        return read(cell(notebook))
     except ParameterError as error:
-        raise ParameterError(f"{notebook.name}: {error}") from None
+        name = Path(notebook).name
+        raise ParameterError(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
 
 
 def check(schema: Sequence[Param], given: Mapping[str, object]) -> dict[str, Any]:
