@@ -180,6 +180,11 @@ def _unheld(notebook: Mapping[str, Any]) -> Iterable[str]:
                 yield f"cell {cell}: the text says {entry['words']!r}, and in this run it {state}"
 
 
+def raw(markdown: str) -> re.Match[str] | None:
+    """First place of a Markdown text that a front end would show as it was typed."""
+    return _RAW.search(_CODE.sub("", markdown))
+
+
 def _raw(notebook: Mapping[str, Any]) -> Iterable[str]:
     """Text that a front end would show as it was typed: roles, fences, labels, comments, fields."""
     for cell in notebook["cells"]:
@@ -187,7 +192,7 @@ def _raw(notebook: Mapping[str, Any]) -> Iterable[str]:
         for output in cell.get("outputs", ()):
             texts += ["".join(output.get("data", {}).get("text/markdown", ""))]
         for text in texts:
-            if found := _RAW.search(_CODE.sub("", text)):
+            if found := raw(text):
                 yield f"cell {cell.get('id', '?')}: its text shows {found[0].strip()!r} as it is"
 
 

@@ -1,20 +1,20 @@
 """Lint of prose: no result typed by hand, no comparison in words that nothing in the run holds to.
 
-On the command line: ``python -m build.prose`` judges the pages in ``_toc.yml`` and the README.
+On the command line: ``python -m book.prose`` judges the pages in ``_toc.yml`` and the README.
 
-Prose is the text of Markdown pages and cells, and the captions and alternative texts of figures in code.
+Prose is the text of Markdown pages, Markdown cells and text cells, and captions and descriptions of figures.
 
-A *number* in it comes from the run (glued, or a value in an f-string), or it is no result: it is code,
-mathematics, a reference or a quotation; its sentence cites or links a source; the chapter has it as the
-default of a parameter or in a claim stated before the run; or it is one of the data's own. What a unit of
-results follows (%, points, nats, times, fold) is no mere parameter.
+A *number* in it stands in a field (``{{gap:.2f}}``), or it is no result: it is code, mathematics, a reference
+or a quotation; its sentence cites or links a source; the chapter has it as the default of a parameter or in a
+claim stated before the run; or it is one of the data's own. What a unit of results follows (%, points, nats,
+times, fold) is no mere parameter.
 
-A *word that compares* ("higher", "twice", "never") is asserted by ``page.says``, which takes the words as
-they stand in the text, or stands beside a value of the run. It needs nothing in a question or where its
-sentence cites a source.
+A *word that compares* ("higher", "twice", "never") stands in words that are held to the run,
+``[ahead]{{gap.low > 0}}``. It needs nothing in a question, where its sentence cites a source, or in Markdown
+cells before the claims, which say what is asked and done.
 
-Where neither is so and yet all is well, a comment in the same cell says why: ``% given 80, larger: reason``
-in text, ``# given 80, larger: reason`` in code, ``<!-- given 80: reason -->`` in the README.
+Where neither is so and yet all is well, the reason stands in the cell's metadata, ``"given": {"0.87": "from
+the post's means"}``, or in a comment of a page: ``<!-- given 80: reason -->``.
 """
 
 import ast
@@ -31,12 +31,13 @@ from markdown_it.token import Token
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 
-from book import build, contents, run
+from book import build, contents, gate, run
 from lib.page import params
+from lib.page.text import FIELD
 
 # MNIST's own: classes, pixels, images, largest values; and numbers that count things on a page.
 DATA = frozenset({0, 1, 2, 3, 10, 28, 255, 256, 784, 5_000, 10_000, 50_000, 60_000})
-VALUE, SOURCE, OTHER = "…", "⟨source⟩", "⟨·⟩"  # "…" as page.says writes it
+VALUE, SOURCE, OTHER = "…", "⟨source⟩", "⟨·⟩"
 
 _NUMBER = re.compile(r"(?<![\w.,/^])[-−]?\d+(?:[,.]\d+)*(?:[eE]-?\d+)?(?![\w^])")
 _UNIT = re.compile(  # after a number, or after the range that it begins
@@ -79,11 +80,21 @@ class Finding(NamedTuple):
 
 
 class Text(NamedTuple):
-    """A piece of prose: what it says, and the lines of its cell (or page) that excuse words and numbers."""
+    """A piece of prose: cell or page, what it says, and what excuses its words and numbers.
+
+    Attributes:
+        place: id of the cell, or ``page``.
+        text: what it says, values as placeholders.
+        loose: the same without the words that are held to the run.
+        given: words and numbers for which a reason is given.
+        asks: whether it says what is asked and done, before the run.
+    """
 
     place: str
     text: str
+    loose: str
     given: frozenset[str]
+    asks: bool = False
 
 
 # ---- text of Markdown ------------------------------------------------------------------------------------
@@ -105,7 +116,7 @@ def _inline(tokens: list[Token]) -> str:
             parts.append(" ")
         elif token.type == "myst_role":
             name = token.meta["name"]
-            parts.append(VALUE if name.startswith("glue") else SOURCE if name.startswith("cite") else OTHER)
+            parts.append(SOURCE if name.startswith("cite") else OTHER)
         elif token.type == "link_open" and re.match(r"https?:", str(token.attrs.get("href", ""))):
             parts.append(SOURCE)
         elif token.type == "image":
@@ -149,26 +160,16 @@ def sentences(text: str) -> list[str]:
     return [s.strip() for s in _SENTENCE.split(_QUOTED.sub(OTHER, text)) if s.strip()]
 
 
-# ---- text in code ----------------------------------------------------------------------------------------
+# ---- text in cells ---------------------------------------------------------------------------------------
 
 
-def _spoken(node: ast.AST) -> str:
-    """What an expression writes: its literal parts, and a placeholder for all that is computed."""
-    if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else ""
-    if isinstance(node, ast.JoinedStr):
-        return "".join(_spoken(part) for part in node.values)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _spoken(node.left) + _spoken(node.right)
-    if isinstance(node, ast.IfExp):
-        return f"{_spoken(node.body)} {_spoken(node.orelse)}"
-    if isinstance(node, ast.BoolOp):
-        return " ".join(map(_spoken, node.values))
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "join":
-        return " ".join(map(_spoken, node.args))
-    if isinstance(node, ast.GeneratorExp | ast.ListComp):
-        return _spoken(node.elt)
-    return VALUE
+def _filled(text: str, held: str = "") -> str:
+    """A text with placeholders for its fields, and for the words that are held to the run if one is given."""
+
+    def put(found: re.Match[str]) -> str:
+        return VALUE if found["field"] else held or FIELD.sub(put, found["words"])
+
+    return FIELD.sub(put, text)
 
 
 def _calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
@@ -178,16 +179,34 @@ def _calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
             yield node
 
 
+def _told(cell: Any) -> str | None:
+    """What a text cell tells; None for any other."""
+    first, _, rest = cell.source.partition("\n")
+    return rest if re.match(r"%%(text|answer)\b", first) else None
+
+
 def _tree(cell: Any) -> ast.AST:
-    lines = "".join(cell["source"]).splitlines()
-    return ast.parse("\n".join("" if line.startswith(("%", "!")) else line for line in lines))
+    return ast.parse("" if _told(cell) is not None else cell.source)
 
 
-def _captions(cell: Any) -> Iterator[tuple[str, ast.AST]]:
+def _spoken(node: ast.AST) -> str:
+    """What an expression writes: its literal parts, and a field for all that is computed."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_spoken(part) for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _spoken(node.left) + _spoken(node.right)
+    if isinstance(node, ast.IfExp):
+        return f"{_spoken(node.body)} {_spoken(node.orelse)}"
+    return "{{computed}}"
+
+
+def _captions(cell: Any) -> Iterator[tuple[str, str]]:
     for call in _calls(_tree(cell), "figure"):
         for keyword in call.keywords:
             if keyword.arg in ("caption", "alt"):
-                yield keyword.arg, keyword.value
+                yield keyword.arg, _spoken(keyword.value)
 
 
 def _moves(cell: Any) -> bool:
@@ -198,7 +217,7 @@ def _moves(cell: Any) -> bool:
 # ---- what a chapter has ----------------------------------------------------------------------------------
 
 
-def _given(source: str) -> frozenset[str]:
+def _excused(source: str) -> frozenset[str]:
     return frozenset(word.strip() for found in _GIVEN.finditer(source) for word in found["what"].split(", "))
 
 
@@ -226,31 +245,10 @@ def stated(path: Path) -> set[float]:
     """Numbers in a chapter's claims: what sources say and what is expected, written down before the run."""
     found: set[float] = set()
     for cell in _code(path):
-        for call in _calls(_tree(cell), "claim", "Claim"):
-            named = [k.value for k in call.keywords if k.arg in ("statement", "stated")]
-            for node in [
-                *named,
-                *call.args[1:4],
-            ]:  # a chapter's own short form: id, statement, source, stated
-                found |= _numbers(_spoken(node))
+        for call in _calls(_tree(cell), "claim"):
+            for node in call.args[1:4:2]:  # the statement, and the source's number
+                found |= _numbers(_filled(_spoken(node)))
     return found
-
-
-def said(path: Path) -> list[str]:
-    """Words that a chapter holds against its run by ``page.says``."""
-    found = []
-    for cell in _code(path):
-        for call in _calls(_tree(cell), "says"):
-            keys = call.args[0].keys if call.args and isinstance(call.args[0], ast.Dict) else ()
-            found += [" ".join(_spoken(key).split()) for key in keys]
-    return found
-
-
-def _before_the_run(path: Path) -> set[str]:
-    """Cells between the first one and the one that shows the claims: what is asked and how it is measured."""
-    cells = run.load(path).cells
-    shown = [k for k, c in enumerate(cells) if c.cell_type == "code" and [*_calls(_tree(c), "expected")]]
-    return {cell.id for cell in cells[1 : shown[0] if shown else 1]}
 
 
 def texts(path: Path) -> list[Text]:
@@ -264,16 +262,18 @@ def texts(path: Path) -> list[Text]:
     """
     if path.suffix != ".ipynb":
         source = path.read_text("utf-8")
-        return [Text("page", text, _given(source)) for text in paragraphs(source)]
-    found = []
+        return [Text("page", text, text, _excused(source)) for text in paragraphs(source)]
+    found, asks = [], True
     for cell in run.load(path).cells:
-        given = _given(cell.source)
-        if cell.cell_type == "markdown":
-            found += [Text(cell.id, text, given) for text in paragraphs(cell.source)]
-        elif cell.cell_type == "code":
-            for _, node in _captions(cell):
-                # the words of a caption are Markdown as well
-                found += [Text(cell.id, t, given) for t in paragraphs(_spoken(node))]
+        given, markdown = frozenset(cell.metadata.get("given", ())), cell.cell_type == "markdown"
+        pieces = [cell.source] if markdown else []
+        if cell.cell_type == "code":
+            told = _told(cell)
+            pieces = [told] if told is not None else [text for _, text in _captions(cell)]
+            asks = asks and not [*_calls(_tree(cell), "expected")]
+        for piece in pieces:
+            both = (paragraphs(_filled(piece)), paragraphs(_filled(piece, OTHER)))
+            found += [Text(cell.id, *two, given, asks and markdown) for two in zip(*both, strict=True)]
     return found
 
 
@@ -292,7 +292,7 @@ def typed_numbers(path: Path, known: set[float], quoted: set[float]) -> list[Fin
         quoted: numbers of claims, stated before the run.
     """
     found = []
-    for place, text, given in texts(path):
+    for place, text, _, given, _ in texts(path):
         for sentence in sentences(text):
             if SOURCE in sentence and VALUE not in sentence:
                 continue
@@ -313,57 +313,62 @@ def typed_numbers(path: Path, known: set[float], quoted: set[float]) -> list[Fin
     return found
 
 
-def typed_values(path: Path) -> list[Finding]:
-    """Values of a chapter that are typed where they should be computed: ``page.glue("gap", 0.2)``."""
+def empty_fields(path: Path) -> list[Finding]:
+    """Fields and conditions of a chapter that no run can change: ``{{0.2}}``, ``[ahead]{{True}}``."""
     found = []
     for cell in _code(path):
-        for call in _calls(_tree(cell), "glue"):
-            value = call.args[1] if len(call.args) > 1 else None
-            if isinstance(value, ast.UnaryOp):
-                value = value.operand
-            if isinstance(value, ast.Constant) and _numbers(str(value.value)):
-                found.append(Finding(path.name, cell.id, ast.unparse(value), ast.unparse(call)))
+        told = _told(cell)
+        for text in [told] if told is not None else [text for _, text in _captions(cell)]:
+            for field in FIELD.finditer(text):
+                try:
+                    tree = ast.parse(f"f'''{{{field['field'] or field['condition']}}}'''")
+                except SyntaxError as error:
+                    found.append(Finding(path.name, cell.id, field[0], str(error)))
+                    continue
+                if field["condition"] == "None" or not any(isinstance(n, ast.Name) for n in ast.walk(tree)):
+                    found.append(Finding(path.name, cell.id, field[0], "no run can change it"))
     return found
 
 
 def loose_words(path: Path) -> list[Finding]:
-    """Words of a chapter that compare and that nothing holds to the run.
-
-    Looked at are the first cell, which has the answer, captions, and all text after the claims were stated. A
-    sentence that gives a value of the run shows itself whether its words fit.
-    """
-    held, before = said(path), _before_the_run(path)
+    """Words of a chapter that compare and that nothing holds to the run."""
     found = []
-    for place, text, given in texts(path):
-        for sentence in sentences(text):
-            if place in before or VALUE in sentence or SOURCE in sentence or sentence.endswith("?"):
+    for place, _, loose, given, asks in texts(path):
+        for sentence in sentences(loose):
+            if asks or SOURCE in sentence or sentence.endswith("?"):
                 continue
-            rest = sentence
-            for words in held:
-                rest = rest.replace(words, OTHER)
-            words = (match[0] for match in _COMPARES.finditer(rest))
+            words = (match[0] for match in _COMPARES.finditer(sentence))
             found += [Finding(path.name, place, w, sentence) for w in words if w.lower() not in given]
     return found
 
 
-def lost_words(path: Path) -> list[Finding]:
-    """Words that a chapter holds against its run, and that its text does not have."""
-    whole = [_QUOTED.sub(OTHER, text) for _, text, _ in texts(path)]
+def raw_text(path: Path) -> list[Finding]:
+    """Markup in a chapter's Markdown cells that a front end would show as it was typed."""
     return [
-        Finding(path.name, "page.says", words, "no sentence of the chapter has these words")
-        for words in said(path)
-        if not any(words in text for text in whole)
+        Finding(
+            path.name, cell.id, found[0].strip(), "a Markdown cell is shown as it is: make it a text cell"
+        )
+        for cell in run.load(path).cells
+        if cell.cell_type == "markdown" and (found := gate.raw(cell.source))
     ]
+
+
+def lost_defaults(root: Path, path: Path) -> list[Finding]:
+    """A parameters cell that differs from the kept record of its defaults."""
+    kept = root / "lib" / "page" / "defaults" / f"{path.stem}.txt"
+    if kept.is_file() and kept.read_text("utf-8").strip() == params.cell(path).strip():
+        return []
+    return [Finding(path.name, "parameters", kept.name, "is not this cell: python -m book defaults")]
 
 
 def mute_alts(path: Path) -> list[Finding]:
     """Figures of a chapter whose alternative text holds nothing that was computed."""
     return [
-        Finding(path.name, cell.id, "alt", _spoken(node) or "(nothing)")
+        Finding(path.name, cell.id, "alt", text or "(nothing)")
         for cell in _code(path)
         if not _moves(cell)
-        for what, node in _captions(cell)
-        if what == "alt" and VALUE not in _spoken(node)
+        for what, text in _captions(cell)
+        if what == "alt" and not FIELD.search(text)
     ]
 
 
@@ -379,8 +384,8 @@ def findings(root: Path) -> list[Finding]:
     quoted = {path: stated(path) for path in notebooks}
     found = []
     for path in notebooks:
-        found += typed_numbers(path, known[path], quoted[path]) + typed_values(path)
-        found += loose_words(path) + lost_words(path) + mute_alts(path)
+        found += typed_numbers(path, known[path], quoted[path]) + empty_fields(path) + raw_text(path)
+        found += loose_words(path) + mute_alts(path) + lost_defaults(root, path)
     everywhere = set().union(*known.values()), set().union(*quoted.values())
     readme = [root / "README.md"] if (root / "README.md").is_file() else []
     for path in [*(p for p in paths if p.suffix != ".ipynb"), *readme]:

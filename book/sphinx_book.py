@@ -52,8 +52,8 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
     """Text of an executed notebook as the page builder takes it, and the files that its figures offer.
 
     Text that was filled in becomes a cell of MyST. A figure becomes a cell of its own, whose metadata give it
-    number, caption, label and alt text; under the caption stand links to its data, its picture, and the hidden
-    code that leads to it. Other hidden code is linked under what it shows.
+    number, caption, label and alt text; under the caption stand links to its data, its picture, and the
+    hidden code that leads to it. Other hidden code is linked under what it shows.
 
     Args:
         notebook: executed copy of a chapter.
@@ -71,7 +71,9 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
         if not hidden:
             return ""
         place = f"figures/{chapter}/{name}.py"
-        head = f"# From {docname}.ipynb: the cells that measured and drew this, without those shown in the page.\n"
+        head = (
+            f"# From {docname}.ipynb: cells that measured and drew this, but for those that the page shows.\n"
+        )
         files[place] = "\n\n".join([head, *hidden]).encode() + b"\n"
         hidden.clear()
         return up + place
