@@ -91,7 +91,7 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
             cells.append(cell)
         for output in rest:
             data, metadata = output.get("data", {}), output.get("metadata", {})
-            if "sgd_book_caption" in metadata or not any(data.get(mime) for mime in data):
+            if "sgd_book_caption" in metadata or "data" in output and not any(data.values()):
                 continue  # a figure's cell has its caption; a bar of progress leaves nothing
             if figure := metadata.get("sgd_book"):
                 stem, (ending, content) = f"figures/{chapter}/{figure['name']}", gate.picture(data)

@@ -16,7 +16,8 @@ FIGURE = """TABLE = {"columns": ["x", "y"], "rows": [[1, 2.5], [2, "a, b"]]}
 ABOUT = {"name": "fig-toy", "caption": "A toy with $x^2$.", "alt": "A black square on white."}
 BUNDLE = {"image/svg+xml": SVG, "application/vnd.sgd-book.data+json": TABLE}
 display(BUNDLE, metadata={"sgd_book": ABOUT}, raw=True)"""
-GLUE = 'from myst_nb import glue; glue("toy-mean", 2.5, display=False)'
+TOLD = """TOLD = {"myst": f"The mean is {2.5:.1f}, see {{numref}}`fig-toy`.", "words": [], "values": {"toy_mean": 2.5}}
+display({"text/markdown": "The mean is 2.5, see figure *toy*.", "application/vnd.sgd-book.text+json": TOLD}, raw=True)"""
 STAMP = """display({"text/html": "<p>stamp</p>", "application/vnd.sgd-book.stamp+json": {
     "commit": "0123456789abcdef", "clean": True, "parameters": {"size": size}, "overridden": [],
     "data_sha256": "0" * 64, "versions": {"Python": "3"}, "processor": "toy", "threads": 1,
@@ -50,22 +51,23 @@ def chapter(
 ) -> nbformat.NotebookNode:
     """A chapter that passes the gate, with more code cells before its end."""
     new = nbformat.v4
-    code = [SETUP, *extra, FIGURE, GLUE, claims_cell(record or claim(chapter=name)), STAMP]
-    text = f"# Toy {name}\n\nThe mean is {{glue:text}}`toy-mean:.1f`, see {{numref}}`fig-toy`. {prose}"
+    code = [SETUP, *extra, FIGURE, TOLD, claims_cell(record or claim(chapter=name)), STAMP]
+    text = f"# Toy {name}\n\n{prose}"
     cells = [new.new_markdown_cell(text, id="title")]
     cells.append(new.new_code_cell(PARAMETERS, id="parameters", metadata={"tags": ["parameters"]}))
-    cells += [new.new_code_cell(source, id=f"cell-{k}") for k, source in enumerate(code)]
-    metadata = {
-        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-        "sgd_book": {"preview": {"size": 2}, "smoke": {"size": 1}},
-    }
-    return new.new_notebook(cells=cells, metadata=metadata)
+    names = ["answer" if source is TOLD else f"cell-{k}" for k, source in enumerate(code)]
+    cells += [new.new_code_cell(source, id=name) for name, source in zip(names, code, strict=True)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return new.new_notebook(cells=cells, metadata={"kernelspec": kernel})
 
 
 def save(path: Path, notebook: nbformat.NotebookNode) -> Path:
-    """Write a notebook."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a notebook, and beside it its parameters at reduced scales."""
+    scales = path.parent / "parameters" / path.stem
+    scales.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
+    for scale, size in (("preview", 2), ("smoke", 1)):
+        (scales / f"{scale}.yaml").write_text(f"size: {size}\n")
     return path
 
 
@@ -95,9 +97,8 @@ def project(root: Path, **chapters: nbformat.NotebookNode) -> Path:
     shutil.copytree(PROJECT / "_static", root / "_static")
     for name in ("_config.yml", "CITATION.cff"):
         shutil.copy(PROJECT / name, root)
-    (root / "references.bib").write_text("@misc{toy, author={A. Toy}, title={Toys}, year={2026}}\n")
-    figure = "```{keyfigure} fig-toy\nThe answer is {glue:text}`chapters/toy.ipynb::toy-mean:.2f`.\n```\n"
-    intro = f"# A toy book\n\nSee {{doc}}`chapters/toy` and {{cite}}`toy`: $x^2$.\n\n{figure}"
+    figure = "```{keyfigure} fig-toy\n```\n"
+    intro = f"# A toy book\n\nSee {{doc}}`chapters/toy` and {{cite}}`pitis2016first`: $x^2$.\n\n{figure}"
     (root / "intro.md").write_text(intro + "\n```{bibliography}\n```\n")
     boards = ["scoreboard", "status", "history"]
     for name in boards:
@@ -145,7 +146,7 @@ def trained(name: str) -> nbformat.NotebookNode:
     notebook = chapter(WORK, name=name)
     made = {
         '[[1, 2.5], [2, "a, b"]]': "ROWS",
-        'glue("toy-mean", 2.5,': 'glue("toy-mean", MEAN,',
+        "{2.5:.1f}": "{MEAN:.1f}",
         "HTML = ": 'RECORD["claims"][0] |= {"value": MEAN, "interval": [MEAN, MEAN]}\nHTML = ',
         "fig-toy": f"fig-{name}",
     }

@@ -17,7 +17,7 @@ import pytest
 import toy_book
 
 from book import build, cli, contents, gate, latex, markup, record, run, sphinx_book, standing
-from lib.page.text import SAYS_MIME
+from lib.page.text import TEXT_MIME
 
 
 def fingerprint(folder: Path) -> str:
@@ -47,8 +47,9 @@ def nowhere():
 def built(tmp_path_factory, nowhere):
     """A toy book run, recorded and built at both scales."""
     chapter = toy_book.chapter("print('secret')", "print('folded')", "print('shown')")
-    for cell, tag in zip(chapter.cells[3:5], ("remove-cell", "hide-input"), strict=True):
-        cell.metadata["tags"] = [tag]
+    chapter.cells[3].metadata["tags"] = ["remove-cell"]
+    chapter.cells[4].metadata["jupyter"] = {"source_hidden": True}
+    chapter.cells[6].metadata["jupyter"] = {"source_hidden": True}
     root = toy_book.project(tmp_path_factory.mktemp("built") / "book", toy=chapter)
     for command in ("run", "record", "build", "build --preview", "gate", "gate --preview"):
         assert cli.main(command.split(), root) == 0, command
@@ -132,13 +133,14 @@ def test_pages_hold_numbered_figures_numbers_and_downloads(built):
     assert 'alt="A black square on white."' in page
     assert re.search(r'<figure[^>]* id="fig-toy"', page)
     assert re.search(r'caption-number">Fig. 1 ', page) and "A toy with" in page
-    assert re.search(
-        r'The mean is <span class="pasted-text">2\.5</span>, see <a[^>]*><span[^>]*>Fig. 1', page
-    )
+    assert re.search(r"The mean is 2\.5, see <a[^>]*><span[^>]*>Fig. 1", page)
     assert (html / "figures" / "toy" / "fig-toy.csv").read_text() == 'x,y\n1,2.5\n2,"a, b"\n'
     assert (html / "figures" / "toy" / "fig-toy.svg").read_text().startswith("<svg")
     assert 'href="../figures/toy/fig-toy.csv"' in page
-    assert "secret" not in page and "<details" in page and "folded" in page and "shown" in page
+    code = (html / "figures" / "toy" / "cell-2.py").read_text()
+    assert "print('folded')" in code and "folded" in words(html / "chapters" / "toy.html")
+    assert "secret" not in page and "shown" in page and "<details" not in page
+    assert "ABOUT =" in (html / "figures" / "toy" / "fig-toy.py").read_text() and "ABOUT" not in page
     assert page.index("fig-toy.svg") < page.index("<td>claims</td>")
 
 
@@ -176,7 +178,7 @@ def test_the_landing_page_shows_key_figures_of_this_build(built):
     assert f'<a href="chapters/toy.html#fig-toy">{image}</a>' in page
     assert (
         "Toy toy" in page
-        and ">2.50<" in page
+        and "The mean is 2.5, see" in page
         and re.search(r'href="chapters/toy.html#fig-toy"><span[^>]*>Fig. 1', page)
     )
 
@@ -387,12 +389,12 @@ def edit(path: Path, kind: str) -> None:
         for _, output in gate.outputs(notebook):
             if kind == "claim" and gate.CLAIMS_MIME in output.get("data", {}):
                 output.data[gate.CLAIMS_MIME]["claims"][0] |= {"value": 3.3, "interval": [3.3, 3.3]}
-            if kind == "glue" and output.metadata.get("scrapbook"):
-                output.data = {mime: "3.3" for mime in output.data}
+            if kind == "text" and TEXT_MIME in output.get("data", {}):
+                output.data[TEXT_MIME]["myst"] = "The mean is 3.3."
     nbformat.write(notebook, path)
 
 
-@pytest.mark.parametrize("kind", ["claim", "glue", "preview"])
+@pytest.mark.parametrize("kind", ["claim", "text", "preview"])
 def test_a_copy_edited_by_hand_is_refused_and_run_again(good, kind):
     root, _, _ = good
     path, said = run.copy_path(root / "chapters" / "toy.ipynb", root, "full"), []
@@ -502,17 +504,6 @@ def test_a_page_with_a_fault_leaves_the_last_good_book(good):
     assert build.build(root, "full", said.append) == 1
     assert "no alt text" in "".join(said)
     assert fingerprint(root / "_build" / "html") == before
-
-
-def test_a_number_that_no_chapter_gives_stops_the_build(good):
-    root, built, _ = good
-    (root / "intro.md").write_text(
-        "# A toy book\n\n{glue:text}`toy.ipynb::toy-mean` {glue:text}`toy.ipynb::median`\n"
-    )
-    said = []
-    assert build.build(root, "full", said.append) == 1
-    assert "'median' of toy.ipynb" in "".join(said) and "toy-mean" not in "".join(said)
-    assert built == ["full"]
 
 
 def test_nothing_is_recorded_from_chapters_that_are_not_current(good):
@@ -663,16 +654,22 @@ def test_outputs_keep_their_order_around_figures():
     assert sorted(files) == [f"figures/toy/fig-{x}.{end}" for x in "ab" for end in ("csv", "json", "svg")]
 
 
-def test_words_that_hold_leave_no_trace_on_the_page_and_others_leave_their_note():
-    notebook, new = toy_book.chapter(), nbformat.v4.new_output
-    held, unheld = ([{"words": "it is ahead", "holds": holds}] for holds in (True, False))
-    notebook.cells[3].outputs = [
-        new("display_data", {SAYS_MIME: held}),
-        new("display_data", {SAYS_MIME: unheld, "text/html": "<p>does not hold</p>"}),
+def test_filled_text_becomes_a_cell_of_myst_and_hidden_code_a_file():
+    notebook, new = toy_book.chapter("a = 1", "b = 2"), nbformat.v4.new_output
+    told = {"myst": "See {numref}`fig-toy`.", "words": [], "values": {}}
+    for cell in notebook.cells[2:5]:
+        cell.metadata["jupyter"] = {"source_hidden": True}
+    notebook.cells[2].outputs = [new("display_data", {TEXT_MIME: told, "text/markdown": "See figure *toy*."})]
+    notebook.cells[3].outputs = [new("display_data", {"text/html": "", "text/plain": ""})]
+    notebook.cells[4].outputs = [new("display_data", {"text/html": "<p>a table</p>"})]
+    text, files = sphinx_book.page_text(notebook, "chapters/toy")
+    cells = nbformat.reads(text, as_version=4).cells
+    assert [cell.source for cell in cells[2:5] if cell.cell_type == "markdown"] == [
+        "See {numref}`fig-toy`.",
+        '<span class="sgd-figure-files"><a href="../figures/toy/cell-2.py" download>Code</a></span>',
     ]
-    text, _ = sphinx_book.page_text(notebook, "chapters/toy")
-    (output,) = nbformat.reads(text, as_version=4).cells[3].outputs
-    assert output.data == {"text/html": "<p>does not hold</p>"}
+    (code,) = (files[name].decode() for name in files if name.endswith(".py"))
+    assert code.index("import json") < code.index("a = 1") < code.index("b = 2")
 
 
 def test_changes_of_verdicts_in_all_directions():

@@ -21,8 +21,8 @@ def executed() -> dict:
         [], [], [new("stream", text="1\n")],
         [new("display_data", {"image/svg+xml": SVG, gate.DATA_MIME: {"columns": ["x"], "rows": [[1]]}},
              metadata={"sgd_book": {"name": "fig-toy", "caption": "A toy.", "alt": "A square."}})],
-        [new("display_data", {"application/papermill.record/text/plain": "2.5"},
-             metadata={"scrapbook": {"name": "toy-mean", "mime_prefix": "application/papermill.record/"}})],
+        [new("display_data", {gate.TEXT_MIME: {"myst": "The mean.", "words": [], "values": {}},
+                              "text/markdown": "The mean."})],
         [new("display_data", {gate.CLAIMS_MIME: toy_book.claim()})],
         [new("display_data", {gate.STAMP_MIME: dict.fromkeys(gate.STAMP_FIELDS, 0)})],
     ]  # fmt: skip
@@ -34,7 +34,7 @@ def executed() -> dict:
     return notebook
 
 
-TITLE, PARAMETERS, SETUP, PRINT, FIGURE, GLUE, CLAIMS, STAMP = range(8)
+TITLE, PARAMETERS, SETUP, PRINT, FIGURE, TOLD, CLAIMS, STAMP = range(8)
 
 
 def output(kind: str = "display_data", **given):
@@ -67,7 +67,7 @@ FAULTS = {
     "windows": (add(PRINT, output("stream", text="C:\\Users\\me")), "path of this machine"),
     "file": (add(PRINT, output("stream", text="file:///home/someone/x")), "/home/someone"),
     "drive": (add(PRINT, output("stream", text=r"D:\runs\x")), "path of this machine"),
-    "path in glue": (in_data(GLUE, "application/papermill.record/text/plain", "'/opt/x'"), "/opt/x"),
+    "path in a value": (lambda nb: nb.cells[TOLD].outputs[0].data[gate.TEXT_MIME]["values"].update(a="/opt/x"), "/opt/x"),
     "path in alt": (figure(alt="A square of /srv/book/x."), "/srv/book"),
     "path in caption": (figure(caption="See /nix/store."), "/nix/store"),
     "path in data": (
@@ -101,7 +101,7 @@ FAULTS = {
         lambda nb: nb.cells[STAMP].outputs[0].data[gate.STAMP_MIME].pop("seeds"),
         "stamp: missing or unknown: seeds",
     ),
-    "missing number": (lambda nb: nb.cells[GLUE].update(outputs=[]), "'toy-mean' of this page"),
+    "system": (lambda nb: nb.cells[PRINT].update(source="import os; os.system('ls')"), "not plain Python"),
     "bare figure": (lambda nb: nb.cells[FIGURE].outputs[0].metadata.clear(), "without name, caption and alt"),
     "no caption": (figure(caption=" "), "without caption"),
     "no alt": (figure(alt=""), "without alt"),
@@ -135,7 +135,8 @@ def test_each_fault_is_found(fault, tmp_path):
 def test_words_that_do_not_hold_are_refused_at_the_defaults_alone(holds, fault):
     notebook = executed()
     said = [{"words": "none comes back", "holds": holds}, {"words": "it is ahead", "holds": True}]
-    add(PRINT, output(data={gate.SAYS_MIME: said}))(notebook)
+    told = {"myst": "x", "words": said, "values": {}}
+    add(PRINT, output(data={gate.TEXT_MIME: told, "text/markdown": "x"}))(notebook)
     stamp = notebook.cells[STAMP].outputs[0].data[gate.STAMP_MIME]
     stamp["overridden"] = ["size"]
     assert gate.notebook_faults(notebook) == []
@@ -176,21 +177,28 @@ def test_what_only_looks_like_a_path_passes(text):
     assert gate.notebook_faults(notebook) == []
 
 
-def test_glue_of_every_form_is_seen():
-    text = (
-        "{glue:text}`a:.2f` {glue}`b` {glue:md}`c` {glue:text}`other.ipynb::d:.1e` "
-        "{glue:text}`../chapters/x.ipynb::e`\n```{glue:figure} f\n:name: fig\n```\n"
-    )
-    uses = [(None, "a"), (None, "b"), (None, "c"), ("other.ipynb", "d"), ("x.ipynb", "e"), (None, "f")]
-    assert gate.glue_uses(text) == uses
-
-
-def test_glue_across_pages_is_judged_when_all_pages_are_there():
-    text, keys = "{glue:text}`a.ipynb::x` and {glue:text}`y`", {"a.ipynb": {"x"}}
-    assert gate.glue_faults(text, None, {None: {"y"}}) == []
-    assert len(gate.glue_faults(text, "intro.md", keys)) == 1
-    assert gate.glue_faults(text, "a.ipynb", {"a.ipynb": {"x", "y"}}) == []
-    assert len(gate.glue_faults(text, "a.ipynb", {"a.ipynb": set()})) == 2
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("{cite}`key`", "{cite}"),
+        ("a {glue:text}`x:.2f`", "{glue:text}"),
+        ("A field {{gap}}.", "{{"),
+        ("end }}", "}}"),
+        ("x\n\n:::{admonition} A", ":::"),
+        ("(label)=\n# A", "(label)="),
+        ("% a note", "%"),
+        ("`{cite}` and $\\frac{a}{b}$ and ```{x}```, 5 % of (this)=1\n\n```bash\n% x {{y}}\n```", ""),
+    ],
+)
+def test_text_that_a_front_end_shows_raw_is_found_in_cells_and_outputs(text, shown):
+    for put in (
+        lambda nb: nb.cells[TITLE].update(source=text),
+        add(PRINT, output(data={"text/markdown": text})),
+    ):
+        notebook = executed()
+        put(notebook)
+        faults = gate.notebook_faults(notebook)
+        assert len(faults) == bool(shown) and all(shown in fault for fault in faults)
 
 
 # ---- pages

@@ -59,7 +59,7 @@ def test_key_changes_with_what_matters_and_with_nothing_else(tmp_path):
     assert run.content_key(notebook, {"size": 4}, tmp_path) != key
 
     notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="x")]
-    notebook.metadata["sgd_book"]["preview"] = {"size": 9}
+    notebook.metadata["sgd_book"] = {"cover": "fig-toy"}
     assert run.content_key(notebook, values, tmp_path) == key
     for change in ("tags", "source", "id"):
         other = nbformat.from_dict(notebook)
@@ -89,7 +89,7 @@ def test_what_computes_and_on_what_is_part_of_the_key(owner, name, value, tmp_pa
     assert (keys(anywhere=True) == anywhere) == (name == "_processor"), "a cluster may have other processors"
 
 
-def test_expected_copy_takes_the_scale_from_the_notebook(tmp_path):
+def test_expected_copy_takes_the_scale_from_its_file(tmp_path):
     path = toy_book.save(tmp_path / "chapters" / "toy.ipynb", toy_book.chapter())
     full, preview = (run.expected_copy(path, tmp_path, scale) for scale in ("full", "preview"))
     assert (full.given, preview.given) == ({}, {"size": 2})
@@ -97,10 +97,10 @@ def test_expected_copy_takes_the_scale_from_the_notebook(tmp_path):
     assert full.path == tmp_path / "_build" / "executed" / "full" / "toy.ipynb"
     with pytest.raises(ValueError, match="scale"):
         run.expected_copy(path, tmp_path, "huge")
-    bare = toy_book.chapter()
-    del bare.metadata["sgd_book"]["preview"]
-    with pytest.raises(ValueError, match="preview"):
-        run.expected_copy(toy_book.save(tmp_path / "bare.ipynb", bare), tmp_path, "preview")
+    for text in ("", "[size]", "size: ["):
+        (path.parent / "parameters" / "toy" / "preview.yaml").write_text(text)
+        with pytest.raises(ValueError, match="preview"):
+            run.expected_copy(path, tmp_path, "preview")
     (tmp_path / "broken.ipynb").write_text("{")
     with pytest.raises(ValueError, match="not a notebook"):
         run.expected_copy(tmp_path / "broken.ipynb", tmp_path, "full")
@@ -147,9 +147,10 @@ def test_kernel_starts_in_the_root_and_finds_its_library(tmp_path):
 def test_bad_parameters_are_refused_before_a_kernel_starts(tmp_path, monkeypatch, given):
     monkeypatch.setattr(papermill, "execute_notebook", lambda *a, **k: pytest.fail("a kernel was started"))
     notebook = toy_book.save(tmp_path / "toy.ipynb", toy_book.chapter())
+    before = sorted(tmp_path.iterdir())
     with pytest.raises(params.ParameterError, match="size"):
         run.run(notebook, tmp_path / "out.ipynb", given, quiet(), tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["toy.ipynb"]
+    assert sorted(tmp_path.iterdir()) == before
 
 
 # ---- bad runs
