@@ -141,9 +141,10 @@ def _stamps(app: Sphinx) -> list[tuple[contents.Chapter, Any, dict[str, Any]]]:
 
 
 class KeyFigure(_Board):
-    """``{keyfigure} fig-name``: the first paragraph of a chapter's answer, and one of its figures."""
+    """``{keyfigure} fig-name``: a question (the content), what its chapter answers first, and a figure of it."""
 
     required_arguments = 1
+    has_content = True
 
     def run(self) -> list[nodes.Node]:
         """Makes title, text, and the figure with the alt text that it has in its chapter."""
@@ -154,7 +155,7 @@ class KeyFigure(_Board):
                 if about.get("name") == name:
                     text = _KEY.format(
                         link=link(chapter, title(notebook)),
-                        content=answer(notebook),
+                        content="\n".join(self.content) + f"\n\n{answer(notebook)}",
                         name=name,
                         up="../" * self.env.docname.count("/"),
                         docname=chapter.docname,
