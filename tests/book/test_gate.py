@@ -67,7 +67,7 @@ FAULTS = {
     "windows": (add(PRINT, output("stream", text="C:\\Users\\me")), "path of this machine"),
     "file": (add(PRINT, output("stream", text="file:///home/someone/x")), "/home/someone"),
     "drive": (add(PRINT, output("stream", text=r"D:\runs\x")), "path of this machine"),
-    "path in a value": (lambda nb: nb.cells[TOLD].outputs[0].data[gate.TEXT_MIME]["values"].update(a="/opt/x"), "/opt/x"),
+    "path in a value": (in_data(TOLD, gate.TEXT_MIME, {"values": {"a": "/opt/x"}}), "/opt/x"),
     "path in alt": (figure(alt="A square of /srv/book/x."), "/srv/book"),
     "path in caption": (figure(caption="See /nix/store."), "/nix/store"),
     "path in data": (

@@ -18,8 +18,8 @@ import toy_book
 from bs4 import BeautifulSoup
 
 from book import gate, run, summary, sweep
+from lib import stats
 from lib.ensembles import places
-from lib.page import claims
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120  # seconds
@@ -36,10 +36,9 @@ if label.startswith("kill") and not Path(folder, "killed").exists():
     os.kill(os.getppid(), signal.SIGKILL)
 if label == "bad" and size > 2:
     raise ValueError("no <b>luck</b>")"""
-GLUED = """from myst_nb import glue
-for name, value in (("", size**2), ("_low", size**2 - 1), ("_high", size**2 + 1), ("_n", size)):
-    glue("square" + name, value, display=False)
-glue(f"of-{label[:3]}", size, display=False)"""
+VALUES = """SHOWN = {"square": [size**2, size**2 - 1, size**2 + 1, size], f"of-{label[:3]}": size}
+FIELDS = {"myst": "x", "words": [], "values": SHOWN}
+display({"text/markdown": "x", "application/vnd.sgd-book.text+json": FIELDS}, raw=True)"""
 CLAIM = """RECORD["claims"][0].update(value=1.0 * size, interval=[size - 0.5, size + 0.5])
 words = [w for w, yes in (("holds", size + 0.5 <= 4), ("fails", size - 0.5 > 4)) if yes] + ["undecided"]
 RECORD["claims"][0]["verdict"] = words[0]
@@ -49,7 +48,7 @@ display({"text/html": "<p>claims</p>", "application/vnd.sgd-book.claims+json": R
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A folder with one chapter of this kind, and no library."""
-    chapter = toy_book.chapter(BODY, GLUED)
+    chapter = toy_book.chapter(BODY, VALUES)
     record = toy_book.claim()
     chapter.cells[-2].source = f"RECORD = {record!r}\n{CLAIM}"
     toy_book.save(tmp_path / "project" / "chapters" / "toy.ipynb", chapter)
@@ -220,7 +219,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_said(project,
 
 def test_a_measure_is_known_by_the_code_the_copies_and_the_record(project):
     plan = planned(project, [{}])
-    for name in ("square", "square_low", "mean", "of-toy"):
+    for name in ("square", "toy_mean", "size**2"):
         sweep.check_measure(plan, name, project)
     with pytest.raises(ValueError, match="measure: got 'cube'"):
         sweep.check_measure(plan, "cube", project)
@@ -291,7 +290,7 @@ def test_a_sweep_runs_keeps_failures_and_skips_what_is_done(project, tmp_path, c
     assert (full["chapter"], full["base"]) == ("toy", "full")
     assert full["swept"] == {"size": "numbers", "label": "text"}
     one = full["runs"][0]
-    assert one["parameters"] == {"size": 2, "label": "a"} and one["values"]["square"] == 4
+    assert one["parameters"] == {"size": 2, "label": "a"} and one["values"]["square"] == [4, 3, 5, 2]
     assert one["stamp"]["commit"] == "0123456789abcdef" and one["claims"][0]["statement"]
     failed = next((tmp_path / "out" / "runs").glob("*.failed.ipynb"))
     assert "no <b>luck</b>" in failed.read_text()
@@ -327,23 +326,25 @@ try:
 except KeyError:
     pass
 assert asked == [1]
-for name, value in {pairs}: page.glue(name, value)"""
-    notebook = toy_book.save(tmp_path / "toy.ipynb", toy_book.chapter(code))
+page.answer()
+i, f, t, b = {[value for _, value in pairs]}"""
+    chapter = toy_book.chapter(code, "%%text\n{{i}} {{f}} {{t}} {{b:.1f}}")
+    notebook = toy_book.save(tmp_path / "toy.ipynb", chapter)
     assert toy(*GRID, "--out", tmp_path / "out", chapter=notebook) == 0
     (one,) = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
-    assert one["values"] == {**dict(pairs), "toy-mean": 2.5}
+    assert one["values"] == {**dict(pairs), "toy_mean": 2.5}
     assert [type(value) for value in one["values"].values()] == [int, float, str, float, float]
     executed = json.loads((tmp_path / "out" / one["notebook"]).read_text())
-    assert summary.measures(executed) == ["mean", "i", "f", "b", "toy-mean"]
+    assert summary.measures(executed) == ["mean", "i", "f", "b", "toy_mean"]
     assert gate.records(executed, gate.CLAIMS_MIME)
 
 
 def test_a_measure_that_no_run_has_stops_the_sweep_at_its_first(project, here, tmp_path, capfd):
-    words = ("--grid", "size=1,2,3", "-p", "label", "abc", "--measure", "of-xyz")
+    words = ("--grid", "size=1,2,3", "-p", "label", "abc", "--measure", "size**2")
     assert toy(*words, "--out", tmp_path / "out") == 1
     out, err = capfd.readouterr()
-    there = "mean, square, square_low, square_high, square_n, of-abc, toy-mean"
-    assert f"measure: got 'of-xyz', there is: {there}" in err
+    there = "mean, of-abc, square, toy_mean"
+    assert f"measure: got 'size**2', there is: {there}" in err
     assert "1 of 3 done" in out
 
 
@@ -470,7 +471,7 @@ def test_a_figure_for_every_number_of_parameters(shape):
     assert how in caption and "The mean is below four" in caption
     sums = [sum(v for v in one.values() if not isinstance(v, str | list)) for one in sets]
     for value in {min(sums), max(sums)}:
-        assert claims.shown(float(value), [value - 0.1, value + 0.1])[0] in alt
+        assert stats.shown(float(value), [value - 0.1, value + 0.1])[0] in alt
     assert svg == summary.figure("mean", units, records(sets))[0], "the same bytes each time"
 
 
@@ -481,13 +482,11 @@ def test_runs_without_a_value_are_counted():
     assert summary.figure("gone", {"a": "1"}, found) is None
 
 
-def test_a_number_has_an_interval_only_when_both_ends_and_n_were_kept_with_it():
-    values = {"x": 2, "x_low": 1, "x_high": 4, "x_n": 9, "y": 3, "z": "t"}
-    values |= {"moved": 1, "moved_low": 5, "moved_n": 3}
-    one = summary.record(1, {}, "done") | {"values": values}
-    wanted = {"x": (2, 1, 4), "y": (3, 3, 3), "z": None, "w": None, "moved": (1, 1, 1)}
+def test_a_number_without_an_interval_has_its_value_twice():
+    one = summary.record(1, {}, "done") | {"values": {"x": [2, 1, 4, 9], "y": 3, "z": "t"}}
+    wanted = {"x": (2, 1, 4), "y": (3, 3, 3), "z": None, "w": None}
     assert {name: summary.measured(one, name) for name in wanted} == wanted
-    assert "moved: 1 at a 0" in summary.figure("moved", {"a": "1"}, [one | {"parameters": {"a": 0}}])[2]
+    assert "y: 3 at a 0" in summary.figure("y", {"a": "1"}, [one | {"parameters": {"a": 0}}])[2]
 
 
 def test_the_table_has_a_line_for_each_run_and_whatever_differs_first():
