@@ -37,15 +37,20 @@ def outcome(chapter: str, options: list[str], folder: Path) -> dict:
     papermill(command, standalone_mode=False)
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance()
-    notebook = nbformat.read(prepared, as_version=4)
+    notebook, shown_as = nbformat.read(prepared, as_version=4), {}
     for number, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
         with capture_output() as shown:
             done = shell.run_cell(cell.source, store_history=True)
         cell.execution_count, cell.metadata["papermill"] = number, {"status": "completed"}
-        cell.outputs = [
-            nbformat.v4.new_output("display_data", data=output.data, metadata=output.metadata or {})
-            for output in shown.outputs
-        ]
+        cell.outputs = []
+        for output in shown.outputs:
+            name, data = (output.transient or {}).get("display_id"), dict(output.data)
+            if output.update:
+                shown_as[name].data = data
+                continue
+            new = nbformat.v4.new_output("display_data", data=data, metadata=output.metadata or {})
+            cell.outputs.append(new)
+            shown_as[name] = new
         if done.result is not None:
             data, metadata = shell.display_formatter.format(done.result)
             cell.outputs.append(nbformat.v4.new_output("display_data", data=data, metadata=metadata))

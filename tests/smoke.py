@@ -30,7 +30,7 @@ GIVEN = dict(re.findall(r"-p (\w+) (\S+)", TYPED))
 
 def parameters(chapter: Path) -> dict:
     """Parameters of the run of a chapter; those that the README gives to its chapter are texts."""
-    smoke = json.loads(chapter.read_text("utf-8"))["metadata"]["sgd_book"]["smoke"]
+    smoke = run.reduced(chapter, "smoke")
     return smoke if chapter != GREEDY else smoke | {"steps": 200} | GIVEN  # at 8 steps no net learns anything
 
 

@@ -8,9 +8,13 @@ import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from smoke import BROKEN, CHAPTERS, DRIFT, GREEDY, PLATEAU, ROOT, parameters
+
+from lib.page import params
 
 # What papermill is given, and what the one line of the error must name.
 REFUSED = {
@@ -72,8 +76,40 @@ EDGES = {
 }
 
 
-def options(edge: str) -> list[str]:
-    """Papermill's options for an edge."""
+DRAWN = 3  # sets of parameters that are drawn for each chapter
+
+
+def drawn(chapter: Path, seed: int) -> dict:
+    """A set of allowed parameters near the smallest scale: each is, by chance, another one.
+
+    Numbers that count are drawn up to twice their smallest scale, others from all that is allowed.
+    """
+    rng, small = np.random.default_rng([seed, CHAPTERS.index(chapter)]), parameters(chapter)
+
+    def one(param, at):
+        if param.choices:
+            return str(rng.choice(param.choices))
+        if param.element == "bool":
+            return bool(rng.random() < 0.5)
+        if param.element == "int":
+            return int(rng.integers(param.low, max(param.low, min(param.high, 2 * at)) + 1))
+        low, high = max(param.low, 1e-6), min(param.high, 1e6)
+        return float(f"{np.exp(rng.uniform(np.log(low), np.log(high))):.3g}")
+
+    given = dict(small)
+    for param in params.schema(chapter):
+        at = small.get(param.name, param.default)
+        if rng.random() < 0.4 and param.element != "str" or param.name == "part":
+            each = list(at) if isinstance(at, list | tuple) else [at]
+            values = sorted({one(param, value) for value in each * 2})[: rng.integers(1, 3)]
+            given[param.name] = values if param.type != param.element else values[0]
+    return given
+
+
+def options(edge: str | tuple[Path, int]) -> list[str]:
+    """Papermill's options for an edge, or for a set that is drawn."""
+    if isinstance(edge, tuple):
+        return ["-y", json.dumps(drawn(*edge))]
     chapter, given = EDGES[edge]
     return ["-y", json.dumps(parameters(chapter) | TINY[chapter] | given)]
 
@@ -86,7 +122,8 @@ def test_every_chapter_is_asked_to_refuse():
 def came():
     """What came of each chapter and what it was given."""
     runs = {(path, given): shlex.split(given) for path, all_given in REFUSED.items() for given in all_given}
-    runs |= {edge: options(edge) for edge in EDGES}
+    sets = [(chapter, seed) for chapter in CHAPTERS for seed in range(DRAWN)]
+    runs |= {edge: options(edge) for edge in [*EDGES, *sets]}
     chapters = [str(run[0] if isinstance(run, tuple) else EDGES[run][0]) for run in runs]
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "cells.py")],
@@ -120,6 +157,17 @@ def test_outcomes_at_the_edge_are_shown_not_raised(came, edge):
     assert came[edge]["error"] is None
     assert came[edge]["faults"] == []
     assert set(came[edge]["verdicts"]) == {"out of range"}
+
+
+@pytest.mark.parametrize("seed", range(DRAWN))
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_any_allowed_parameters_reach_the_end_or_are_refused_before_any_training(came, chapter, seed):
+    found = came[chapter, seed]
+    if found["error"] is None:
+        assert found["faults"] == [] and found["verdicts"], drawn(chapter, seed)
+    else:
+        kind = found["error"].partition(": ")[0]
+        assert kind in ("ParameterError", "ValueError") and not found["chunks"], found["error"]
 
 
 def test_a_walk_that_diverges_is_named_and_the_others_are_kept(came):

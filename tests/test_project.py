@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -174,9 +175,16 @@ def cells(path: Path, kind: str) -> list[dict]:
 
 
 def code(path: Path) -> str:
-    """Code of a notebook; lines of IPython's own syntax are left out."""
-    lines = "\n".join("".join(cell["source"]) for cell in cells(path, "code")).splitlines()
-    return "\n".join(line for line in lines if not line.startswith(("%", "!")))
+    """Code of a notebook, without its text cells."""
+    every = ("".join(cell["source"]) for cell in cells(path, "code"))
+    return "\n".join(source for source in every if not source.startswith("%%"))
+
+
+def told(path: Path) -> str:
+    """All text of a notebook: Markdown cells and text cells."""
+    every = ("".join(cell["source"]) for cell in cells(path, "code"))
+    markdown = ["".join(cell["source"]) for cell in cells(path, "markdown")]
+    return "\n".join([*markdown, *(source for source in every if source.startswith("%%"))])
 
 
 def test_every_page_of_the_contents_is_there_and_every_chapter_is_a_page():
@@ -213,38 +221,41 @@ class TestChapter:
         assert not [name for name in names if re.fullmatch(r"[0-9a-f]{8}", name)], "made by a machine"
 
     def test_has_parameters_for_every_scale(self, path):
-        declared = params.schema(path)
-        scales = json.loads(path.read_text("utf-8"))["metadata"]["sgd_book"]
-        assert {"preview", "smoke"} <= set(scales)
-        for given in (scales["preview"], scales["smoke"]):
-            assert given, "a reduced scale that reduces nothing"
-            params.check(declared, given)
+        files = sorted((path.parent / "parameters" / path.stem).glob("*.yaml"))
+        assert {"preview", "smoke", "exercise-1"} <= {file.stem for file in files}
+        for file in files:
+            given = yaml.safe_load(file.read_text("utf-8"))
+            assert given and params.check(params.schema(path), given), "parameters that change nothing"
+            assert file.stem in ("preview", "smoke") or f"parameters/{path.stem}/{file.name}" in told(path)
+
+    def test_is_light(self, path):
+        sources = ["".join(cell["source"]) for cell in cells(path, "code")]
+        lengths = [len(source.splitlines()) for source in sources if not source.startswith("%%")]
+        assert max(lengths) <= 30 and statistics.median(lengths) <= 12
+        bare = [c["id"] for c in cells(path, "code") if "hide-input" in c["metadata"].get("tags", ())]
+        assert not bare, "hidden is what has source_hidden in its metadata"
 
 
 @pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.parent.name == "chapters"], ids=lambda p: p.stem)
 def test_every_figure_is_referred_to_in_the_text(path):
     figures = set(re.findall(r'"(fig-[\w-]+)"', code(path)))
-    prose = "\n".join("".join(cell["source"]) for cell in cells(path, "markdown"))
-    assert figures and figures == set(re.findall(r"\{numref}`(fig-[\w-]+)`", prose))
+    assert figures and figures == set(re.findall(r"\{numref}`(fig-[\w-]+)`", told(path)))
 
 
-def cited(path: Path) -> set[str]:
-    """Keys of references that a page cites."""
-    prose = path.read_text("utf-8")
-    if path.suffix == ".ipynb":
-        prose = "\n".join("".join(c["source"]) for c in cells(path, "markdown") + cells(path, "code"))
+def test_every_reference_is_cited_or_linked_and_every_citation_is_a_reference():
+    entries = re.findall(
+        r"^@\w+\{([^,]+),(.*?)^\}", text("lib/page/references.bib"), re.MULTILINE | re.DOTALL
+    )
+    known = {key: re.findall(r"(?:url|doi)\s*=\s*\{+([^}]+)", entry) for key, entry in entries}
+    prose = "\n".join(path.read_text("utf-8") for _, path in contents.pages(ROOT))
     uses = re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", prose)
-    return {key.strip() for use in uses for key in use.split(",")}
-
-
-def test_every_reference_is_cited_and_every_citation_is_a_reference():
-    known = re.findall(r"^@\w+\{([^,]+),", text("references.bib"), re.MULTILINE)
-    assert len(known) == len(set(known)) > 10
-    assert set().union(*(cited(path) for _, path in contents.pages(ROOT))) == set(known)
+    cited = {key.strip() for use in uses for key in use.split(",")}
+    assert len(known) == len(entries) > 10 and cited <= set(known)
+    assert [key for key in known if key not in cited and not any(link in prose for link in known[key])] == []
 
 
 def test_every_reference_says_where_it_is():
-    entries = re.split(r"^(?=@)", text("references.bib"), flags=re.MULTILINE)[1:]
+    entries = re.split(r"^(?=@)", text("lib/page/references.bib"), flags=re.MULTILINE)[1:]
     for entry in entries:
         for field in ("author", "title", "year"):
             assert re.search(rf"^\s*{field}\s*=\s*\{{+.+\}},?$", entry, re.MULTILINE), entry
