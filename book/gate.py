@@ -41,7 +41,7 @@ _PLACES = (
 )
 _PATHS = rf"(?:{_START}|file://)/(?:{_PLACES})/[\w.~-]+|(?<!\w)[A-Za-z]:\\(?:Users\\|[\w.-]+\\[\w.])"
 _RAW = re.compile(r"\{[a-z][\w:-]*\}|^\s*(?::::|%\s)|\{\{|\}\}|^\([\w-]+\)=\s*$", re.MULTILINE)
-_CODE = re.compile(r"^```.*?^```|`[^`\n]+`|\$[^$]+\$", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(r"^```.*?^```|`[^`\n]+`|\$\$.*?\$\$|\$[^$]+\$", re.DOTALL | re.MULTILINE)
 _UNHEARD = re.compile(r"get_ipython|\bsubprocess\b|\bos\.(?:system|popen|exec|spawn)")
 _FILE_NAME = re.compile(r"\S+\.(png|svg|jpe?g|gif|webp)", re.IGNORECASE)
 _LEFTOVERS = {
