@@ -77,7 +77,11 @@ def plain(what: str, value: object) -> int | float:
 
 
 class TextError(ValueError):
-    """A field of a text that cannot be filled; shown without a stack in notebooks."""
+    """A field of a text that cannot be filled, in one line; shown without a stack in notebooks."""
+
+    def __init__(self, said: str) -> None:
+        """Takes what to say."""
+        super().__init__(" ".join(said.split()))
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
@@ -117,14 +121,19 @@ def fill(text: str, known: Mapping[str, Any] | None = None) -> Filled:
         known: values by name; those of the running notebook if None.
 
     Raises:
-        TextError: for a field that is no expression or raises, and a condition that is not True, False or
-            None; naming the field.
+        TextError: for a field that is no expression, is not closed or raises, a condition that is not True,
+            False or None, and words with brackets; naming the field.
     """
     known = names() if known is None else known
     words, values = [], {}
+    _, begun, rest = FIELD.sub(" ", text).partition("{{")
+    if begun:
+        raise TextError(f"{{{{{rest[:40]}: a field that is not closed")
 
     def put(found: re.Match[str]) -> str:
         if found["field"]:
+            if found.string[: found.start()].endswith("]"):
+                raise TextError(f"]{found[0]}: wanted words without brackets")
             return _value(found["field"], known, words, values)
         holds, _, _ = _evaluated(found["condition"], known)
         if not (holds is None or isinstance(holds, bool | np.bool_)):
@@ -147,6 +156,7 @@ def _evaluated(field: str, known: Mapping[str, Any]) -> tuple[Any, str, str]:
             eval(compile(ast.fix_missing_locations(tree), "<text>", "eval"), {**known})
             for tree in (ast.Expression(part.value), form)
         )
+        value = {ord("s"): str, ord("r"): repr, ord("a"): ascii}.get(part.conversion, lambda v: v)(value)
         return value, spec, ast.unparse(part.value)
     except Exception as error:
         raise TextError(f"{{{{{field}}}}}: {type(error).__name__}: {error}") from error
@@ -212,7 +222,8 @@ def _cited(key: str, inside: bool) -> str:
     people = [" ".join(p.prelast_names + p.last_names).strip("{}") for p in entry.persons.get("author", ())]
     who = people[0] + " et al." if len(people) > 2 else " and ".join(people)
     year, fields = entry.fields["year"], entry.fields
-    link = fields.get("url") or (f"https://doi.org/{fields['doi']}" if "doi" in fields else "")
+    numbers = (("doi", "https://doi.org/"), ("eprint", "https://arxiv.org/abs/"))
+    link = fields.get("url") or next((place + fields[name] for name, place in numbers if name in fields), "")
     said = f"{who} ({year})" if inside else f"{who}, {year}"
     return f"[{said}]({link})" if link else said
 
@@ -254,12 +265,11 @@ def table(frame: pd.DataFrame, caption: str, formats: Mapping[str, str] | None =
     formats, caption = dict(formats or {}), fill(caption).myst.strip()
     unknown = sorted(set(formats) - set(frame.columns))
     if not caption or unknown:
-        raise ValueError(
-            f"table: got caption {caption!r} and formats of {unknown}, wanted a caption, columns"
-        )
+        got = f"got caption {caption!r} and formats of {unknown}"
+        raise ValueError(f"table: {got}, wanted a caption, and formats of columns that are there")
 
     def cell(column: str, value: Any) -> str:
-        if value is None or isinstance(value, float) and math.isnan(value):
+        if value is None or value is pd.NA or isinstance(value, numbers.Real) and math.isnan(value):
             return "–"
         if isinstance(value, bool | np.bool_):
             return "yes" if value else "no"
