@@ -92,7 +92,7 @@ class Claim:
         return f"{words} {self.unit}"
 
 
-_NUMBER = r"[-−]?\d[\d.,]*(?:e[-+]?\d+)?"
+_NUMBER = r"[-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-−+]?\d+)?"
 _FORMS = (  # each with where its numbers stand: low, high
     (rf"(?P<low>{_NUMBER}) to (?P<high>{_NUMBER})", False),
     (rf"exactly (?P<low>(?P<high>{_NUMBER}))", False),
@@ -107,7 +107,7 @@ _FORMS = (  # each with where its numbers stand: low, high
 def _accepted(what: str, text: str) -> tuple[str, tuple[float | None, float | None, bool]]:
     """Unit, and low, high and strict, of what a claim accepts; ValueError for a text that is none."""
     for form, strict in _FORMS:
-        if found := re.fullmatch(rf"{form} (?P<unit>\S.*)", text if isinstance(text, str) else ""):
+        if found := re.fullmatch(rf"{form} (?P<unit>(?!and |to )\S.*)", str(text)):
             ends = {end: _plain(number) for end, number in found.groupdict().items() if end != "unit"}
             return found["unit"], (ends.get("low"), ends.get("high"), strict)
     forms = "A to B, exactly A, at least A, at most A, above A, below A or above A and below B"
