@@ -18,7 +18,9 @@ from matplotlib.figure import Figure
 
 from lib import page
 from lib.page import figures, params, provenance
-from lib.page.text import SAYS_MIME, plain, table
+from lib.page.params import Parameters
+from lib.page.text import TEXT_MIME
+from lib.stats import Estimate
 
 matplotlib.use("agg")
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,18 +43,6 @@ def outputs(monkeypatch):
     return seen
 
 
-@pytest.fixture
-def glued(monkeypatch):
-    seen = {}
-
-    def glue(name, value, display):
-        assert display is False
-        seen[name] = value
-
-    monkeypatch.setattr("myst_nb.glue", glue)
-    return seen
-
-
 def drawing(points=3):
     fig, ax = plt.subplots(figsize=(3, 2))
     ax.plot(np.arange(points), np.sin(np.arange(points)), ".")
@@ -60,87 +50,55 @@ def drawing(points=3):
     return fig
 
 
-def test_table_escapes_and_has_headings():
-    html = table("sgd-x", "A & B", ("a", "<b>"), [("r<1", ("v", "mark")), ("r2", "<script>")])
-    assert '<table class="sgd-x">' in html and "<caption>A &amp; B</caption>" in html
-    assert '<th scope="row">r&lt;1</th><td><span class="mark">v</span></td>' in html
-    assert '<th scope="col">&lt;b&gt;</th>' in html and "<script>" not in html
-    assert html.startswith("<div") and "overflow-x: auto" in html and 'tabindex="0"' in html
-
-
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [
-        (1, int),
-        (1.5, float),
-        (np.int64(1), int),
-        (np.float32(0.5), float),
-        (np.float64(2), float),
-        (10**400, int),
-    ],
-)
-def test_plain_converts(value, kind):
-    got = plain("x", value)
-    assert type(got) is kind and got == value
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        True,
-        np.bool_(True),
-        math.nan,
-        math.inf,
-        -math.inf,
-        np.float64("nan"),
-        "1",
-        np.array(1.0),
-        [1],
-        1j,
-    ],
-)
-def test_plain_and_glue_refuse(value, glued):
-    with pytest.raises(ValueError, match="x: got .* wanted a finite number"):
-        plain("x", value)
-    if value != "1":
-        with pytest.raises(ValueError, match="x: got"):
-            page.glue("x", value)
-    assert not glued
-
-
-def test_glue_keeps_plain_values(glued):
-    for name, value in {"a": np.float64(0.5), "b-1": np.int32(3), "c_d": np.str_("word"), "e": 2}.items():
-        page.glue(name, value)
-    assert glued == {"a": 0.5, "b-1": 3, "c_d": "word", "e": 2}
-    assert [type(v) for v in glued.values()] == [float, int, str, int]
-
-
-@pytest.mark.parametrize("name", ["", "A", "a:b", "a`", "a b", "1a", None])
-def test_glue_refuses_names_the_prose_cannot_write(name, glued):
-    with pytest.raises(ValueError, match="name"):
-        page.glue(name, 1)
-    with pytest.raises(ValueError, match="empty text"):
-        page.glue("x", " ")
-    assert not glued
-
-
-def test_figure_shows_drawing_words_and_data(outputs):
+def test_figure_shows_drawing_words_and_data_and_below_them_the_caption(outputs):
     fig = drawing()
-    page.figure(fig, "fig-loss", " The loss\n *falls*. ", ALT, DATA)
-    (bundle, about) = outputs[0]
+    page.figure(fig, "fig-the-loss", " The loss\n *falls*: {cite:t}`pitis2016first`. ", ALT, DATA)
+    (bundle, about), (below, mark) = outputs
     assert set(bundle) == {"image/svg+xml", "text/plain", figures.DATA_MIME}
-    assert about == {"sgd_book": {"name": "fig-loss", "caption": "The loss *falls*.", "alt": ALT}}
+    caption = "The loss *falls*: {cite:t}`pitis2016first`."
+    assert about["sgd_book"] == {
+        "name": "fig-the-loss", "caption": caption, "alt": ALT, "words": [], "values": {},
+    }  # fmt: skip
     assert bundle[figures.DATA_MIME] == {"columns": ["step", "loss"], "rows": [[0, 0.5], [1, None]]}
     assert "<svg" in bundle["image/svg+xml"] and "fill: #ffffff" in bundle["image/svg+xml"]
+    assert below["text/markdown"] == below["text/plain"] and mark == {"sgd_book_caption": "fig-the-loss"}
+    assert below["text/markdown"].startswith("**Figure *the loss*.** The loss *falls*: [Pitis (2016)](http")
     assert not plt.fignum_exists(fig.number)
     json.dumps(bundle, allow_nan=False)
+
+
+def test_captions_and_descriptions_have_fields_whose_words_are_recorded(outputs, monkeypatch):
+    names = {"n": 3, "gap": math.nan, "up": True, "few": None}
+    monkeypatch.setattr("lib.page.text.names", lambda: names)
+    page.figure(
+        drawing(),
+        "fig-a",
+        "[{{n}} nets\nrise]{{up}} by {{gap:.1f}}.",
+        "[It rises.]{{not up}} {{n + 1}} [nets]{{few}}",
+        DATA,
+    )
+    about = outputs[0][1]["sgd_book"]
+    assert about["caption"] == "3 nets rise by *no number*." and about["values"] == {"n": 3, "n + 1": 4}
+    assert about["alt"] == "It rises. (not so in this run) 4 nets (this run cannot tell)"
+    assert [(w["words"], w["holds"]) for w in about["words"]] == [
+        ("3 nets rise", True), ("gap", None), ("It rises.", False), ("nets", None),
+    ]  # fmt: skip
+    assert outputs[1][0]["text/plain"] == "**Figure *a*.** 3 nets rise by *no number*."
+
+
+def test_estimates_are_the_data_of_a_figure(outputs):
+    found = {"Adam": Estimate(0.2, 0.1, np.float64(0.3), 9, "t"), "SGD": Estimate(1, 1, 1, 5, "count")}
+    page.figure(drawing(), "fig-a", "A.", ALT, page.estimates("variant", found, "ahead [points]"))
+    assert outputs[0][0][figures.DATA_MIME] == {
+        "columns": ["variant", "ahead [points]", "low", "high", "networks"],
+        "rows": [["Adam", 0.2, 0.1, 0.3, 9], ["SGD", 1, 1, 1, 5]],
+    }
 
 
 def test_the_same_figure_is_the_same_bytes_without_date_or_version(outputs):
     for _ in range(2):
         page.figure(drawing(), "fig-loss", "Loss.", ALT, DATA)
-    first, second = (bundle["image/svg+xml"] for bundle, _ in outputs)
+    first, second = (bundle["image/svg+xml"] for bundle, _ in outputs[::2])
     assert first == second
     assert "dc:date" not in first and matplotlib.__version__ not in first
 
@@ -168,41 +126,29 @@ def test_a_figure_of_many_points_is_shown_as_pixels(outputs):
     assert png.startswith(b"\x89PNG") and b"Matplotlib" not in png and len(png) < 500_000
 
 
+DATES = pd.DataFrame({"a": [pd.Timestamp(0)]})
+TWICE = pd.DataFrame([[1, 2]], columns=["a", "a"])
+WRONG = {
+    "fig": {"fig: got module": [plt], "fig: got NoneType": [None]},
+    "name": {"name": ["loss", "fig-", "fig-Loss", "fig-a--b", None]},
+    "caption": {"caption of fig-loss": [" ", None], "{{gone}}: NameError": ["A {{gone}}."]},
+    "alt": {"alt of fig-loss": ["", "too short", "fig-loss", "{{'short'}}"]},
+    "data": {
+        "data: got NoneType": [None], "data: got list": [[1, 2]], "names": [{1: [1]}, {" ": [1]}],
+        "data: ": [{}, {"a": []}, {"a": [1], "b": [1, 2]}, pd.DataFrame()],
+        "column 'a'": [*({"a": [v]} for v in (math.nan, np.float32("nan"), [1])), DATES,
+                       {"a": np.array([1, math.inf])}, pd.DataFrame({"a": [math.inf]})],
+        "each once": [TWICE], "reset_index": [pd.DataFrame({"a": [1]}).set_index("a")],
+    },
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("changes", "part"),
-    [
-        ({"fig": plt}, "fig: got module"),
-        ({"fig": None}, "fig: got NoneType"),
-        ({"name": "loss"}, "name"),
-        ({"name": "fig-"}, "name"),
-        ({"name": "fig-Loss"}, "name"),
-        ({"name": "fig-a--b"}, "name"),
-        ({"name": None}, "name"),
-        ({"caption": " "}, "caption of fig-loss"),
-        ({"caption": None}, "caption of fig-loss"),
-        ({"alt": ""}, "alt of fig-loss"),
-        ({"alt": "too short"}, "alt of fig-loss"),
-        ({"name": "fig-a-very-long-name-it-is", "alt": "fig-a-very-long-name-it-is"}, "alt of fig-a"),
-        ({"data": None}, "data: got NoneType"),
-        ({"data": [1, 2]}, "data: got list"),
-        ({"data": {}}, "data"),
-        ({"data": {"a": []}}, "data"),
-        ({"data": {"a": [1], "b": [1, 2]}}, "data"),
-        ({"data": {"a": [math.nan]}}, "column 'a'"),
-        ({"data": {"a": [np.float32("nan")]}}, "column 'a'"),
-        ({"data": {"a": np.array([1, math.inf])}}, "column 'a'"),
-        ({"data": {"a": [[1]]}}, "column 'a'"),
-        ({"data": {1: [1]}}, "names"),
-        ({"data": {" ": [1]}}, "names"),
-        ({"data": pd.DataFrame({"a": [math.inf]})}, "column 'a'"),
-        ({"data": pd.DataFrame({"a": [pd.Timestamp(0)]})}, "column 'a'"),
-        ({"data": pd.DataFrame([[1, 2]], columns=["a", "a"])}, "each once"),
-        ({"data": pd.DataFrame({"a": [1]}).set_index("a")}, "reset_index"),
-        ({"data": pd.DataFrame()}, "data"),
-    ],
+    ("name", "value", "part"),
+    [(name, v, part) for name, cases in WRONG.items() for part, values in cases.items() for v in values],
 )
-def test_figure_refuses_and_shows_nothing(changes, part, outputs):
-    given = {"fig": Figure(), "name": "fig-loss", "caption": "Loss.", "alt": ALT, "data": DATA, **changes}
+def test_figure_refuses_and_shows_nothing(name, value, part, outputs):
+    given = {"fig": Figure(), "name": "fig-loss", "caption": "Loss.", "alt": ALT, "data": DATA, name: value}
     with pytest.raises(ValueError, match=part):
         page.figure(**given)
     assert not outputs
@@ -220,39 +166,19 @@ def test_data_of_every_kind_becomes_plain(outputs):
         index=[7, 8, 9],
     )
     page.figure(drawing(), "fig-a", "A.", ALT, frame)
-    page.figure(
-        drawing(), "fig-a", "A.", ALT, {c: [None if pd.isna(v) else v for v in frame[c]] for c in frame}
-    )
+    plain = {c: [None if pd.isna(v) else v for v in frame[c]] for c in frame}
+    page.figure(drawing(), "fig-a", "A.", ALT, plain)
     rows = [[0.1, 1, "a", True, "u"], [None, None, None, False, "v"], [3.0, 3, "c", True, "u"]]
     record = json.loads(json.dumps(outputs[0][0][figures.DATA_MIME], allow_nan=False))
     assert record == {"columns": list(frame), "rows": rows}
     assert type(record["rows"][0][1]) is int
-    assert outputs[1][0][figures.DATA_MIME]["rows"][1] == rows[1]
+    assert outputs[2][0][figures.DATA_MIME]["rows"][1] == rows[1]
 
 
 @pytest.fixture
 def parameters():
     cell = "networks: int = 5  # networks [networks; 1 to 9]\nsizes: list[int] = [1]  # sizes [units; 1 to 9]"
-    return params.take({"networks": 6}, cell)
-
-
-def test_what_holds_shows_nothing_and_what_does_not_says_so(outputs):
-    page.says({"the net is  ahead": np.bool_(True)})
-    assert outputs == [({SAYS_MIME: [{"words": "the net is ahead", "holds": True}]}, None)]
-    page.says({"none comes back": False, "a < b": None, "all do": True})
-    bundle, _ = outputs[1]
-    assert [entry["holds"] for entry in bundle[SAYS_MIME]] == [False, None, True]
-    assert "does not hold: “none comes back”" in bundle["text/plain"]
-    assert "cannot be told: “a < b”" in bundle["text/plain"]
-    assert "a &lt; b" in bundle["text/html"] and "all do" not in bundle["text/html"]
-    json.dumps(bundle)
-
-
-@pytest.mark.parametrize("sentences", [{}, {" ": True}, {"a": 1}, {"a": np.array([True])}, {3: True}])
-def test_says_refuses_and_shows_nothing(sentences, outputs):
-    with pytest.raises(ValueError, match="wanted"):
-        page.says(sentences)
-    assert outputs == []
+    return Parameters(params.read(cell), {"networks": 6, "sizes": [1]}, "toy")
 
 
 def test_stamp_has_the_agreed_fields_and_names_no_place(outputs, parameters):
@@ -272,19 +198,16 @@ def test_stamp_has_the_agreed_fields_and_names_no_place(outputs, parameters):
     assert '<table class="sgd-stamp">' in bundle["text/html"] and "changed: networks" in bundle["text/html"]
 
 
+EARLIER = "kept from an earlier run of the same code, parameters and seeds on such a machine"
+
+
 @pytest.mark.parametrize(
     ("computed", "kept", "words"),
     [
-        (0, 0, "none"),
-        (9, 0, "all computed in this run"),
-        (0, 9, "all kept from an earlier run of the same code, parameters and seeds on such a machine"),
-        (
-            2,
-            7,
-            "7 of 9 chunks kept from an earlier run of the same code, parameters and seeds on such a machine",
-        ),
+        (0, 0, "none"), (9, 0, "all computed in this run"), (0, 9, f"all {EARLIER}"),
+        (2, 7, f"7 of 9 chunks {EARLIER}"),
     ],
-)
+)  # fmt: skip
 def test_a_stamp_says_whether_its_networks_are_of_its_own_run(computed, kept, words):
     assert provenance.chunks_shown({"chunks": {"computed": computed, "kept": kept}}) == words
 
@@ -292,15 +215,9 @@ def test_a_stamp_says_whether_its_networks_are_of_its_own_run(computed, kept, wo
 @pytest.mark.parametrize(
     ("sha", "started", "seeds", "part"),
     [
-        ("abc", 0, [1], "data_sha256"),
-        (None, 0, [1], "data_sha256"),
-        (SHA.upper(), 0, [1], "data_sha256"),
-        (SHA, None, [1], "started"),
-        (SHA, math.nan, [1], "started"),
-        (SHA, 0, [1], "started"),
-        (SHA, 1e12, [1], "started"),
-        (SHA, NOW, [1.5], "seeds"),
-        (SHA, NOW, ["1"], "seeds"),
+        *((sha, 0, [1], "data_sha256") for sha in ("abc", None, SHA.upper())),
+        *((SHA, started, [1], "started") for started in (None, math.nan, 0, 1e12)),
+        *((SHA, NOW, seeds, "seeds") for seeds in ([1.5], ["1"])),
     ],
 )
 def test_stamp_refuses(sha, started, seeds, part, outputs, parameters):
@@ -311,22 +228,13 @@ def test_stamp_refuses(sha, started, seeds, part, outputs, parameters):
 
 def test_a_chapter_that_draws_nothing_says_so(outputs, parameters):
     page.stamp(parameters, SHA, time.time(), ())
-    assert (
-        outputs[0][0][provenance.STAMP_MIME]["seeds"] is None and "seeds: none" in outputs[0][0]["text/plain"]
-    )
+    bundle = outputs[0][0]
+    assert bundle[provenance.STAMP_MIME]["seeds"] is None and "seeds: none" in bundle["text/plain"]
 
 
 def git(folder, *words):
-    name = [
-        "-c",
-        "user.name=a",
-        "-c",
-        "user.email=a@b",
-        "-c",
-        "commit.gpgsign=false",
-        "-c",
-        "core.hooksPath=/dev/null",
-    ]
+    config = ("user.name=a", "user.email=a@b", "commit.gpgsign=false", "core.hooksPath=/dev/null")
+    name = [word for setting in config for word in ("-c", setting)]
     subprocess.run(["git", "-C", str(folder), *name, *words], check=True, capture_output=True)
 
 
@@ -385,44 +293,35 @@ class Private(AsyncKernelManager):
     transport = "ipc"
 
 
+CELL = "networks: int = 5  # networks [networks; 1 to 9]"
 CELLS = [
-    ("networks: int = 5  # networks [networks; 1 to 9]", ["parameters"]),
-    ("from lib.page import params\n\nP = params.take()\nP", []),
-    (
-        "import time\n\nfrom lib import page\nfrom lib.page.claims import Claim, Ledger\n"
-        "from lib.stats import Estimate\n\nstarted = time.time()",
-        [],
-    ),
-    (
-        "book = Ledger('toy', [Claim(id='a', statement='a', source='s', stated='1', unit='%', low=0, high=2,"
-        " reason='r')])\nbook.expected()",
-        [],
-    ),
-    (
-        "import matplotlib.pyplot as plt\n\nfig, ax = plt.subplots()\nax.plot([1, 3])\n"
-        f"page.figure(fig, 'fig-a', 'A.', '{ALT}', {{'y': [1, 3]}})\npage.glue('a-1', 0.25)",
-        [],
-    ),
-    ("book.measure('a', Estimate(1, 1, 1, P.networks, 'count'))\nbook.verdicts()", []),
-    (f"page.stamp(P, '{SHA}', started, [1])", []),
+    "from lib import page\n\npage.answer()",
+    CELL,
+    "from pathlib import Path\nfrom lib.page import params\n\nparams.DEFAULTS = Path()\n"
+    "P = page.parameters('toy')\nP",
+    "import time\n\nfrom lib.page import claims\nfrom lib.stats import Estimate\n\nstarted = time.time()",
+    "book = claims.Ledger(P)\nbook.claim('a', 'a', 's', '1', '0 to 2 %', 'r')\nbook.expected()",
+    "import matplotlib.pyplot as plt\n\nfig, ax = plt.subplots()\nax.plot([1, 3])\n"
+    f"page.figure(fig, 'fig-a', 'A {{{{P.networks}}}}.', '{ALT}', {{'y': [1, 3]}})",
+    "%%text\n{{P.networks}} nets.",
+    "book.measure('a', Estimate(1, 1, 1, P.networks, 'count'))\nbook.verdicts()",
+    f"page.stamp(P, '{SHA}', started, [1])",
+    "%%answer\n[Most]{{P.networks > 9}}.",
 ]
 
 
 def test_a_notebook_carries_everything(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (tmp_path / "toy.txt").write_text(CELL)
     spec = {"name": "python3", "display_name": "p", "language": "python"}
     book = nbformat.v4.new_notebook(metadata={"kernelspec": spec})
-    book.cells = [nbformat.v4.new_code_cell(source, metadata={"tags": tags}) for source, tags in CELLS]
+    book.cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    book.cells[1].metadata["tags"] = ["parameters"]
     nbformat.write(book, tmp_path / "in.ipynb")
     done = papermill.execute_notebook(
-        tmp_path / "in.ipynb",
-        tmp_path / "out.ipynb",
-        {"networks": 7},
-        kernel_name="python3",
-        progress_bar=False,
-        kernel_manager_class=Private,
-        cwd=tmp_path,
-    )
+        tmp_path / "in.ipynb", tmp_path / "out.ipynb", {"networks": 7}, kernel_name="python3",
+        progress_bar=False, kernel_manager_class=Private, cwd=tmp_path,
+    )  # fmt: skip
     by_mime = {}
     for output in (output for cell in done.cells for output in cell.get("outputs", ())):
         assert output.output_type in ("display_data", "execute_result")
@@ -430,10 +329,14 @@ def test_a_notebook_carries_everything(tmp_path, monkeypatch):
             by_mime.setdefault(mime, []).append((content, output.metadata))
     assert by_mime["application/vnd.sgd-book.claims+json"][0][0]["claims"][0]["n"] == 7
     assert by_mime[provenance.STAMP_MIME][0][0]["overridden"] == ["networks"]
-    assert by_mime[figures.DATA_MIME][0] == (
-        {"columns": ["y"], "rows": [[1], [3]]},
-        {"sgd_book": {"name": "fig-a", "caption": "A.", "alt": ALT}},
-    )
-    assert by_mime["application/papermill.record/text/plain"][0][0] == "0.25"
+    (data, about), *others = by_mime[figures.DATA_MIME]
+    assert data == {"columns": ["y"], "rows": [[1], [3]]} and not others
+    assert about["sgd_book"]["caption"] == "A 7."
+    assert [content["myst"].split("\n")[-2] for content, _ in by_mime[TEXT_MIME]] == [
+        "~~Most~~ *(not so in this run)*.", "7 nets.",
+    ]  # fmt: skip
+    texts = [content for content, _ in by_mime["text/markdown"]]
+    answer = "> **The answer.**\n>\n> ~~Most~~ *(not so in this run)*."
+    assert texts == [answer, "**Figure *a*.** A 7.", "7 nets.\n"]  # the answer is where the first cell put it
     assert len(by_mime["image/svg+xml"]) == 1
     assert "image/png" not in by_mime  # Jupyter would show a figure left open once more, without its words
