@@ -363,9 +363,9 @@ def take(chapter: str, namespace: Mapping[str, Any] | None = None) -> Parameters
         The record of all parameters.
 
     Raises:
-        ParameterError: as ``check`` does, also for names that a parameters cell sets and the chapter does not
-            have; for a chapter whose defaults are not kept; and where the notebook is one of another checkout
-            than this library.
+        ParameterError: as ``check`` does, also for names that the parameters cell sets and the chapter does
+            not have; for parameters that are not set; for a chapter whose defaults are not kept; and where
+            the notebook is one of another checkout than this library.
     """
     if namespace is None:
         namespace = names()
@@ -375,26 +375,30 @@ def take(chapter: str, namespace: Mapping[str, Any] | None = None) -> Parameters
         raise ParameterError(f"chapter: got {chapter!r}, wanted one whose defaults are kept: {there}")
     params = read(defaults(chapter).read_text("utf-8"))
     given = {p.name: namespace[p.name] for p in params if p.name in namespace}
+    known, extra = {p.name for p in params}, []
     for cell in namespace.get("In", ()):
-        for name in _set(cell, {p.name for p in params}):
-            given.setdefault(name, namespace.get(name))
-    taken = Parameters(params, check(params, given), chapter)
+        whole, found = _set(cell, known)
+        extra = found if whole else extra + found  # what an older cell set may be mended by now
+    taken = Parameters(params, check(params, dict.fromkeys(extra) | given), chapter)
+    if missing := [name for name in taken.asdict() if name not in given]:
+        raise ParameterError(f"{', '.join(missing)}: not set, run the parameters cell first")
     choose(getattr(taken, "part", "all"))
     return taken
 
 
-def _set(cell: str, known: set[str]) -> list[str]:
-    """Names that a cell of parameters sets: papermill's, or annotated ones of which one is known."""
+def _set(cell: str, known: set[str]) -> tuple[bool, list[str]]:
+    """Whether a cell is the one of parameters, and the names it sets if it is that or one of papermill's."""
     try:
         body = ast.parse(cell).body
     except SyntaxError:
-        return []
-    if cell.startswith("# Parameters"):
-        targets = [t for node in body if isinstance(node, ast.Assign) for t in node.targets]
-        return [t.id for t in targets if isinstance(t, ast.Name) and t.id not in _PAPERMILL]
-    annotated = [node.target.id for node in body if isinstance(node, ast.AnnAssign | ast.Assign)
-                 and isinstance(getattr(node, "target", None), ast.Name)]  # fmt: skip
-    return annotated if known & set(annotated) and len(annotated) == len(body) else []
+        return False, []
+    targets = [t for node in body for t in getattr(node, "targets", [getattr(node, "target", None)])]
+    found = [t.id for t in targets if isinstance(t, ast.Name) and t.id not in _PAPERMILL]
+    annotated = {ast.unparse(node.target) for node in body if isinstance(node, ast.AnnAssign)}
+    whole = bool(known & annotated) and all(
+        isinstance(n, ast.Assign | ast.AnnAssign | ast.Expr) for n in body
+    )
+    return whole, found if whole or cell.startswith("# Parameters") else []
 
 
 def _check_checkout(here: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from papermill.translators import translate_parameters
 
 from lib.page import params
+from lib.page.cells import left_out
 from lib.page.params import ParameterError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,6 +30,23 @@ names: list[str] = ["x", "y"]  # arms shown [name; one of x, y, z]
 power: int = 2  # exponent [number; one of 1, 2, 4]
 """
 SCHEMA = params.read(CELL)
+NAMES = {p.name: p.default for p in SCHEMA}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept(tmp_path_factory):
+    """The defaults of two toy chapters, in place of the book's."""
+    folder = tmp_path_factory.mktemp("defaults")
+    (folder / "toy.txt").write_text(CELL)
+    (folder / "parts.txt").write_text('part: str = "all"  # what to run [part; one of all, a, b]\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(params, "DEFAULTS", folder)
+        yield folder
+
+
+def take(*cells, **names):
+    """Takes the parameters of a notebook that ran these cells after its own, and has these names."""
+    return params.take("toy", {"In": ["", CELL, *cells], **NAMES, **names})
 
 
 def refused(**given):
@@ -52,58 +70,38 @@ def test_comment_lines_and_blank_lines_are_no_parameters():
     assert params.read(f"# the arms\n\n{CELL}") == SCHEMA
 
 
-@pytest.mark.parametrize(
-    ("line", "part"),
-    [
-        ("x = 1  # x [unit; 0 to 2]", "wanted  name: type = value"),
-        ("x: int  # x [unit; 0 to 2]", "wanted  name: type = value"),
-        ("print('x')", "wanted  name: type = value"),
-        ("import os", "wanted  name: type = value"),
-        ("a.b: int = 1  # x [unit; 0 to 2]", "wanted  name: type = value"),
-        ("x: int = 1", "wanted a comment"),
-        ("x: int = 1  # x", "wanted a comment"),
-        ("x: int = 1  # [unit; 0 to 2]", "wanted a comment"),
-        ("x: int = 1  # x []", "wanted a comment"),
-        ("x: int = 1  # x [unit; 0 to 2] and more", "wanted a comment"),
-        ("x: int = 1  # x [unit; 0 to 2; 3]", "wanted a comment"),
-        ("x: int = 1  # x [unit]", "range ''"),
-        ("x: float = 1.0  # x [unit; 0 to nan]", "range '0 to nan'"),
-        ("x: float = 1.0  # x [unit; 0 to inf]", "range '0 to inf'"),
-        ("x: int = 1  # x [unit; 2 to 0]", "range '2 to 0'"),
-        ("x: int = 1  # x [unit; 0.5 to 2]", "range '0.5 to 2'"),
-        ("x: int = 1  # x [unit; below 2]", "range 'below 2'"),
-        ("x: int = 1  # x [unit; one of 1, b]", "range 'one of 1, b'"),
-        ("x: str = 'a'  # x [unit; a to b]", "range 'a to b'"),
-        ("x: str = 'a'  # x [unit; one of a, , b]", "range 'one of a, , b'"),
-        ("x: bool = True  # x [flag]", "[yes or no]"),
-        ("x: bool = True  # x [yes or no; 0 to 1]", "[yes or no]"),
-        ("x: int = 3  # x [unit; 0 to 2]", "got 3, allowed: int, 0 to 2 [unit]"),
-        ("x: float = 0.0  # x [unit; above 0 to 2]", "got 0.0, allowed: float, above 0 to 2 [unit]"),
-        ("x: str = 'c'  # x [name; one of a, b]", "got 'c', allowed: one of a, b [name]"),
-        ("x: list[int] = []  # x [unit; 0 to 2]", "list of at least one element"),
-        ("x: list[int] = [1, 5]  # x [unit; 0 to 2]", "got 5 (element 2 of [1, 5])"),
-        ("x: float = '1'  # x [unit; 0 to 2]", "is text"),
-        ("x: list[int] = ['1']  # x [unit; 0 to 2]", "is text"),
-        ("x: list[int] = '[1]'  # x [unit; 0 to 2]", "is text"),
-        ("x: int = True  # x [unit; 0 to 2]", "got True of type bool"),
-        ("x: int = 1.5  # x [unit; 0 to 2]", "got 1.5 of type float"),
-        ("x: int = 1 + 1  # x [unit; 0 to 2]", "wanted a literal"),
-        ("x: int = len('a')  # x [unit; 0 to 2]", "wanted a literal"),
-        ("x: dict = {}  # x [unit; 0 to 2]", "type dict"),
-        ("x: list = [1]  # x [unit; 0 to 2]", "type list"),
-        ("x: list[bool] = [True]  # x [yes or no]", "type list[bool]"),
-        ("x: str = 'a=b'  # x [text]", "second '='"),
-        ("x: str = 'a'  # x = 2 [text]", "second '='"),
-        ("x: str = 'a'  # x # y [text]", "second '='"),
-        ("x: int = 1; y: int = 2  # x [unit; 0 to 2]", "all on one line"),
-        ("x: list[int] = [1,\n 2]  # x [unit; 0 to 2]", "all on one line"),
-        ("_x: int = 1  # x [unit; 0 to 2]", "not free"),
-        ("list: int = 1  # x [unit; 0 to 2]", "not free"),
-        ("asdict: int = 1  # x [unit; 0 to 2]", "not free"),
-        ("ok: int = 1  # x [unit; 0 to 2]", "ok is set twice"),
-    ],
-)
-def test_read_refuses_and_names_the_line(line, part):
+UNIT = "# x [unit; 0 to 2]"
+MALFORMED = {
+    "wanted  name: type = value": [f"{line}  {UNIT}" for line in (
+        "x = 1", "x: int", "print('x')", "import os", "a.b: int = 1")],
+    "wanted a comment": ["x: int = 1", *(f"x: int = 1  # {end}" for end in (
+        "x", "[unit; 0 to 2]", "x []", "x [unit; 0 to 2] and more", "x [unit; 0 to 2; 3]"))],
+    "range ''": ["x: int = 1  # x [unit]"],
+    **{f"range '{ends}'": [f"x: {kind} = {value}  # x [unit; {ends}]"] for kind, value, ends in (
+        ("float", 1.0, "0 to nan"), ("float", 1.0, "0 to inf"), ("int", 1, "2 to 0"), ("int", 1, "0.5 to 2"),
+        ("int", 1, "below 2"), ("int", 1, "one of 1, b"), ("str", "'a'", "a to b"),
+        ("str", "'a'", "one of a, , b"))},
+    "[yes or no]": ["x: bool = True  # x [flag]", "x: bool = True  # x [yes or no; 0 to 1]"],
+    "got 3, allowed: int, 0 to 2 [unit]": [f"x: int = 3  {UNIT}"],
+    "got 0.0, allowed: float, above 0 to 2 [unit]": ["x: float = 0.0  # x [unit; above 0 to 2]"],
+    "got 'c', allowed: one of a, b [name]": ["x: str = 'c'  # x [name; one of a, b]"],
+    "list of at least one element": [f"x: list[int] = []  {UNIT}"],
+    "got 5 (element 2 of [1, 5])": [f"x: list[int] = [1, 5]  {UNIT}"],
+    "is text": [f"x: float = '1'  {UNIT}", f"x: list[int] = ['1']  {UNIT}", f"x: list[int] = '[1]'  {UNIT}"],
+    "got True of type bool": [f"x: int = True  {UNIT}"],
+    "got 1.5 of type float": [f"x: int = 1.5  {UNIT}"],
+    "wanted a literal": [f"x: int = 1 + 1  {UNIT}", f"x: int = len('a')  {UNIT}"],
+    "type dict": [f"x: dict = {{}}  {UNIT}"],
+    "type list": [f"x: list = [1]  {UNIT}", "x: list[bool] = [True]  # x [yes or no]"],
+    "second '='": [f"x: str = 'a{end} [text]" for end in ("=b'  # x", "'  # x = 2", "'  # x # y")],
+    "all on one line": [f"x: int = 1; y: int = 2  {UNIT}", f"x: list[int] = [1,\n 2]  {UNIT}"],
+    "not free": [f"{name}: int = 1  {UNIT}" for name in ("_x", "list", "asdict", "chapter")],
+    "ok is set twice": [f"ok: int = 1  {UNIT}"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part, line", [(part, line) for part, lines in MALFORMED.items() for line in lines])
+def test_read_refuses_and_names_the_line(part, line):
     with pytest.raises(ParameterError) as caught:
         params.read(f"# first\nok: int = 1  # fine [unit; 0 to 2]\n{line}\n")
     assert part in str(caught.value)
@@ -291,7 +289,7 @@ def test_what_is_allowed_survives_papermill(given):
     injected = translate_parameters("python3", "python", given)
     names: dict = {}
     exec(compile(f"{CELL}\n{injected}", "cell", "exec"), names)
-    assert params.take({"In": ["", CELL, injected], **names}).asdict() == wanted
+    assert params.take("toy", {"In": ["", CELL, injected], **names}).asdict() == wanted
 
 
 @given(st.dictionaries(st.sampled_from([p.name for p in SCHEMA]) | st.text(min_size=1), ANYTHING, max_size=6))
@@ -311,74 +309,100 @@ def test_every_refused_name_is_in_the_error(given):
         assert f"{name}: " in str(caught.value)
 
 
-def take(cells, **names):
-    return params.take({"In": ["", *cells], **names})
+INJECTED = "# Parameters\nnetworks = 4\nsizes = [5]\n"
+EDITED = CELL.replace("networks: int = 500", "networks: int = 600").replace("100, 100", "7")
+NAMELESS = CELL.replace("networks:", "networs:")
 
 
-def test_take_from_explicit_source():
-    record = params.take({"networks": "9", "other": 1}, CELL)
-    assert record.networks == 9 and record.overridden == ("networks",) and record.sizes == (100, 100)
+@pytest.mark.parametrize(
+    ("cells", "names", "changed"),
+    [
+        ([], {}, ()),
+        ([INJECTED], {"networks": 4, "sizes": [5]}, ("networks", "sizes")),
+        ([EDITED], {"networks": 600, "sizes": [7]}, ("networks", "sizes")),  # whoever wrote the cell
+        (["networks = '9'"], {"networks": "9"}, ("networks",)),  # set by a person, as text
+        ([INJECTED, "rate = 0.5"], {"networks": 4, "rate": 0.5, "other": 1}, ("networks", "rate")),
+        (['# Parameters\nPAPERMILL_INPUT_PATH = "a"\nPAPERMILL_OUTPUT_PATH = "b"\n'], {}, ()),
+        (["not python !", "networs = 3", "networs: int = 3", "rate: float = 1\nimport os\nx = 2"], {}, ()),
+        ([NAMELESS, CELL], {"networs": 500}, ()),  # mended, and run again
+        (["# Parameters\nnetwors = 3", CELL], {"networs": 3}, ()),
+    ],
+)
+def test_take_has_the_values_of_now_and_knows_what_changed(cells, names, changed):
+    record = take(*cells, **names)
+    assert record.overridden == changed and record.chapter == "toy"
+    assert record.asdict() == params.check(SCHEMA, {name: names[name] for name in changed})
 
 
-def test_take_uses_the_latest_parameters_cell():
-    new = CELL.replace("500", "600")
-    record = take(["x = 1", CELL, "y = 2", "not python !", new, "z = 3"], networks=600)
-    assert record.networks == 600 and record.overridden == ()
-    record = take([CELL, new, CELL, "P"], networks=500)
-    assert record.networks == 500
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [NAMELESS],
+        [NAMELESS, NAMELESS, "P"],
+        [CELL + "networs: int = 3  # more of them [networks; 1 to 9]\n"],
+        [CELL + "networs = 3\nprint(networs)\n"],
+        ["# Parameters\n" + NAMELESS],
+        ["# Parameters\nnetwors = 4\n"],
+        ["# Parameters\nrate = 1\nnetwors = 3", "# Parameters\nrate = 2", "P"],
+    ],
+)
+def test_take_refuses_a_name_that_is_misspelt_with_a_hint(cells):
+    with pytest.raises(ParameterError, match="^networs: no such parameter; did you mean networks?"):
+        take(*cells, networs=3, rate=2)
 
 
-def test_take_sees_names_injected_after_the_cell_only():
-    injected = "# Parameters\nnetworks = 4\nnetwors = 3\n"
-    with pytest.raises(ParameterError, match="networs: no such parameter; did you mean networks"):
-        take([CELL, injected, "P"], networks=4, networs=3)
-    record = take([CELL, injected, CELL, "P"], networks=500, networs=3)
-    assert record.overridden == ()
+def test_take_wants_every_parameter_a_known_chapter_and_allowed_values():
+    with pytest.raises(ParameterError, match="rate: got 99, allowed: "):
+        take(rate=99)
+    for names in ({}, {"In": ["x = 1"]}, {name: NAMES[name] for name in NAMES if name != "sizes"}):
+        missing = ", ".join(name for name in NAMES if name not in names)
+        with pytest.raises(ParameterError, match=f"^{missing}: not set, run the parameters cell"):
+            params.take("toy", names)
+    for name in ("toys", "../toy", "", None):
+        with pytest.raises(ParameterError, match=f"chapter: got {name!r}, wanted one .* kept: parts, toy$"):
+            params.take(name, NAMES)
 
 
-def test_a_name_that_another_cell_has_given_another_value_is_refused():
-    cells = [CELL, "# Parameters\nnetworks = 4\nsizes = [5]\n", "P", "networks = 7"]
-    assert take(cells, networks=4, sizes=[5]).networks == 4
-    for wrong in ({"networks": 7}, {"sizes": (5, 5)}, {"networks": 500}):
-        (name,) = wrong
-        with pytest.raises(ParameterError, match=f"{name}: holds .* run the parameters cell again"):
-            take(cells, **{"networks": 4, "sizes": [5], **wrong})
-    with pytest.raises(ParameterError, match="rate: holds 0.5 now, and its cell gave it 0.003"):
-        take([CELL], rate=0.5)
+def test_take_has_the_other_parts_left_out():
+    for part, out in (("a", "b"), ("all", "")):
+        assert params.take("parts", {"part": part}).part == part
+        assert left_out("# part: b") == out
 
 
-def test_take_allows_the_paths_papermill_can_inject():
-    injected = '# Parameters\nPAPERMILL_INPUT_PATH = "a"\nPAPERMILL_OUTPUT_PATH = "b"\n'
-    assert take([CELL, injected], PAPERMILL_INPUT_PATH="a", PAPERMILL_OUTPUT_PATH="b").overridden == ()
-
-
-def test_take_refuses_a_malformed_cell_rather_than_an_older_one():
-    with pytest.raises(ParameterError, match="line 1"):
-        take([CELL, CELL.replace("[networks; 2 to 100000]", "")], networks=500)
-
-
-def test_take_without_a_parameters_cell():
-    with pytest.raises(ParameterError, match="no parameters cell has run"):
-        take(["x = 1"])
-    with pytest.raises(ParameterError, match="no parameters cell has run"):
-        params.take()
+def test_a_notebook_gets_the_library_of_its_own_checkout(tmp_path, monkeypatch):
+    (tmp_path / "lib" / "page").mkdir(parents=True)
+    (tmp_path / "lib" / "page" / "params.py").touch()
+    (tmp_path / "chapters").mkdir()
+    monkeypatch.chdir(tmp_path / "chapters")
+    with pytest.raises(ParameterError, match="not set"):
+        params.take("toy")  # no checkout of the book
+    (tmp_path / "_toc.yml").touch()
+    with pytest.raises(
+        ParameterError, match=f"lib is that of {ROOT}, .* stands in {tmp_path}: .* -e {tmp_path}$"
+    ):
+        params.take("toy")
+    monkeypatch.chdir(ROOT / "tests")
+    with pytest.raises(ParameterError, match="not set"):
+        params.take("toy")
 
 
 def test_record_is_read_only_and_shows_what_changed():
-    record = params.take({"rate": 1, "wide": "no", "label": "<b>"}, CELL)
-    assert record.overridden == ("rate", "wide", "label")
+    record = take(rate=1, wide="no", label="<b>", sizes=[1, 2])
     for change, *words in ((setattr, "rate", 2), (delattr, "rate"), (setattr, "q", 1)):
         with pytest.raises(AttributeError, match="read-only"):
             change(record, *words)
     with pytest.raises(AttributeError, match="networs"):
         _ = record.networs
-    assert repr(record).startswith("Parameters(networks=500, rate=1.0, wide=False, sizes=[100, 100]")
+    assert record.sizes == (1, 2)
+    assert repr(record).startswith("Parameters(networks=500, rate=1.0, wide=False, sizes=[1, 2]")
     html = record._repr_html_()
-    assert "changed: rate, wide, label" in html and "changed, default 0.003" in html and "&lt;b&gt;" in html
-    assert "<b>" not in html and "learning rate" in html and "per step" in html
+    assert "Changed in this run, of 9 parameters" in html and html.count('<span class="sgd-changed">') == 4
+    for words in ("1.0</span></td><td>0.003</td><td>per step</td><td>learning rate", "&lt;b&gt;",
+                  "no</span></td><td>yes</td>", "1, 2</span></td><td>100, 100</td>"):  # fmt: skip
+        assert words in html
     assert json.loads(json.dumps(record.asdict())) == record.asdict()
     assert pickle.loads(pickle.dumps(record)).asdict() == record.asdict()
-    assert "all at their defaults" in take([CELL])._repr_html_()
+    assert take()._repr_html_() == "<p>All 9 parameters are at their defaults.</p>"
 
 
 def notebook(path, cells):
@@ -391,9 +415,10 @@ def notebook(path, cells):
     return path
 
 
+START = "from pathlib import Path\n\nfrom lib.page import params\n\nparams.DEFAULTS = Path()\n"
 TOY = [
     (CELL, ["parameters"]),
-    ("from lib.page import params\n\nP = params.take()\nP", []),
+    (f"{START}P = params.take('toy')\nP", []),
     ("import json\n\nprint(json.dumps([P.asdict(), P.overridden]))", []),
 ]
 
@@ -430,6 +455,7 @@ def papermill(folder, *words):
 
 @pytest.fixture
 def toy(tmp_path):
+    (tmp_path / "toy.txt").write_text(CELL)
     return notebook(tmp_path / "toy.ipynb", TOY)
 
 
@@ -485,4 +511,4 @@ def test_other_runners_find_the_cell_too(tmp_path, toy):
     assert run.returncode == 0, run.stderr
     assert "TCP" not in run.stderr
     values, overridden = json.loads(run.stdout)
-    assert (values["networks"], values["power"], overridden) == (600, 4, [])
+    assert (values["networks"], values["power"], overridden) == (600, 4, ["networks", "power"])
