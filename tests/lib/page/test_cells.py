@@ -8,7 +8,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from lib.page import cells
+from lib.page import cells, params
 from lib.page.text import TEXT_MIME
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -99,6 +99,17 @@ def test_the_answer_takes_all_parts_and_a_new_start_asks_for_all(run):
     assert told.update and told.data[TEXT_MIME]["words"] == []
     run(START, "# part: rates\nx = 3")
     assert run.names["x"] == 3
+
+
+def test_an_edited_cell_changes_the_parameters_of_a_running_notebook(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(params, "DEFAULTS", tmp_path)
+    cell, check = "nets: int = 2  # nets [nets; 1 to 9]", "P = page.parameters('toy')"
+    (tmp_path / "toy.txt").write_text(cell)
+    for edited, changed in ((cell, ()), (cell.replace("= 2", "= 3"), ("nets",)), (cell, ())):
+        run(START, edited, check)
+        assert run.names["P"].overridden == changed
+        with pytest.raises(params.ParameterError, match="nest: no such parameter; did you mean nets?"):
+            run(f"{cell}\nnest: int = 4", check)
 
 
 def test_outside_a_notebook_a_chapter_says_in_one_line_how_it_is_run():

@@ -1,7 +1,8 @@
 import dataclasses
 import json
 import math
-from html.parser import HTMLParser
+import re
+from html import unescape
 from types import SimpleNamespace
 
 import numpy as np
@@ -157,18 +158,15 @@ def test_what_is_accepted_is_read_and_said_again(accepted, unit, low, high, stri
      "above 0 to 1 points"],
 )  # fmt: skip
 def test_what_is_no_range_is_refused_with_all_forms(accepted):
-    with pytest.raises(
-        ValueError, match="^claim 'greedy-gain': got .* A to B, exactly A, at least A, .* unit$"
-    ):
+    forms = "^claim 'greedy-gain': got .* A to B, exactly A, at least A, .* unit$"
+    with pytest.raises(ValueError, match=forms):
         ledger(accepted=accepted)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"id": "A"}, {"reason": " "}, {"why": None}, {"accepted": "2 to 1 points"}]
-)
-def test_a_ledger_takes_no_claim_that_is_not_whole(changes):
-    with pytest.raises(ValueError, match="id|reason|why|above high"):
-        ledger(**changes)
+def test_a_ledger_takes_no_claim_that_is_not_whole():
+    for changes in ({"id": "A"}, {"reason": " "}, {"why": None}, {"accepted": "2 to 1 points"}):
+        with pytest.raises(ValueError, match="id: |reason: |why: |above high"):
+            ledger(**changes)
 
 
 def test_the_ledger_says_of_which_claims_the_parameters_speak():
@@ -237,19 +235,8 @@ def test_a_claim_of_a_part_that_was_left_out_is_out_of_range(part):
 def test_the_record_has_the_agreed_fields_and_is_json():
     record = measured((np.float32(1.0), np.float64(1.5))).record()
     assert record["chapter"] == "greedy_layerwise_training"
-    assert record["claims"] == [
-        {
-            **FIELDS,
-            "strict": False,
-            "expected": "holds",
-            "why": "",
-            "value": 1.25,
-            "interval": [1.0, 1.5],
-            "n": 500,
-            "method": "BCa, 95 %",
-            "verdict": "holds",
-        }
-    ]
+    found = {"value": 1.25, "interval": [1.0, 1.5], "n": 500, "method": "BCa, 95 %", "verdict": "holds"}
+    assert record["claims"] == [FIELDS | {"strict": False, "expected": "holds", "why": ""} | found]
     claims.validate(json.loads(json.dumps(record, allow_nan=False)))
 
 
@@ -265,51 +252,28 @@ def test_a_claim_that_does_not_apply_may_be_measured_or_not():
 @pytest.mark.parametrize(
     ("verdict", "expected", "words"),
     [
-        ("holds", "holds", ""),
-        ("fails", "fails", ", as expected"),
-        ("fails", "holds", ", expected: holds"),
-        ("undecided", "fails", ", expected: fails"),
-        ("out of range", "fails", ""),
+        ("holds", "holds", ""), ("fails", "fails", ", as expected"), ("fails", "holds", ", expected: holds"),
+        ("undecided", "fails", ", expected: fails"), ("out of range", "fails", ""),
     ],
-)
+)  # fmt: skip
 def test_a_verdict_is_held_against_what_was_expected(verdict, expected, words):
     assert claims.against(verdict, expected) == words
 
 
-class Cells(HTMLParser):
-    """The cells of a table, row by row, and the classes in it."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.rows, self.classes, self.tags = [], set(), set()
-        self.feed(html)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.add(tag)
-        self.classes.update(dict(attributes).get("class", "").split())
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_data(self, data):
-        if self.rows and self.rows[-1] and data.strip():
-            self.rows[-1][-1] += data
+def rows(html):
+    """The texts of a table's cells, row by row."""
+    found = re.findall("<tr>(.*?)</tr>", html)
+    return [[unescape(re.sub("<.*?>", "", c)) for c in re.findall("<t[hd].*?</t[hd]>", r)] for r in found]
 
 
 def test_the_table_of_verdicts_says_all_in_words():
-    shown = Cells(measured().verdicts().html)
-    assert shown.rows[1] == [
-        f"{FIELDS['statement']} ({FIELDS['source']})",
-        "holds",
-        "1.25 (1.00 to 1.50) points, n\u00a0=\u00a0500 (BCa, 95 %)",
-        "1.2 points",
-        "0.5 to 2 points",
-    ]
-    assert {"sgd-claims", "verdict-holds"} <= shown.classes
-    assert not shown.tags & {"script", "style"}
-    assert "color" not in measured().verdicts().html
-    assert "&lt;2 points" in measured().verdicts().html
+    html = measured().verdicts().html
+    assert rows(html)[1] == [
+        f"{FIELDS['statement']} ({FIELDS['source']})", "holds",
+        "1.25 (1.00 to 1.50) points, n\u00a0=\u00a0500 (BCa, 95 %)", "1.2 points", "0.5 to 2 points",
+    ]  # fmt: skip
+    assert '<table class="sgd-claims">' in html and '<span class="verdict-holds">' in html
+    assert not re.search("<script|<style|color", html) and "&lt;2 points" in html
 
 
 @pytest.mark.parametrize(
@@ -322,7 +286,7 @@ def test_the_table_of_verdicts_says_all_in_words():
     ],
 )
 def test_a_failing_claim_is_shown_not_raised(interval, changes, words):
-    assert Cells(measured(interval, **changes).verdicts().html).rows[1][1] == words
+    assert rows(measured(interval, **changes).verdicts().html)[1][1] == words
 
 
 def test_the_table_before_says_what_is_expected_and_why():
@@ -330,8 +294,8 @@ def test_the_table_before_says_what_is_expected_and_why():
     assert "<summary>1 claim, stated before anything runs</summary>" in book.expected().html
     state(book, id="b", why="too few")
     html = book.expected().html
-    rows = Cells(html).rows
-    assert rows[1][-2:] == [FIELDS["reason"], "holds"] and rows[2][-1] == "fails: too few"
+    _, one, two = rows(html)
+    assert one[-2:] == [FIELDS["reason"], "holds"] and two[-1] == "fails: too few"
     assert html.startswith("<details><summary>2 claims, stated before anything runs</summary>")
 
 

@@ -64,9 +64,6 @@ def test_read_gives_every_field():
     assert SCHEMA[5].choices == ("sum", "mean") and SCHEMA[6].choices == ()
     assert SCHEMA[8].choices == (1, 2, 4) and all(type(c) is int for c in SCHEMA[8].choices)
     assert isinstance(params.read("x: float = 1  # x [unit; 0 to 1]")[0].default, float)
-
-
-def test_comment_lines_and_blank_lines_are_no_parameters():
     assert params.read(f"# the arms\n\n{CELL}") == SCHEMA
 
 
@@ -165,10 +162,6 @@ def test_check_refuses_and_says_what_came_and_what_is_allowed(name, value):
     assert "\n" not in message
 
 
-def test_text_for_a_choice_given_as_a_number_says_how_to_pass_text():
-    assert "-r label 3" in refused(label=3)
-
-
 def test_unknown_name_gives_the_closest_and_all():
     message = refused(networs=3)
     assert message.startswith("networs: no such parameter; did you mean networks?")
@@ -182,18 +175,9 @@ def test_all_faults_come_together():
     assert [line.split(":")[0].strip() for line in message.splitlines()[1:]] == ["networks", "nope", "sizes"]
 
 
-def test_a_long_value_is_cut_in_the_error():
+def test_a_long_value_is_cut_in_the_error_and_a_number_for_text_says_how_to_pass_text():
     assert len(refused(sizes=[0] * 10000)) < 400
-
-
-@given(st.integers(2, 100000))
-def test_a_number_and_its_text_are_the_same(n):
-    assert params.check(SCHEMA, {"networks": str(n)}) == params.check(SCHEMA, {"networks": n})
-
-
-@given(st.floats(0, 10, exclude_min=True))
-def test_floats_survive_as_text(x):
-    assert params.check(SCHEMA, {"rate": repr(x)})["rate"] == x
+    assert "-r label 3" in refused(label=3)
 
 
 WORDS = ["1e3", " 2 ", "٣", "0x3", "true", "NO", "sum", "x", "[1, 2]", "['x']", "[[1]]", "[]"]
@@ -211,19 +195,16 @@ KINDS = {"int": int, "float": float, "bool": bool, "str": str}
 
 def obeys(param, value) -> bool:
     """Whether a value is of the parameter's type, finite, and within its range or among its choices."""
-    if param.type == param.element:
-        elements = [value]
-    else:
-        elements = value
-        if type(value) is not list or not value:
-            return False
+    many = param.type != param.element
+    if many and (type(value) is not list or not value):
+        return False
     return all(
         type(v) is KINDS[param.element]
         and (param.element != "float" or math.isfinite(v))
         and (param.low is None or (v > param.low if param.open_low else v >= param.low))
         and (param.high is None or v <= param.high)
         and (not param.choices or v in param.choices)
-        for v in elements
+        for v in (value if many else [value])
     )
 
 
@@ -283,30 +264,14 @@ def allowed(param):
 
 @given(st.fixed_dictionaries({}, optional={param.name: allowed(param) for param in SCHEMA}))
 def test_what_is_allowed_survives_papermill(given):
-    """As it writes parameters into the injected cell, and as the check in the chapter then sees them."""
+    """As text, as papermill injects them, and as the check in the chapter then sees them."""
     wanted = params.check(SCHEMA, given)
     assert all(wanted[name] == value for name, value in given.items())
+    assert params.check(SCHEMA, {name: str(value) for name, value in given.items()}) == wanted
     injected = translate_parameters("python3", "python", given)
     names: dict = {}
     exec(compile(f"{CELL}\n{injected}", "cell", "exec"), names)
     assert params.take("toy", {"In": ["", CELL, injected], **names}).asdict() == wanted
-
-
-@given(st.dictionaries(st.sampled_from([p.name for p in SCHEMA]) | st.text(min_size=1), ANYTHING, max_size=6))
-def test_every_refused_name_is_in_the_error(given):
-    faulty = set()
-    for name, value in given.items():
-        try:
-            params.check(SCHEMA, {name: value})
-        except ParameterError:
-            faulty.add(name)
-    if not faulty:
-        assert params.check(SCHEMA, given).keys() == {p.name for p in SCHEMA}
-        return
-    with pytest.raises(ParameterError) as caught:
-        params.check(SCHEMA, given)
-    for name in faulty:
-        assert f"{name}: " in str(caught.value)
 
 
 INJECTED = "# Parameters\nnetworks = 4\nsizes = [5]\n"
@@ -377,9 +342,8 @@ def test_a_notebook_gets_the_library_of_its_own_checkout(tmp_path, monkeypatch):
     with pytest.raises(ParameterError, match="not set"):
         params.take("toy")  # no checkout of the book
     (tmp_path / "_toc.yml").touch()
-    with pytest.raises(
-        ParameterError, match=f"lib is that of {ROOT}, .* stands in {tmp_path}: .* -e {tmp_path}$"
-    ):
+    stands = f"lib is that of {ROOT}, .* stands in {tmp_path}: .* -e {tmp_path}$"
+    with pytest.raises(ParameterError, match=stands):
         params.take("toy")
     monkeypatch.chdir(ROOT / "tests")
     with pytest.raises(ParameterError, match="not set"):
@@ -406,9 +370,8 @@ def test_record_is_read_only_and_shows_what_changed():
 
 
 def notebook(path, cells):
-    book = nbformat.v4.new_notebook(
-        metadata={"kernelspec": {"name": "python3", "display_name": "p", "language": "python"}}
-    )
+    spec = {"name": "python3", "display_name": "p", "language": "python"}
+    book = nbformat.v4.new_notebook(metadata={"kernelspec": spec})
     for source, tags in cells:
         book.cells.append(nbformat.v4.new_code_cell(source, metadata={"tags": tags}))
     nbformat.write(book, path)
@@ -440,17 +403,13 @@ def test_schema_of_a_notebook(tmp_path):
         params.schema(tmp_path / "none.ipynb")
 
 
-def python(folder, *words):
-    """Python as a reader would call it, from a folder that is not the project."""
+def papermill(folder, *words):
+    """Papermill as a reader would call it, from a folder that is not the project."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return subprocess.run(
-        [sys.executable, *words], cwd=folder, env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True, text=True, timeout=300,
+        [sys.executable, "-m", "papermill", "--no-progress-bar", *words], cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-
-
-def papermill(folder, *words):
-    return python(folder, "-m", "papermill", "--no-progress-bar", *words)
 
 
 @pytest.fixture
@@ -459,16 +418,12 @@ def toy(tmp_path):
     return notebook(tmp_path / "toy.ipynb", TOY)
 
 
-def printed(path):
-    output = nbformat.read(path, as_version=4).cells[-1].outputs
-    return json.loads(output[0].text)
-
-
 def test_papermill_by_command_coerces(tmp_path, toy):
     words = ["-p", "wide", "false", "-p", "sizes", "[1, 2]", "-y", "rate: 1e-3", "-p", "networks", "1e3"]
     done = papermill(tmp_path, "toy.ipynb", "out.ipynb", *words)
     assert done.returncode == 0, done.stderr
-    values, overridden = printed(tmp_path / "out.ipynb")
+    (output,) = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs
+    values, overridden = json.loads(output.text)
     wanted = {"networks": 1000, "rate": 0.001, "wide": False, "sizes": [1, 2]}
     assert {name: values[name] for name in wanted} == wanted
     assert overridden == ["networks", "rate", "wide", "sizes"]
@@ -487,28 +442,3 @@ def test_papermill_help_shows_every_parameter(tmp_path, toy):
     for param, line in zip(SCHEMA, CELL.splitlines(), strict=True):
         default, comment = line.split(" = ")[1].split("  # ")
         assert f"{param.name}: {param.type} (default {default}) {comment}" in shown
-
-
-def test_other_runners_find_the_cell_too(tmp_path, toy):
-    """One kernel by nbclient: the notebook as it is, then cells run again by hand."""
-    code = """if True:
-        import nbformat, sys
-        from jupyter_client.manager import AsyncKernelManager
-        from nbclient import NotebookClient
-
-        class Private(AsyncKernelManager):
-            transport = "ipc"
-
-        book = nbformat.read("toy.ipynb", as_version=4)
-        client = NotebookClient(book, kernel_manager_class=Private, timeout=120)
-        with client.setup_kernel():
-            for index in (0, 1, 2, 0, 1, 2):
-                client.execute_cell(book.cells[index], index)
-                book.cells[0].source = book.cells[0].source.replace("= 500", "= 600").replace("= 2", "= 4")
-            print(book.cells[2].outputs[0].text)
-    """
-    run = python(tmp_path, "-c", code)
-    assert run.returncode == 0, run.stderr
-    assert "TCP" not in run.stderr
-    values, overridden = json.loads(run.stdout)
-    assert (values["networks"], values["power"], overridden) == (600, 4, ["networks", "power"])

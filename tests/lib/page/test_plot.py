@@ -6,6 +6,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import same_color
 
 from lib.page import plot
+from lib.stats import Estimate
 
 
 @pytest.fixture
@@ -36,6 +37,10 @@ def test_figure_has_the_size_and_the_axes_asked_for():
     axes[0].set_ylim(0, 7)
     assert axes[2].get_ylim() == (0, 7)
     assert not axes[0].spines["top"].get_visible()
+    plt.close(figure)
+    figure, axes = plot.figure(rows=2, sharex=True)
+    assert len(axes) == 2
+    assert axes[0].get_position().y0 > axes[1].get_position().y0
     plt.close(figure)
 
 
@@ -90,8 +95,9 @@ def test_distributions_show_published_and_measured_means_with_one_sd(ax):
 ROWS = [("above", 2.0, 1.0, 3.5), ("across", 0.5, -1.0, 2.0), ("below", -2.0, -3.0, -1.5)]
 
 
-def test_forest_draws_each_estimate_in_its_row(ax):
-    assert plot.forest(ax, ROWS, zero="no difference") is ax
+@pytest.mark.parametrize("rows", [ROWS, {name: Estimate(*ends, 9, "t") for name, *ends in ROWS}])
+def test_forest_draws_each_estimate_in_its_row(ax, rows):
+    assert plot.forest(ax, rows, zero="no difference") is ax
     *drawn, zero = ax.lines
     for y, (_, value, low, high) in enumerate(ROWS):
         interval, point = drawn[2 * y : 2 * y + 2]
@@ -117,6 +123,9 @@ def test_forest_colors_tell_the_side_of_zero_unless_others_are_given(ax):
     ax.clear()
     plot.forest(ax, ROWS, colors=["red", "green", "black"])
     assert [ax.lines[2 * k].get_color() for k in range(3)] == ["red", "green", "black"]
+    ax.clear()
+    plot.forest(ax, [("a", 1.0, 0.0, 2.0), ("b", -1.0, -2.0, 0.0)])
+    assert [ax.lines[2 * k].get_color() for k in range(2)] == [plot.FAINT] * 2, "an end at zero tells no side"
 
 
 def test_a_value_beyond_the_limits_is_written_at_that_end(ax):
@@ -128,11 +137,6 @@ def test_a_value_beyond_the_limits_is_written_at_that_end(ax):
     assert low.get_position() == (-4, 4) and "-55.5" in low.get_text()
     assert (far.get_ha(), low.get_ha()) == ("right", "left")
     assert [label.get_text() for label in ax.get_yticklabels()][3:] == ["far", "low"]
-
-
-def test_an_interval_that_ends_at_zero_is_not_told_apart(ax):
-    plot.forest(ax, [("a", 1.0, 0.0, 2.0), ("b", -1.0, -2.0, 0.0)])
-    assert [ax.lines[2 * k].get_color() for k in range(2)] == [plot.FAINT] * 2
 
 
 # lines
@@ -161,12 +165,9 @@ def test_lines_have_their_values_intervals_and_names(ax):
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0.1", "1", "10"]
     left, right = ax.get_xlim()
     assert left < 0 and right > 2
-
-
-def test_lines_can_go_without_names(ax):
+    ax.clear()
     plot.lines(ax, [1, 2, 3], SERIES, named=False)
-    assert texts(ax) == []
-    assert len(ax.containers) == 2
+    assert texts(ax) == [] and len(ax.containers) == 2
 
 
 def test_an_interval_that_does_not_hold_its_value_is_refused(ax):
@@ -218,13 +219,6 @@ def test_parts_are_stacked_to_their_shares_and_the_large_ones_written_in(ax, upr
     assert [t.get_text() for t in ticks] == ["one", "two"]
     if not upright:
         assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first on top
-
-
-def test_figure_has_rows():
-    figure, axes = plot.figure(rows=2, sharex=True)
-    assert len(axes) == 2
-    assert axes[0].get_position().y0 > axes[1].get_position().y0
-    plt.close(figure)
 
 
 # ends
