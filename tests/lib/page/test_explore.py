@@ -59,7 +59,7 @@ def show(monkeypatch):
         seen = []
         monkeypatch.setattr("IPython.display.display", lambda b, raw, metadata: seen.append((b, metadata)))
         explore.figure(**given(**changed))
-        (one,) = seen
+        (one, _) = seen  # the other is its caption
         return one
 
     return run
@@ -390,6 +390,7 @@ def test_the_style_sheet_has_every_colour_in_both_themes():
 
 CELL = """
 from lib import stats
+from lib.page import text
 from lib.page import explore
 from lib.page.explore import Axis, Control, Dots, Estimate, Line, Note, Panel, Rule
 
@@ -404,13 +405,14 @@ for name, values in (("fig-one", [1, 2, 3]), ("fig-two", [4, 5])):
     controls = [Control("rate", values, "steps"), Control("way", ["plain", "fancy"], slider=False)]
     explore.figure(name, f"Move the rate of *{name}*.", "Dots and lines for each rate and way.", controls,
                    [Panel("Left", *axes), Panel("Right", *axes)], state, {"rate": [1, 2]})
+display(text.bundle(text.fill("Move {numref}`fig-two`."), "Move it."), raw=True)
 """
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """The pages of a toy book with two explorable figures on one page."""
-    chapter = toy_book.chapter(CELL, prose="Move {numref}`fig-two`.")
+    chapter = toy_book.chapter(CELL)
     root = toy_book.project(tmp_path_factory.mktemp("explore") / "book", toy=chapter)
     for command in ("run", "record", "build"):
         assert cli.main([command], root) == 0, command

@@ -108,7 +108,7 @@ def test_the_bytes_are_those_of_another_process():
         import hashlib, matplotlib
         matplotlib.use("agg")
         from test_page import drawing, figures
-        print(hashlib.sha256(figures._picture(drawing(), "fig-a")[1].encode()).hexdigest())
+        print(hashlib.sha256(repr(figures._picture(drawing(), "fig-a")).encode()).hexdigest())
         """
     words = [sys.executable, "-c", code]
     shas = {
