@@ -56,7 +56,10 @@ class Estimate(NamedTuple):
         return f"{value}{unit} ({interval}{f', n = {self.n}' * count})"
 
     def __mul__(self, factor: float) -> "Estimate":
-        """The estimate in another unit."""
+        """The estimate in another unit; TypeError for what is no number."""
+        if not isinstance(factor, Real) or isinstance(factor, bool):
+            raise TypeError(f"an estimate is scaled by a number, got {factor!r}")
+        factor = factor.item() if isinstance(factor, np.generic) else factor  # those of few bits lose digits
         ends = sorted((self.low * factor, self.high * factor))
         return Estimate(self.value * factor, *ends, self.n, self.method)
 

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats as reference
 
 from lib import stats
@@ -538,3 +540,100 @@ def test_proportion_is_the_exact_binomial_interval():
 def test_proportion_wants_one_bool_for_each_network(x):
     with pytest.raises(ValueError, match="wanted one bool for each network"):
         stats.proportion(x)
+
+
+# ---- estimates as text and in other units
+
+GAP = Estimate(0.2231, 0.1948, 0.2514, 500, "BCa")
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("", "0.223 (0.195 to 0.251)"),
+        (" points", "0.223 points (0.195 to 0.251)"),
+        (" %", "0.223 % (0.195 to 0.251)"),
+        ("n", "0.223 (0.195 to 0.251, n = 500)"),
+        ("n points of it", "0.223 points of it (0.195 to 0.251, n = 500)"),
+        (".1f", "0.2"), ("+.2f", "+0.22"), ("g", "0.2231"), (".0%", "22%"), ("6.2f", "  0.22"),
+    ],
+)  # fmt: skip
+def test_an_estimate_is_told_with_its_interval_its_unit_and_n(form, text):
+    assert format(GAP, form) == text
+
+
+@pytest.mark.parametrize(
+    ("found", "form", "text"),
+    [
+        (-GAP, "", "−0.223 (−0.251 to −0.195)"),
+        (-GAP, ".1f", "−0.2"),
+        (-GAP, ".0f", "0"),
+        (-GAP, "e", "−2.231000e−01"),
+        (0 * -GAP, " points", "0 points (exact)"),
+        (100 * GAP, "n %", "22.3 % (19.5 to 25.1, n = 500)"),
+        (Estimate(3, 2, 5, 9, "count") * 2, "n", "6 (4 to 10, n = 9)"),
+    ],
+)
+def test_an_estimate_that_was_turned_round_or_scaled_is_told(found, form, text):
+    assert format(found, form) == text
+
+
+def test_a_form_that_is_none_is_refused():
+    for form in ("points", "nets", ".1q"):
+        with pytest.raises(ValueError, match="Invalid format specifier|Unknown format code"):
+            format(GAP, form)
+
+
+@pytest.mark.parametrize("number", [int, float, np.float64, np.float32, np.int64, np.int8])
+def test_a_number_times_an_estimate_scales_value_and_interval(number):
+    for factor in (number(100), -number(2)):
+        for found in (factor * GAP, GAP * factor):
+            assert type(found) is Estimate and found[3:] == GAP[3:]
+            assert found.value == pytest.approx(float(factor) * GAP.value)
+            assert found.low <= found.value <= found.high
+            assert found.high - found.low == pytest.approx(abs(float(factor)) * (GAP.high - GAP.low))
+            assert {type(end) for end in found[:3]} == {float}
+    turned = -GAP
+    assert -turned == GAP and turned.interval == (-GAP.high, -GAP.low)
+
+
+@pytest.mark.parametrize("other", [GAP, "2", None, True, [2], np.array([1.0, 2.0])])
+def test_an_estimate_is_scaled_by_numbers_only(other):
+    for product in (lambda: GAP * other, lambda: other * GAP):
+        with pytest.raises(TypeError, match="an estimate is scaled by a number, got"):
+            product()
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "texts"),
+    [
+        (0.951234, (0.945, 0.9573), ("0.951", "0.945 to 0.957")),
+        (1.25, (1.0, 1.5), ("1.25", "1.00 to 1.50")),
+        (12.3456, (2.0, 30.0), ("12", "2 to 30")),
+        (1234.5, (1000.2, 1500.7), ("1234", "1000 to 1501")),
+        (-0.001, (-0.5, 0.5), ("0.0", "−0.5 to 0.5")),
+        (-3.14159, (-3.2, -3.1), ("−3.14", "−3.20 to −3.10")),
+        (1.234e-9, (1.1e-9, 1.4e-9), ("1.23e−09", "1.10e−09 to 1.40e−09")),
+        (1.234e12, (1e12, 2e12), ("1.2e+12", "1.0e+12 to 2.0e+12")),
+        (3, (3, 3), ("3", "exact")),
+        (3, (2, 40), ("3", "2 to 40")),
+        (0.25, (0.25, 0.25), ("0.25", "exact")),
+        (0, (0, 0), ("0", "exact")),
+        (-0.0, (-0.0, 0.0), ("0", "exact")),
+    ],
+)
+def test_decimals_follow_the_width(value, interval, texts):
+    assert stats.shown(value, interval) == texts
+
+
+@given(st.floats(-1e12, 1e12), st.floats(0, 1e12), st.floats(0, 1e12))
+def test_shown_numbers_are_within_a_tenth_of_the_width(value, below, above):
+    interval = (value - below, value + above)
+    text, span = stats.shown(value, interval)
+    width = interval[1] - interval[0]
+    if width > 1e-12 * max(1, *map(abs, interval)):
+        ends = [float(t.replace("−", "-")) for t in (text, *span.split(" to "))]
+        for got, true in zip(ends, (value, *interval), strict=True):
+            assert abs(got - true) <= width / 10
+    else:
+        assert float(text.replace("−", "-")) == pytest.approx(value, rel=1e-6, abs=1e-12)
