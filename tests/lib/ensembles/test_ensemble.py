@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import jobs
 import numpy as np
@@ -300,12 +301,57 @@ def test_progress_lines(tmp_path):
     assert progress(tmp_path) == [{"label": label, "done": done, "total": 20} for label, done in steps]
 
 
-def test_a_progress_bar_where_nobody_else_shows_it(monkeypatch, capfd):
+def notebook(monkeypatch, **metadata):
+    """Lets the process be the kernel of a notebook whose front end tells this of the cell."""
+    monkeypatch.delenv("SGD_BOOK_PROGRESS", raising=False)
+    shell = SimpleNamespace(kernel=None, get_parent=lambda: {"metadata": metadata})
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+
+
+@pytest.mark.parametrize("shell", [None, SimpleNamespace()])
+def test_a_progress_bar_where_nobody_else_shows_it(monkeypatch, capfd, shell):
     monkeypatch.delenv("SGD_BOOK_PROGRESS")
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
     run(range(10))
     out, err = capfd.readouterr()
     assert out == ""
     assert "toy" in err and "/10" in err
+
+
+def test_in_a_notebook_that_is_looked_at_the_bar_is_a_display_and_gone_at_the_end(monkeypatch, capfd):
+    seen = []
+
+    def display(bundle, raw, display_id):
+        assert raw and display_id is True and bundle == {"text/plain": ""}
+        return SimpleNamespace(update=lambda bundle, raw: seen.append(bundle))
+
+    notebook(monkeypatch, cellId="a")
+    monkeypatch.setattr("IPython.display.display", display)
+    with ensemble._Progress("<nets>", 10) as bar:
+        bar.advance("a < b", 4)
+        bar.say("waits & waits")
+    assert capfd.readouterr() == ("", "")
+    assert all(set(shown) == {"text/html", "text/plain"} for shown in seen)
+    lines = [shown["text/plain"] for shown in seen]
+    assert lines[0].startswith("<nets>:   0%") and all("\r" not in line for line in lines)
+    assert seen[0]["text/html"].startswith("<pre>&lt;nets&gt;: ")
+    assert seen[-1] == {"text/html": "", "text/plain": ""}
+
+
+def test_where_a_run_keeps_what_a_cell_writes_the_bar_is_in_its_terminal_only(monkeypatch, capfd):
+    notebook(monkeypatch)
+    run(range(4))
+    assert capfd.readouterr() == ("", "")
+    ours, theirs = os.openpty()
+    stream = SimpleNamespace(_original_stdstream_copy=theirs, write=None)
+    monkeypatch.setattr(sys, "stderr", stream)
+    with ensemble._Progress("nets", 10) as bar:
+        bar.advance("nets", 4)
+    bar.bar.fp.close()
+    monkeypatch.undo()
+    assert b"nets:   0%" in os.read(ours, 10_000)
+    os.close(ours), os.close(theirs)
+    assert capfd.readouterr() == ("", "")
 
 
 BEYOND = "the chunk of {} seeds around {} goes beyond 2147483647"
