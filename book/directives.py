@@ -7,7 +7,6 @@ Directives of Sphinx, which write MyST from the executed copies of this very bui
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from book import build, contents, gate, record
+from book import build, contents, drawing, gate, record
 from lib import stats
 from lib.page import claims, provenance
 
@@ -41,7 +40,7 @@ _KEY = """::::::::{{container}} sgd-key
 :::::::
 
 ```{{raw}} html
-<a href="{up}{docname}.html#{name}"><img src="{up}figures/{picture}" alt="{alt}"></a>
+<a href="{up}{docname}.html#{name}">{picture}</a>
 ```
 ::::::::"""
 
@@ -153,14 +152,14 @@ class KeyFigure(_Board):
             for _, output in gate.outputs(notebook):
                 about = output.get("metadata", {}).get("sgd_book", {})
                 if about.get("name") == name:
+                    svg = "".join(output["data"][gate.SVG_MIME])
                     text = _KEY.format(
                         link=link(chapter, title(notebook)),
                         content="\n".join(self.content) + f"\n\n{answer(notebook)}",
                         name=name,
                         up="../" * self.env.docname.count("/"),
                         docname=chapter.docname,
-                        picture=f"{chapter.name}/{name}.{gate.picture(output['data'])[0]}",
-                        alt=escape(about["alt"]),
+                        picture=drawing.inline(svg, f"key-{name}", about["alt"]),
                     )
                     return self.read(text)
         raise self.error(f"keyfigure: got {name!r}, wanted the name of a figure of some chapter")

@@ -6,7 +6,6 @@ that failed, cells that never ran, figures without a description.
 """
 
 import ast
-import base64
 import hashlib
 import json
 import re
@@ -25,12 +24,12 @@ from lib.page.provenance import STAMP_FIELDS, STAMP_MIME
 from lib.page.text import TEXT_MIME
 
 CLAIMS_MIME = claims.MIME
-IMAGE_MIMES = ("image/svg+xml", "image/png")
+SVG_MIME = "image/svg+xml"
 RUN_METADATA = "sgd_book_run"
 PREVIEW_CLASS = "sgd-preview"
 
 _MIMES = {
-    *IMAGE_MIMES, CLAIMS_MIME, DATA_MIME, TEXT_MIME, STAMP_MIME,
+    SVG_MIME, CLAIMS_MIME, DATA_MIME, TEXT_MIME, STAMP_MIME,
     "text/plain", "text/html", "text/markdown", "text/latex",
 }  # fmt: skip
 _LARGEST = 2_000_000  # characters of an output: the page builder takes minutes for 30 million
@@ -73,13 +72,6 @@ def outputs(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any
 def records(notebook: Mapping[str, Any], mime: str) -> list[Any]:
     """What the outputs of a notebook hold in one MIME type, in order."""
     return [o["data"][mime] for _, o in outputs(notebook) if mime in o.get("data", {})]
-
-
-def picture(data: Mapping[str, Any]) -> tuple[str, bytes]:
-    """Ending of the file name and content of a figure, from the data of its output."""
-    mime = next(mime for mime in IMAGE_MIMES if mime in data)
-    text = "".join(data[mime])
-    return ("svg", text.encode()) if "svg" in mime else ("png", base64.b64decode(text))
 
 
 def filled(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -253,15 +245,15 @@ def _output_faults(output: Mapping[str, Any], private: re.Pattern[str]) -> Itera
         yield f"wrote to stderr: {''.join(output['text']).strip()[:200]}"
         return
     yield from (f"output of type {mime}, wanted {', '.join(sorted(_MIMES))}" for mime in set(data) - _MIMES)
-    texts = list(_texts({**output, "data": {m: d for m, d in data.items() if m != "image/png"}}))
+    texts = list(_texts(output))
     if (size := sum(map(len, texts))) > _LARGEST:
         yield f"output of {size / 1e6:.1f} million characters, wanted {_LARGEST / 1e6:g} at most"
     if found := private.search("\n".join(texts)):
         yield f"output holds a path of this machine: {found[0]}"
     for mime in {"text/html", "text/markdown"} & set(data):
         yield from (f"{mime}: {fault}" for fault in markup.Markup("".join(data[mime])).faults)
-    if "image/svg+xml" in data:
-        yield from markup.drawing_faults("".join(data["image/svg+xml"]))
+    if SVG_MIME in data:
+        yield from markup.drawing_faults("".join(data[SVG_MIME]))
     if _is_figure(output):
         yield from _figure_faults(output)
 
@@ -293,7 +285,7 @@ def _figure_faults(output: Mapping[str, Any]) -> Iterable[str]:
         yield "figure whose data has rows of another length than its columns"
     if _is_explorable(output):
         yield from explore.html_faults("".join(output["data"]["text/html"]))
-        if not any(mime in output["data"] for mime in IMAGE_MIMES):
+        if SVG_MIME not in output["data"]:
             yield "explorable figure without a picture for places that show no HTML"
 
 

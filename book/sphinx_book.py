@@ -23,7 +23,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
-from book import build, cli, contents, directives, gate, latex, markup, record, run
+from book import build, cli, contents, directives, drawing, gate, latex, markup, record, run
 from book.directives import copies, scale_now
 from lib.page.text import TEXT_MIME
 
@@ -94,12 +94,11 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
             if "sgd_book_caption" in metadata or "data" in output and not any(data.values()):
                 continue  # a figure's cell has its caption; a bar of progress leaves nothing
             if figure := metadata.get("sgd_book"):
-                stem, (ending, content) = f"figures/{chapter}/{figure['name']}", gate.picture(data)
-                picture, table = f"{stem}.{ending}", data[gate.DATA_MIME]
+                stem, table = f"figures/{chapter}/{figure['name']}", data[gate.DATA_MIME]
                 about = {part: figure[part] for part in ("name", "caption", "alt")}
-                files |= {picture: content, f"{stem}.csv": _csv(table)}
+                files |= {f"{stem}.svg": "".join(data[gate.SVG_MIME]).encode(), f"{stem}.csv": _csv(table)}
                 files[f"{stem}.json"] = _json({**about, "chapter": chapter, **table, "made": stamp})
-                cells.append(_figure_cell(figure, data, up + stem, up + picture, code(figure["name"])))
+                cells.append(_figure_cell(figure, data, up + stem, code(figure["name"])))
                 target = None
                 continue
             if "text/markdown" in data:
@@ -132,25 +131,24 @@ def _bare_cell(name: str) -> nbformat.NotebookNode:
 
 
 def _figure_cell(
-    figure: Mapping[str, Any], data: Mapping[str, Any], stem: str, picture: str, code: str
+    figure: Mapping[str, Any], data: Mapping[str, Any], stem: str, code: str
 ) -> nbformat.NotebookNode:
-    kind = Path(picture).suffix[1:].upper()
-    mime = next(mime for mime in gate.IMAGE_MIMES if mime in data)
     links = (
         '<span class="sgd-figure-files">Download: '
         f'data (<a href="{escape(stem)}.csv" download>CSV</a>, '
         f'<a href="{escape(stem)}.json" download>JSON</a>), '
-        f'<a href="{escape(picture)}" download>figure ({kind})</a>'
+        f'<a href="{escape(stem)}.svg" download>figure (SVG)</a>'
         + (f', <a href="{escape(code)}" download>code</a>' if code else "")
         + "</span>"
     )
     cell = _bare_cell(figure["name"])
     cell.metadata["mystnb"] = {
         "figure": {"name": figure["name"], "caption": f"{figure['caption']}\n\n{links}"},
-        "image": {"alt": figure["alt"]},
+        "image": {"alt": figure["alt"]},  # in print
     }
-    # an explorable one stands in a page as HTML, elsewhere as a picture
-    shown = {m: data[m] for m in ("text/html", mime) if m in data}
+    picture = "".join(data[gate.SVG_MIME])  # for print; a page shows the HTML
+    html = data.get("text/html") or drawing.inline(picture, figure["name"], figure["alt"])
+    shown = {"text/html": html, gate.SVG_MIME: picture}
     cell.outputs = [nbformat.v4.new_output("display_data", shown)]
     return cell
 

@@ -3,7 +3,6 @@
 The data goes out beside the picture, as ``application/vnd.sgd-book.data+json``; the caption stands under it.
 """
 
-import base64
 import io
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
+from matplotlib.collections import Collection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from lib.page import text
 from lib.page.text import plain
@@ -20,6 +22,7 @@ from lib.stats import Estimate
 
 DATA_MIME = "application/vnd.sgd-book.data+json"
 _SVG_LIMIT = 500_000  # bytes; beyond, what a drawing weighs is mostly points, and pixels weigh less
+_MANY = 30  # points beyond which a line or a cloud is then drawn in pixels
 _DPI = 200  # two pixels for each of the book's text column of some 700, as sharp screens have
 
 
@@ -67,17 +70,33 @@ def columns(data: pd.DataFrame | Mapping[str, Iterable]) -> dict[str, Any]:
     return {"columns": names, "rows": [list(row) for row in zip(*entries, strict=True)]}
 
 
-def _picture(fig: Figure, name: str) -> tuple[str, str]:
-    """Mime type and content of a figure: the same bytes for the same figure, no date, no version."""
-    look = {"facecolor": "white", "bbox_inches": "tight"}
-    drawing, pixels = io.BytesIO(), io.BytesIO()
-    # the name as salt, so that two drawings in one page share no element id
+def _picture(fig: Figure, name: str) -> str:
+    """A figure as SVG, the same for the same figure; what is heavy in it is drawn in pixels."""
+    drawing = _svg(fig, name)
+    if len(drawing) > _SVG_LIMIT:
+        for artist in fig.findobj(lambda artist: _points(artist) > _MANY):
+            artist.set_rasterized(True)
+        drawing = _svg(fig, name)
+    return drawing
+
+
+def _svg(fig: Figure, name: str) -> str:
+    drawing = io.BytesIO()
+    # no date, no version; the name as salt, so that two drawings share no element id
     with plt.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
-        fig.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None}, **look)
-    if len(drawing.getvalue()) <= _SVG_LIMIT:
-        return "image/svg+xml", drawing.getvalue().decode()
-    fig.savefig(pixels, format="png", dpi=_DPI, metadata={"Software": None}, **look)
-    return "image/png", base64.b64encode(pixels.getvalue()).decode()
+        fig.savefig(
+            drawing, format="svg", dpi=_DPI, facecolor="white", bbox_inches="tight",
+            metadata={"Date": None, "Creator": None},
+        )  # fmt: skip
+    return drawing.getvalue().decode()
+
+
+def _points(artist: Artist) -> int:
+    """How many points an artist is drawn with."""
+    if isinstance(artist, Collection):
+        places = np.size(artist.get_offsets()) // 2
+        return max(places, sum(len(path) for path in artist.get_paths()))
+    return len(artist.get_xdata()) if isinstance(artist, Line2D) else 0
 
 
 def estimates(by: str, found: Mapping[Any, Estimate], value: str) -> dict[str, list[Any]]:
@@ -132,7 +151,7 @@ def figure(
 ) -> None:
     """Shows a figure with its caption, its description and the data behind it, and closes it.
 
-    It is shown as SVG, sharp at any size; as PNG when it holds so many points that the SVG would be large.
+    It is shown as SVG, sharp at any size; where that would be large, what has very many points is in pixels.
 
     Args:
         fig: the figure.
@@ -148,7 +167,7 @@ def figure(
     if not isinstance(fig, Figure):
         raise ValueError(f"fig: got {type(fig).__name__}, wanted a matplotlib figure")
     record = columns(data)
-    mime, picture = _picture(fig, name)
+    picture = _picture(fig, name)
     plt.close(fig)
-    bundle = {mime: picture, "text/plain": f"{name}: {about_it['alt']}", DATA_MIME: record}
+    bundle = {"image/svg+xml": picture, "text/plain": f"{name}: {about_it['alt']}", DATA_MIME: record}
     show(bundle, about_it)

@@ -12,6 +12,7 @@ from lib.stats import Estimate
 
 PALETTE = sns.color_palette("colorblind")
 INK, FAINT = "#222222", "#8a8a8a"
+ON_COLOR = "#1f1f1f"  # words on a colour: dark in every theme of a page
 
 
 def figure(
@@ -178,7 +179,7 @@ def parts(
         draw = ax.bar if upright else ax.barh
         drawn = draw(places, share, 0.72, done, color=color, edgecolor="white", linewidth=0.6)
         light = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] > 0.55
-        ink = {"color": INK if light else "white", "fontsize": 9, "label_type": "center"}
+        ink = {"color": ON_COLOR if light else "white", "fontsize": 9, "label_type": "center"}
         ax.bar_label(drawn, [f"{s:.0f}" if s >= 12 else "" for s in share], **ink)
         done += share
     if not upright:

@@ -3,6 +3,7 @@
 By default those of a toy book; ``python -m pytest tests/book/test_pages.py --book _build/html`` reads others.
 """
 
+import re
 from typing import NamedTuple
 
 import pytest
@@ -58,6 +59,14 @@ explore.figure("fig-moved", "Move it.", "A dot for each network at the rate.", C
                {"rate": [1, 2]})"""
 
 
+DRAWN = """from lib import page
+from lib.page import plot
+for name in ("fig-one", "fig-two"):
+    fig, ax = plot.figure()
+    plot.parts(ax, {"bar": {"a": 0.4, "b": 0.6}}, dict(zip("ab", plot.PALETTE)))
+    page.figure(fig, name, "Two parts.", "A bar of two parts, 40 and 60.", {"part": [0.4, 0.6]})"""
+
+
 class Visit(NamedTuple):
     """What the browser said of one page; the fields after the first are what is wrong with it."""
 
@@ -73,8 +82,8 @@ class Visit(NamedTuple):
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    """A toy book built at both scales; its chapter has an explorable figure."""
-    chapter = toy_book.chapter("print('shown')", MOVED)
+    """A toy book built at both scales; its chapter has an explorable figure and drawings."""
+    chapter = toy_book.chapter("print('shown')", MOVED, DRAWN)
     root = toy_book.project(tmp_path_factory.mktemp("pages") / "book", toy=chapter)
     for command in ("run", "record", "build", "build --preview"):
         assert cli.main(command.split(), root) == 0, command
@@ -318,6 +327,12 @@ def test_the_search_finds_words_of_the_book(address, names, browser):
     links = [link.get_attribute("href") for link in tab.query_selector_all("#search-results li a")]
     assert any(link.partition("?")[0].partition("#")[0] in names for link in links), links
     context.close()
+
+
+def test_no_two_elements_of_a_page_have_the_same_id(pages, names):
+    for name in names:
+        ids = re.findall(r'<[^>]* id="([^"]+)"', (pages / name).read_text("utf-8"))
+        assert ids and not {i for i in ids if ids.count(i) > 1}, name
 
 
 def test_explorables_tell_all_without_scripts(address, pages, names, browser):

@@ -210,7 +210,7 @@ def test_parts_are_stacked_to_their_shares_and_the_large_ones_written_in(ax, upr
         assert same_color(patch.get_facecolor()[:3], colors[name])
     # a tenth has no room for its number
     written = [t for t in ax.texts if t.get_text()]
-    inks = [("50", "white"), ("40", plot.INK), ("100", plot.INK)]  # dark letters on light colours
+    inks = [("50", "white"), ("40", plot.ON_COLOR), ("100", plot.ON_COLOR)]  # dark letters on light colours
     assert [(t.get_text(), t.get_color()) for t in written] == inks
     for text, bar in zip(written, (ax.patches[k] for k in (0, 2, 3)), strict=True):
         box, inside = bar.get_window_extent(), text.get_window_extent()

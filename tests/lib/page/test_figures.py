@@ -1,0 +1,40 @@
+"""What a heavy figure becomes."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+from lib.page import figures
+
+RNG = np.random.default_rng(1)
+HEAVY = {
+    "cloud": lambda ax: ax.scatter(*RNG.normal(size=(2, 20_000)), s=4),
+    "dots": lambda ax: ax.plot(*RNG.normal(size=(2, 20_000)), "."),
+    "many lines": lambda ax: ax.plot(RNG.normal(size=(400, 60)).cumsum(0)),
+    "mesh": lambda ax: ax.pcolormesh(RNG.normal(size=(100, 100))),
+}
+
+
+@pytest.mark.parametrize("kind", HEAVY)
+def test_what_is_heavy_becomes_pixels_without_a_ground_and_the_rest_stays_drawn(kind):
+    fig, ax = plt.subplots(figsize=(5, 3))
+    HEAVY[kind](ax)
+    ax.plot([0, 1], color="red")
+    assert len(figures._svg(fig, "fig-a")) > 500_000
+    svg = figures._picture(fig, "fig-a")
+    assert len(svg) < 500_000 and svg.count("<image") == 1 and svg.count("stroke: #ff0000") == 1
+    pixels = plt.imread(io.BytesIO(base64.b64decode(re.search('base64,([^"]+)', svg)[1])))
+    assert pixels[..., 3].max() > 0 and (kind == "mesh" or pixels[..., 3].min() == 0)
+    assert figures._picture(fig, "fig-a") == svg
+    plt.close(fig)
+
+
+def test_a_light_figure_has_no_pixels():
+    fig, ax = plt.subplots()
+    ax.plot(RNG.normal(size=1000))
+    assert "<image" not in figures._picture(fig, "fig-a")
+    plt.close(fig)
