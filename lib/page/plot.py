@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from lib.stats import Estimate
 
@@ -25,7 +26,7 @@ def figure(
         height: Height [inches].
         columns: Number of axes side by side.
         rows: Number of axes one above the other.
-        **options: As for ``plt.subplots``.
+        **options: As for ``Figure.subplots``.
     """
     sns.set_theme(
         context="notebook",
@@ -33,7 +34,9 @@ def figure(
         palette=PALETTE,
         rc={"axes.spines.right": False, "axes.spines.top": False},
     )
-    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
+    # not of pyplot: a notebook would show it at the end of the cell that draws it, unfinished
+    fig = Figure(figsize=(width, height), layout="constrained")
+    return fig, fig.subplots(rows, columns, **options)
 
 
 def distributions(
@@ -143,6 +146,55 @@ def ends(ax: Axes, x: float, labels: Sequence[tuple[float, str, object]], size: 
     return ax
 
 
+def curves(
+    axes: Axes | Sequence[Axes],
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[Estimate]]]],
+    looks: Mapping[str, Mapping],
+    **axis,
+) -> pd.DataFrame:
+    """Lines of estimates with their intervals as bands, each named at its right end, in one panel or more.
+
+    Args:
+        axes: Where to draw, one for each panel.
+        panels: The lines of each panel by its title: by name, their places along x and the estimates there.
+        looks: Color and style of each line by its name, as for ``Axes.plot``.
+        **axis: Scales, labels and limits of all panels, as for ``Axes.set``. On a logarithmic axis of y a
+            value of 0 or less is drawn at 1e-9.
+
+    Returns:
+        What was drawn, a row for each estimate: panel, line, at, mean, low, high.
+    """
+    least, rows, named = (1e-9 if axis.get("yscale") == "log" else -np.inf), [], []
+    for ax, (title, lines) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+        tips = []
+        for name, (x, found) in lines.items():
+            mean, low, high = np.maximum(np.array([estimate[:3] for estimate in found], float).T, least)
+            ax.plot(x, mean, **looks[name])
+            ax.fill_between(x, low, high, color=looks[name]["color"], alpha=0.2, linewidth=0)
+            tips.append((mean[-1], name, looks[name]["color"]))
+            rows += [(title, name, at, *estimate[:3]) for at, estimate in zip(x, found, strict=True)]
+        ax.set(**axis)
+        ax.set_title(title, fontsize=11)
+        named.append((ax, max(max(x) for x, _ in lines.values()), tips))
+    for ax, right, tips in named:  # when all limits are final, which panels may share
+        ends(ax, right, tips, size=9)
+    return pd.DataFrame(rows, columns=["panel", "line", "at", "mean", "low", "high"])
+
+
+def read(table: pd.DataFrame, *places: float) -> str:
+    """What `curves` drew, in words: the means of each line at some places, at its two ends if none are named.
+
+    Args:
+        table: What `curves` returned.
+        *places: Along x.
+    """
+    told = []
+    for names, rows in table.groupby(["panel", "line"], sort=False):
+        some = rows[rows["at"].isin(places)] if places else rows.iloc[[0, -1]]
+        told.append(f"{', '.join(filter(None, names))}: {' / '.join(f'{v:.2g}' for v in some['mean'])}")
+    return "; ".join(told)
+
+
 def shares(ax: Axes, rows: Mapping[str, tuple[float, float]], names: tuple[str, str]) -> Axes:
     """Stacked horizontal bars of two parts, the parts named at the first bar.
 
@@ -189,6 +241,38 @@ def parts(
     ax.set(xlim=(-0.6, len(bars) - 0.4), ylim=(0, 100), ylabel="networks [%]")
     ax.tick_params(axis="x", length=0)
     return ax
+
+
+def named(
+    ax: Axes, colors: Mapping[str, object], x: float = 1.02, y: float = 0.96, step: float = 0.085
+) -> None:
+    """Names after marks in their colours, one below the other, at a place of the axes.
+
+    Args:
+        ax: Where to draw.
+        colors: By name.
+        x: Where the marks stand, 0 left to 1 right; above 1 beside the axes.
+        y: Height of the first one, 0 to 1.
+        step: How far the next one stands below.
+    """
+    for k, (name, color) in enumerate(colors.items()):
+        place = {"xy": (x, y - k * step), "xycoords": "axes fraction", "textcoords": "offset points"}
+        ax.annotate("■", xytext=(0, 0), color=color, **place)
+        ax.annotate(name, xytext=(14, 0), fontsize=10, **place)
+
+
+def points(ax: Axes, x: Sequence[float], found: ArrayLike, **look) -> None:
+    """Points with their intervals, joined by a line.
+
+    Args:
+        ax: Where to draw.
+        x: Where they stand (N,).
+        found: Value, lower and upper end of each (N, 3).
+        **look: As for ``Axes.errorbar``.
+    """
+    value, low, high = np.asarray(found, float).T
+    gaps = np.clip([value - low, high - value], 0, None)  # rounding may turn an end round
+    ax.errorbar(x, value, gaps, **{"fmt": "o-", "capsize": 2, "markersize": 4} | look)
 
 
 def _beside(ax: Axes, text: str, place: tuple, shift: tuple[float, float], color: object, **options) -> None:

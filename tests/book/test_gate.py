@@ -187,7 +187,10 @@ def test_what_only_looks_like_a_path_passes(text):
         ("x\n\n:::{admonition} A", ":::"),
         ("(label)=\n# A", "(label)="),
         ("% a note", "%"),
-        ("`{cite}` and $\\frac{a}{b}$, $$x_{ij}$$ $e^{z}$ and ```{x}```, 5 % of (this)=1\n\n```bash\n% x {{y}}\n```", ""),
+        (
+            "`{cite}` and $\\frac{a}{b}$, $$x_{ij}$$ $e^{z}$ and ```{x}```, 5 % of (this)=1\n\n```bash\n% x {{y}}\n```",
+            "",
+        ),
     ],
 )
 def test_text_that_a_front_end_shows_raw_is_found_in_cells_and_outputs(text, shown):

@@ -178,6 +178,30 @@ def test_an_interval_that_does_not_hold_its_value_is_refused(ax):
 # shares
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_curves_are_lines_with_bands_named_at_their_ends_and_told_as_rows(scale):
+    fig, axes = plot.figure(columns=2, sharey=True)
+    rising = [Estimate(v, v - 0.5, v + 1, 3, "made up") for v in (1.0, 2.0, 4.0)]
+    flat = [Estimate(0.0, -1.0, 0.5, 3, "made up")] * 2
+    panels = {"left": {"rising": ([1, 10, 100], rising)}, "right": {"flat": ([1, 50], flat)}}
+    looks = {"rising": {"color": "red", "linestyle": "--"}, "flat": {"color": "blue"}}
+    table = plot.curves(axes, panels, looks, xscale="log", yscale=scale, xlabel="lag")
+    (line,) = axes[0].lines
+    assert line.get_linestyle() == "--" and same_color(line.get_color(), "red")
+    assert list(line.get_xdata()) == [1, 10, 100] and list(line.get_ydata()) == [1, 2, 4]
+    assert list(axes[1].lines[0].get_ydata()) == ([0, 0] if scale == "linear" else [1e-9, 1e-9])
+    band = axes[0].collections[0].get_paths()[0].get_extents()
+    assert (band.y0, band.y1) == (0.5, 5.0)
+    assert [ax.get_title() for ax in axes] == ["left", "right"] and axes[0].get_xlabel() == "lag"
+    assert [(t.get_text(), t.xy) for t in axes[0].texts] == [("rising", (100, 4.0))]
+    assert list(table.columns) == ["panel", "line", "at", "mean", "low", "high"]
+    assert table.values.tolist()[1] == ["left", "rising", 10, 2.0, 1.5, 3.0]
+    assert table.values.tolist()[3] == ["right", "flat", 1, 0.0, -1.0, 0.5]
+    assert plot.read(table) == "left, rising: 1 / 4; right, flat: 0 / 0"
+    assert plot.read(table, 1, 10) == "left, rising: 1 / 2; right, flat: 0"
+    plt.close(fig)
+
+
 def test_shares_are_stacked_and_named(ax):
     rows = {"whole": (0.25, 0.5), "layers": (0.125, 0.75)}
     assert plot.shares(ax, rows, ("skill", "luck")) is ax
