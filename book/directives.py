@@ -140,7 +140,7 @@ def _stamps(app: Sphinx) -> list[tuple[contents.Chapter, Any, dict[str, Any]]]:
 
 
 class KeyFigure(_Board):
-    """``{keyfigure} fig-name``: a question (the content), what its chapter answers first, and a figure of it."""
+    """``{keyfigure} fig-name``: a question (the content), what its chapter answers, and a figure of it."""
 
     required_arguments = 1
     has_content = True

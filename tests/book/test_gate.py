@@ -188,7 +188,8 @@ def test_what_only_looks_like_a_path_passes(text):
         ("(label)=\n# A", "(label)="),
         ("% a note", "%"),
         (
-            "`{cite}` and $\\frac{a}{b}$, $$x_{ij}$$ $e^{z}$ and ```{x}```, 5 % of (this)=1\n\n```bash\n% x {{y}}\n```",
+            "`{cite}` and $\\frac{a}{b}$, $$x_{ij}$$ $e^{z}$ and ```{x}```, 5 % of (this)=1\n\n"
+            "```bash\n% x {{y}}\n```",
             "",
         ),
     ],
