@@ -71,14 +71,10 @@ def test_a_text_follows_the_names_of_the_notebook(run):
 @pytest.mark.parametrize(
     ("asked", "first", "runs"),
     [
-        ("all", "images", True),
-        ("images", "images", True),
-        ("images", " rates, images", True),
-        ("images", "rates,two-nets", False),
-        ("image", "images", False),
-        ("images", "", True),
+        ("all", "images", True), ("images", "images", True), ("images", " rates, images", True),
+        ("images", "", True), ("images", "rates,two-nets", False), ("image", "images", False),
     ],
-)
+)  # fmt: skip
 def test_cells_of_other_parts_are_left_out(run, asked, first, runs):
     run(START, START, f"from lib.page import cells\ncells.choose({asked!r})", "x = 0")
     mark = f"# part: {first}" if first else "# no part"

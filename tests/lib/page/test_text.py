@@ -135,15 +135,10 @@ def test_grid_escapes_and_has_headings():
 
 
 def test_a_table_shows_numbers_estimates_truths_and_gaps():
-    frame = pd.DataFrame(
-        {
-            "rate": [0.1, -2.0, np.nan],
-            "nets": pd.array([20, None, 3], dtype="Int64"),
-            "gap": [GAP, -GAP, None],
-            "ahead": [True, False, None],
-            "mixed": ["<b>", np.float32("nan"), 1 / 3],
-        }
-    )
+    frame = pd.DataFrame({
+        "rate": [0.1, -2.0, np.nan], "nets": pd.array([20, None, 3], dtype="Int64"), "gap": [GAP, -GAP, None],
+        "ahead": [True, False, None], "mixed": ["<b>", np.float32("nan"), 1 / 3],
+    })  # fmt: skip
     shown = table(frame, "  What {{1 + 1}} rates do ", {"rate": ".2f", "gap": "n points"})
     assert shown.text.splitlines() == [
         "rate | nets | gap | ahead | mixed",
@@ -169,13 +164,10 @@ def test_a_table_wants_a_caption_and_formats_of_its_columns(caption, formats, pa
 # ---- numbers
 
 
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [(1, int), (1.5, float), (np.int64(1), int), (np.float32(0.5), float), (10**400, int)],
-)
-def test_plain_converts(value, kind):
+@pytest.mark.parametrize("value", [1, 1.5, np.int64(1), np.float32(0.5), 10**400])
+def test_plain_converts(value):
     got = plain("x", value)
-    assert type(got) is kind and got == value
+    assert type(got) is (int if isinstance(value, int | np.integer) else float) and got == value
 
 
 @pytest.mark.parametrize(
