@@ -373,17 +373,16 @@ def test_schema_of_a_notebook(tmp_path):
 
 def papermill(folder, *words):
     """Papermill as a reader would call it, from a folder that is not the project."""
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return subprocess.run(
         [sys.executable, "-m", "papermill", "--no-progress-bar", *words], cwd=folder,
-        env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 
 @pytest.fixture
 def toy(tmp_path):
     (tmp_path / "toy.txt").write_text(CELL)
-    return notebook(tmp_path / "toy.ipynb", TOY)
+    notebook(tmp_path / "toy.ipynb", TOY)
 
 
 def test_papermill_by_command_coerces(tmp_path, toy):

@@ -110,8 +110,7 @@ PITIS = "https://r2rt.com/first-convergence-bias.html"
     ],
 )  # fmt: skip
 def test_references_are_words_and_links_in_front_ends(myst, seen):
-    pattern = re.escape(seen).replace(r"https://\*", r"https://[^ )]+")
-    assert re.fullmatch(pattern, front(myst))
+    assert re.fullmatch(re.escape(seen).replace(r"https://\*", r"https://[^ )]+"), front(myst))
 
 
 def test_every_source_has_a_name_a_year_and_a_link():
@@ -146,8 +145,7 @@ def test_a_table_shows_numbers_estimates_truths_and_gaps():
         "−2.00 | – | −0.22 points (−0.30 to −0.15, n = 500) | no | –",
         "– | 3 | – | – | 0.333333",
     ]
-    assert repr(shown) == shown.text
-    assert set(shown._repr_mimebundle_()) == {"text/html", "text/plain"}
+    assert repr(shown) == shown.text and set(shown._repr_mimebundle_()) == {"text/html", "text/plain"}
     assert "<caption>What 2 rates do</caption>" in shown.html and "&lt;b&gt;" in shown.html
     assert not {"style>", "id="} & set(shown.html.split())
 
