@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, fromstring, tostring
 
 from matplotlib.colors import to_hex, to_rgb
 
-from lib.page.explore import COLORS
+from lib.page.panels import COLORS
 from lib.page.plot import FAINT, INK, ON_COLOR, PALETTE
 
 CLASS = "sgd-drawing"

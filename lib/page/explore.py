@@ -7,7 +7,6 @@ without scripts, and in Jupyter, it shows the drawing, its outcome in words, and
 
 import itertools
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape, unescape
@@ -15,26 +14,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib import ticker
 
 from lib import stats
 from lib.page import figures
-from lib.page.text import grid, plain
+from lib.page.panels import HEIGHT, WIDTH, Axis, Dots, Estimate, Line, Note, Panel, Rule, shown, tag
+from lib.page.text import grid
+
+__all__ = [
+    "Axis", "Control", "Dots", "Estimate", "Line", "Note", "Panel", "Rule",
+    "counted", "figure", "places", "told",
+]  # fmt: skip
 
 MARK = "sgd-explore"  # class of the outermost element
 SCRIPT = "_static/explore.js"
-# As seaborn's palette for the colour-blind, darker where white would swallow it; book.css has these numbers
-# for both themes, and what stands here is for places without it.
-COLORS = ("#0173b2", "#c97f00", "#028a66", "#d55e00", "#a95aa1", "#2f97cf", "#767676", "#222222")
-_WIDTH, _HEIGHT = 340, 272  # of a panel [px]: about what a telephone has
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 44, 40  # margins around the axes [px]
 _NAMED = 8  # values that have room below a slider on a telephone
 _JSON = re.compile(r'<script type="application/json">(.*?)</script>', re.DOTALL)
 # "None" may begin a sentence: "None of 32 networks ..."
 _NO_NUMBER = re.compile(r"\b(?:nan|NaN|inf)\b|np\.float|\bNone\b(?! [a-z])|(?<!^)(?<![.!?] )\bNone\b")
-
-Numbers = Sequence[float | None] | np.ndarray
-Element = tuple[str, dict[str, str], str]  # tag, attributes, text
 
 
 # ---- what a chapter says ---------------------------------------------------------------------------------
@@ -60,77 +56,7 @@ class Control(NamedTuple):
     @property
     def texts(self) -> list[str]:
         """Its values as they are shown and spoken."""
-        return [f"{_text(value)} {self.unit}".strip() for value in self.values]
-
-
-class Axis(NamedTuple):
-    """One axis: its label with the unit, its ends, and its ticks (text by place; chosen if None)."""
-
-    label: str
-    low: float
-    high: float
-    log: bool = False
-    ticks: Mapping[float, str] | None = None
-
-
-class Panel(NamedTuple):
-    """A drawing with two axes, the same in all states."""
-
-    title: str
-    x: Axis
-    y: Axis
-
-
-class Dots(NamedTuple):
-    """Single networks: places, a colour for all or one for each, radius [px]."""
-
-    x: Numbers
-    y: Numbers
-    color: int | Sequence[int] = 0
-    size: float = 3.6
-
-
-class Line(NamedTuple):
-    """A thin line through points, with a gap where one is not finite.
-
-    What lies beyond the axis of y is drawn at its end.
-    """
-
-    x: Numbers
-    y: Numbers
-    color: int = 0
-
-
-class Estimate(NamedTuple):
-    """A value with its interval at a place: upright, or ``across``, with the value along x.
-
-    ``size`` is the radius of its dot [px]: 4 for what matters, less for what is around it, 0 for none.
-    """
-
-    place: float
-    estimate: stats.Estimate
-    color: int = 0
-    across: bool = False
-    size: float = 4
-
-
-class Rule(NamedTuple):
-    """A named level of y that outcomes are compared with."""
-
-    at: float
-    label: str
-
-
-class Note(NamedTuple):
-    """A text at a place, after a dot of a colour if one is given."""
-
-    x: float
-    y: float
-    text: str
-    color: int | None = None
-
-
-Marks = Sequence[Dots | Line | Estimate | Rule | Note]
+        return [f"{shown(value)} {self.unit}".strip() for value in self.values]
 
 
 def counted(which: Any, one: str, many: str, noun: str = "network", whole: bool = True) -> str:
@@ -166,7 +92,7 @@ def counted(which: Any, one: str, many: str, noun: str = "network", whole: bool 
 def told(estimate: stats.Estimate, unit: str = "") -> str:
     """A value with its unit, interval and n, e.g. ``0.31 points (0.23 to 0.41, n = 32)``."""
     if estimate.low == estimate.high:  # no width says nothing about digits
-        value = _text(float(f"{estimate.value:.3g}"))
+        value = shown(float(f"{estimate.value:.3g}"))
         return f"{value} {unit}".strip() + f" (the same in all {estimate.n})"
     return format(estimate, f"n {unit}".rstrip())
 
@@ -191,196 +117,6 @@ def places(values: Any, step: float = 1) -> tuple[np.ndarray, np.ndarray]:
 def _percent(share: float) -> str:
     percent = 100 * share
     return f"{percent:.1f}" if 0.05 <= percent < 1 or 99 < percent <= 99.95 else f"{percent:.0f}"
-
-
-def _text(value: float | str) -> str:
-    if isinstance(value, str):
-        return value
-    number = plain("value", value)
-    return f"{number:,}" if isinstance(number, int) else f"{number:.12g}".replace("-", "−")
-
-
-# ---- drawing ---------------------------------------------------------------------------------------------
-
-
-def _px(number: float) -> str:
-    return f"{number:.1f}".removesuffix(".0")
-
-
-def _scale(axis: Axis, start: float, end: float) -> Callable[[float], float]:
-    """Pixels of a value; ValueError when the axis is none."""
-    ends = [plain(f"axis {axis.label!r}", v) for v in (axis.low, axis.high)]
-    if not (axis.label.strip() and ends[0] < ends[1] and (ends[0] > 0 or not axis.log)):
-        raise ValueError(
-            f"axis {axis.label!r}: got {axis.low!r} to {axis.high!r}, wanted a label and a range"
-        )
-    low, high = map(math.log, ends) if axis.log else ends
-
-    def pixels(value: float) -> float:
-        place = math.log(value) if axis.log else value
-        return start + (place - low) / (high - low) * (end - start)
-
-    return pixels
-
-
-def _ticks(axis: Axis) -> dict[float, str]:
-    if axis.ticks is not None:
-        return dict(axis.ticks)
-    room = 1e-9 * (axis.high - axis.low)
-
-    def inside(locator: ticker.Locator) -> list[float]:
-        found = locator.tick_values(axis.low, axis.high)
-        return [float(f"{v:.10g}") for v in found if axis.low - room <= v <= axis.high + room]
-
-    powers = inside(ticker.LogLocator(numticks=8)) if axis.log else []
-    if len(powers) < 2:
-        return {v: _text(v) for v in inside(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))}
-    high = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-    return {v: "10" + f"{math.log10(v):.0f}".translate(high) if v >= 1e4 else _text(v) for v in powers}
-
-
-class _Plot:
-    """Makes the elements of one panel."""
-
-    def __init__(self, panel: Panel) -> None:
-        self.panel = panel
-        self.x = _scale(panel.x, _LEFT, _WIDTH - _RIGHT)
-        self.y = _scale(panel.y, _HEIGHT - _BOTTOM, _TOP)
-
-    def place(self, axis: Axis, value: Any) -> float | None:
-        """Pixels of a value, None when it is not finite; a logarithmic axis has 0 and less at its low end."""
-        if value is None or not math.isfinite(value):
-            return None
-        value = axis.low if axis.log and value <= 0 else float(value)
-        return (self.x if axis is self.panel.x else self.y)(value)
-
-    def frame(self) -> list[Element]:
-        """Axes with ticks, labels and title: the same in every state."""
-        panel, bottom, right = self.panel, _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
-        ink = {"fill": "currentColor"}
-        faint = ink | {"opacity": "0.8"}
-        below = {"x": str(right), "y": str(_HEIGHT - 4), "text-anchor": "end"}
-        made: list[Element] = [
-            ("text", ink | {"x": "0", "y": "13", "font-weight": "bold"}, panel.title),
-            ("text", faint | {"x": "0", "y": "31"}, panel.y.label),
-            ("text", faint | below, panel.x.label),
-            ("path", _stroke(f"M{_LEFT} {_TOP}V{bottom}H{right}", 1, 0.5), ""),
-        ]
-        for value, text in _ticks(panel.x).items():
-            at = _px(self.x(value))
-            made.append(("path", _stroke(f"M{at} {bottom}v4", 1, 0.5), ""))
-            made.append(("text", ink | {"x": at, "y": str(bottom + 17), "text-anchor": "middle"}, text))
-        for value, text in _ticks(panel.y).items():
-            at = self.y(value)
-            made.append(("path", _stroke(f"M{_LEFT - 4} {_px(at)}h4", 1, 0.5), ""))
-            made.append(("text", ink | {"x": str(_LEFT - 7), "y": _px(at + 4), "text-anchor": "end"}, text))
-        return made
-
-    def elements(self, mark: Any) -> list[Element]:
-        """What a mark is drawn with; always as many elements of the same kinds for marks of one shape."""
-        kinds = {Dots: self._dots, Line: self._line, Estimate: self._estimate}
-        kinds |= {Rule: self._rule, Note: self._note}
-        if type(mark) not in kinds:
-            raise ValueError(f"got {type(mark).__name__}, wanted Dots, Line, Estimate, Rule or Note")
-        return kinds[type(mark)](mark)
-
-    def _dots(self, mark: Dots) -> list[Element]:
-        colors = [mark.color] * len(mark.x) if isinstance(mark.color, int) else list(mark.color)
-        made, out = [], {"below": [], "above": []}
-        for x, y, color in zip(mark.x, mark.y, colors, strict=True):
-            at = [self.place(axis, v) for axis, v in ((self.panel.x, x), (self.panel.y, y))]
-            shown = None not in at and _TOP - 1 <= at[1] <= _HEIGHT - _BOTTOM + 1
-            if None not in at and not shown:
-                out["above" if at[1] < _TOP else "below"].append(at[0])
-            look = {"cx": _px(at[0] or 0), "cy": _px(at[1] or 0) if shown else str(_HEIGHT - _BOTTOM)}
-            hidden = {"visibility": "visible" if shown else "hidden"}
-            fill = {"r": _px(mark.size), "fill-opacity": "0.75", **_fill(color)}
-            made.append(("circle", look | hidden | fill, ""))
-        for side, beyond in out.items():  # what the axis does not reach is counted at its end
-            top = side == "above"
-            end = self.panel.y.high if top else self.panel.y.low
-            words = f"{'▴' if top else '▾'} {len(beyond)} {side} {_text(end)}" if beyond else ""
-            at = {"x": _px(float(np.mean(beyond)) if beyond else _LEFT), "text-anchor": "middle"}
-            at |= {"y": str(_TOP + 12 if top else _HEIGHT - _BOTTOM - 6), "fill": "currentColor"}
-            made.append(("text", at, words))
-        return made
-
-    def _line(self, mark: Line) -> list[Element]:
-        steps, pen = [], "M"
-        for x, y in zip(mark.x, mark.y, strict=True):
-            at = [self.place(axis, v) for axis, v in ((self.panel.x, x), (self.panel.y, y))]
-            if None in at:
-                pen = "M"
-                continue
-            steps.append(f"{pen}{_px(at[0])} {_px(min(max(at[1], _TOP), _HEIGHT - _BOTTOM))}")
-            pen = "L"
-        return [("path", _stroke("".join(steps) or "M0 0", 1.3, 0.6, mark.color), "")]
-
-    def _estimate(self, mark: Estimate) -> list[Element]:
-        if not all(math.isfinite(v) for v in (mark.place, *mark.estimate[:3])):
-            raise ValueError(f"estimate: got {mark.estimate[:3]} at {mark.place}, wanted finite numbers")
-        axis = self.panel.x if mark.across else self.panel.y
-        other = self.panel.y if mark.across else self.panel.x
-        value, low, high = (self.place(axis, min(max(v, axis.low), axis.high)) for v in mark.estimate[:3])
-        at = self.place(other, mark.place)
-        inside = axis.low <= mark.estimate.value <= axis.high
-        strong = mark.size >= 4
-        width, opacity = (2.6, 1) if strong else (1.5, 0.5)
-        ends = (low, at, high, at) if mark.across else (at, low, at, high)
-        line = "M{} {}L{} {}".format(*map(_px, ends))
-        x, y = (value, at) if mark.across else (at, value)
-        dot = {"cx": _px(x), "cy": _px(y), "r": _px(mark.size)}
-        dot |= {"visibility": "visible" if inside else "hidden", "opacity": str(opacity), **_fill(mark.color)}
-        words = "" if inside else _text(float(f"{mark.estimate.value:.3g}"))
-        if words and not mark.across:
-            words = f"{'▴' if mark.estimate.value > axis.high else '▾'} {words}"
-        # above the words with which dots beyond the same end are counted
-        beside = {"x": _px(x), "y": _px(y - 20 if y > _TOP + 34 else y + 26), "text-anchor": "middle"}
-        if x > _WIDTH - _RIGHT - 24:
-            beside |= {"x": str(_WIDTH - _RIGHT), "text-anchor": "end"}
-        label = ("text", beside | {"fill": "currentColor", "opacity": "1" if strong else "0.6"}, words)
-        return [("path", _stroke(line, width, opacity, mark.color), ""), ("circle", dot, ""), label]
-
-    def _rule(self, mark: Rule) -> list[Element]:
-        at = self.place(self.panel.y, mark.at)
-        if at is None:
-            raise ValueError(f"rule {mark.label!r}: got {mark.at!r}, wanted a place on its axis")
-        line = _stroke(f"M{_LEFT} {_px(at)}H{_WIDTH - _RIGHT}", 1.2, 0.8) | {"stroke-dasharray": "4 3"}
-        words = {"x": str(_LEFT + 5), "y": _px(at - 4), "fill": "currentColor"}
-        return [("path", line, ""), ("text", words, mark.label)]
-
-    def _note(self, mark: Note) -> list[Element]:
-        x, y = self.place(self.panel.x, mark.x), self.place(self.panel.y, mark.y)
-        if x is None or y is None:
-            raise ValueError(f"note {mark.text!r}: got {mark.x!r}, {mark.y!r}, wanted a place on the axes")
-        made, words = [], {"x": _px(x), "y": _px(y + 4), "fill": "currentColor"}
-        if mark.color is not None:
-            made.append(("circle", {"cx": _px(x + 4), "cy": _px(y), "r": "4", **_fill(mark.color)}, ""))
-            words["x"] = _px(x + 12)
-        return [*made, ("text", words, mark.text)]
-
-
-def _color(color: int) -> int:
-    if isinstance(color, bool) or not isinstance(color, int | np.integer) or not 0 <= color < len(COLORS):
-        raise ValueError(f"color: got {color!r}, wanted a whole number from 0 to {len(COLORS) - 1}")
-    return int(color)
-
-
-def _fill(color: int) -> dict[str, str]:
-    return {"fill": COLORS[_color(color)], "class": f"f{color}"}
-
-
-def _stroke(d: str, width: float, opacity: float, color: int | None = None) -> dict[str, str]:
-    look = {"d": d, "fill": "none", "stroke-width": f"{width:g}", "stroke-opacity": f"{opacity:g}"}
-    if color is None:
-        return look | {"stroke": "currentColor"}
-    return look | {"stroke": COLORS[_color(color)], "class": f"s{color}"}
-
-
-def _tag(element: Element, moves: bool = False) -> str:
-    tag, attributes, text = element
-    inside = "".join(f' {name}="{escape(value)}"' for name, value in attributes.items())
-    return f"<{tag}{' data-m' if moves else ''}{inside}>{escape(text)}</{tag}>"
 
 
 # ---- the figure ------------------------------------------------------------------------------------------
@@ -411,75 +147,64 @@ def figure(
     Raises:
         ValueError: naming the argument that is not so.
     """
-    about = figures.about(name, caption, alt)
-    table = figures.columns(data)
+    about, table = figures.about(name, caption, alt), figures.columns(data)
     if not controls or not panels:
-        raise ValueError(
-            f"{name}: got {len(controls)} controls and {len(panels)} panels, wanted one at least"
-        )
+        got = f"{name}: got {len(controls)} controls and {len(panels)} panels"
+        raise ValueError(f"{got}, wanted one at least")
     for control in controls:
         if not control.label.strip() or not len(control.values):
             raise ValueError(f"{name}: got control {control.label!r} of {len(control.values)} values")
         if control.start is not None and control.start not in list(control.values):
             raise ValueError(f"{name}: got start {control.start!r}, wanted one of {list(control.values)}")
-    plots = [_Plot(panel) for panel in panels]
-    states = []
+    frames = [panel.frame() for panel in panels]
+    outcomes, drawn = [], []  # of each state; drawn are the elements of each panel
     for values in itertools.product(*(c.values for c in controls)):
         try:
             outcome, *marks = state(*values)
-            drawn = [
-                [e for m in marked for e in plot.elements(m)]
-                for plot, marked in zip(plots, marks, strict=True)
-            ]
+            drawn.append([panel.drawn(marked) for panel, marked in zip(panels, marks, strict=True)])
+            first, now = ([[e["tag"] for e in panel] for panel in drawn[k]] for k in (0, -1))
+            if first != now:
+                raise ValueError("other marks than in the first state")
         except ValueError as error:
-            raise ValueError(f"{name} at {', '.join(map(_text, values))}: {error}") from None
-        states.append((outcome, drawn))
-        if [[e[0] for e in one] for one in drawn] != [[e[0] for e in one] for one in states[0][1]]:
-            raise ValueError(
-                f"{name} at {', '.join(map(_text, values))}: other marks than in the first state"
-            )
-    record = _record(controls, states)
-    faults = record_faults(record)
-    if faults:
+            raise ValueError(f"{name} at {', '.join(map(shown, values))}: {error}") from None
+        outcomes.append(outcome)
+    record = _record(controls, outcomes, drawn)
+    if faults := record_faults(record):
         raise ValueError(f"{name}: {'; '.join(faults)}")
-    start, outcomes = record["start"], record["outcomes"]
-    frames = ["".join(map(_tag, plot.frame())) for plot in plots]
-    alt = about["alt"]
+    start, alt = record["start"], about["alt"]
     about["alt"] = f"{alt} At first: {outcomes[start]}"
+    moves = map(bool, record["marks"])
+    inside = [
+        "".join([*map(tag, frame), *(tag(element, next(moves)) for element in panel)])
+        for frame, panel in zip(frames, drawn[start], strict=True)
+    ]
     bundle = {
-        "text/html": _html(name, alt, record, frames, states[start][1]),
-        "image/svg+xml": _picture(record, frames, states[start][1]),
+        "text/html": _html(name, alt, record, inside),
+        "image/svg+xml": _picture(record, inside),
         "text/plain": "\n".join([f"{name}: {alt}", *outcomes]),
         figures.DATA_MIME: table,
     }
     figures.show(bundle, about | {"explore": True})
 
 
-def _record(controls: Sequence[Control], states: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
+def _record(controls: Sequence[Control], outcomes: Sequence[str], drawn: Sequence[Any]) -> dict[str, Any]:
     """What the page's script reads: for each element that changes, its attributes in each state."""
     pool: dict[str, int] = {}  # each text once, and its number wherever it is used
-    moving = []
-    for versions in zip(*([e for panel in drawn for e in panel] for _, drawn in states), strict=True):
-        changed = {}
-        for attribute in ("text", *versions[0][1]):
-            # a colour is told by its class; the attribute is for places without a style sheet
-            if attribute in ("fill", "stroke"):
-                continue
-            values = [v[2] if attribute == "text" else v[1][attribute] for v in versions]
-            if len(set(values)) > 1:
-                changed[attribute] = [pool.setdefault(v, len(pool)) for v in values]
-        moving.append(changed)
+    # a colour is told by its class; the attribute is for places without a style sheet
+    marks = [
+        {
+            name: [pool.setdefault(version[name], len(pool)) for version in versions]
+            for name in versions[0]
+            if name not in ("tag", "fill", "stroke") and len({version[name] for version in versions}) > 1
+        }
+        for versions in zip(*(itertools.chain(*panels) for panels in drawn), strict=True)
+    ]
     start = 0
     for control in controls:
         first = 0 if control.start is None else list(control.values).index(control.start)
         start = start * len(control.values) + first
-    return {
-        "controls": [{"label": c.label, "values": c.texts, "slider": c.slider} for c in controls],
-        "outcomes": [outcome for outcome, _ in states],
-        "start": start,
-        "pool": list(pool),
-        "marks": moving,
-    }
+    named = [{"label": c.label, "values": c.texts, "slider": c.slider} for c in controls]
+    return {"controls": named, "outcomes": outcomes, "start": start, "pool": list(pool), "marks": marks}
 
 
 def _settings(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -487,35 +212,26 @@ def _settings(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return list(itertools.product(*(c["values"] for c in record["controls"])))
 
 
-def _svg(
-    record: Mapping[str, Any],
-    frames: Sequence[str],
-    drawn: Sequence[Sequence[Element]],
-    looks: Sequence[str],
-) -> str:
-    """The panels, each with attributes of its own; the script finds what moves by ``data-m``."""
-    moves = map(bool, record["marks"])
-    marks = ["".join(_tag(element, next(moves)) for element in panel) for panel in drawn]
-    same = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="12"'
-    parts = zip(looks, frames, marks, strict=True)
-    return "".join(f"<svg {same} {look}>{frame}{inside}</svg>" for look, frame, inside in parts)
+def _svg(inside: str, look: str) -> str:
+    """A panel with attributes of its own."""
+    same = f'viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12"'
+    return f"<svg {same} {look}>{inside}</svg>"
 
 
-def _picture(record: Mapping[str, Any], frames: Sequence[str], drawn: Sequence[Sequence[Element]]) -> str:
+def _picture(record: Mapping[str, Any], inside: Sequence[str]) -> str:
     """The first state as a picture by itself, for a file and for print."""
     chosen = _settings(record)[record["start"]]
     settings = ", ".join(f"{c['label']}: {v}" for c, v in zip(record["controls"], chosen, strict=True))
-    size = {"width": len(frames) * (_WIDTH + 20) + 20, "height": _HEIGHT + 56}
-    looks = [
-        f'x="{20 + k * (_WIDTH + 20)}" y="44" width="{_WIDTH}" height="{_HEIGHT}"' for k in range(len(frames))
-    ]
-    panels = _svg(record, frames, drawn, looks).replace(" data-m", "")
+    width, height = len(inside) * (WIDTH + 20) + 20, HEIGHT + 56
+    panels = "".join(
+        _svg(panel, f'x="{20 + k * (WIDTH + 20)}" y="44" width="{WIDTH}" height="{HEIGHT}"')
+        for k, panel in enumerate(inside)
+    )
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        'height="{height}" color="#222222">'.format(**size)
-        + '<rect width="100%" height="100%" fill="white"></rect>'
-        + '<text x="20" y="26" font-family="sans-serif" font-size="14" fill="currentColor">'
-        + f"{escape(settings)}</text>{panels}</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" color="#222222"><rect width="100%" height="100%" fill="white"></rect>'
+        '<text x="20" y="26" font-family="sans-serif" font-size="14" fill="currentColor">'
+        f"{escape(settings)}</text>{panels.replace(' data-m', '')}</svg>"
     )
 
 
@@ -526,16 +242,13 @@ def _control(name: str, k: int, control: Mapping[str, Any], first: int) -> str:
         return f"<p>{label}: {escape(texts[0])}</p>"
     if control["slider"]:
         every = len(texts) <= _NAMED
-        named = "".join(
-            f"<span>{escape(text)}</span>" for text in (texts if every else (texts[0], texts[-1]))
-        )
+        named = "".join(f"<span>{escape(t)}</span>" for t in (texts if every else (texts[0], texts[-1])))
         return (
             f'<div class="sgd-slider"><label for="{ident}">{label}</label> '
             f'<span class="sgd-value" aria-hidden="true">{escape(texts[first])}</span>'
             f'<input type="range" id="{ident}" data-control="{k}" min="0" max="{len(texts) - 1}" step="1" '
             f'value="{first}" aria-valuetext="{escape(texts[first])}" autocomplete="off">'
-            f'<span class="{"sgd-stops" if every else "sgd-ends"}" aria-hidden="true">'
-            f"{named}</span></div>"
+            f'<span class="{"sgd-stops" if every else "sgd-ends"}" aria-hidden="true">{named}</span></div>'
         )
     buttons = "".join(
         f'<label><input type="radio" name="{ident}" data-control="{k}" value="{i}" autocomplete="off"'
@@ -545,9 +258,7 @@ def _control(name: str, k: int, control: Mapping[str, Any], first: int) -> str:
     return f"<fieldset><legend>{label}</legend>{buttons}</fieldset>"
 
 
-def _html(
-    name: str, alt: str, record: Mapping[str, Any], frames: Sequence[str], drawn: Sequence[Sequence[Element]]
-) -> str:
+def _html(name: str, alt: str, record: Mapping[str, Any], inside: Sequence[str]) -> str:
     """The figure as it stands in a page. Its controls are hidden until the script is there to hear them."""
     start, outcomes, settings = record["start"], record["outcomes"], _settings(record)
     controls = "".join(
@@ -560,8 +271,8 @@ def _html(
     rows = [(*values, outcome) for values, outcome in zip(settings, outcomes, strict=True)]
     summary = "The outcome" if len(rows) == 1 else f"All {len(rows)} outcomes in words"
     content = json.dumps(record, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    look = f'width="{_WIDTH}" height="{_HEIGHT}" aria-hidden="true" focusable="false"'
-    panels = _svg(record, frames, drawn, [look] * len(frames))
+    look = f'width="{WIDTH}" height="{HEIGHT}" aria-hidden="true" focusable="false"'
+    panels = "".join(_svg(panel, look) for panel in inside)
     # no empty line anywhere: a page builder might end the HTML there
     return (
         f'<div class="{MARK}">\n'
@@ -587,34 +298,26 @@ def record_faults(record: Any) -> list[str]:
         record: as the page carries it.
     """
     try:
-        controls, outcomes, pool = (list(record[part]) for part in ("controls", "outcomes", "pool"))
-        states = _settings(record)
-        marks = [list(numbers) for mark in record["marks"] for numbers in mark.values()]
-        start = record["start"]
+        controls, outcomes, pool, start = (record[k] for k in ("controls", "outcomes", "pool", "start"))
+        count, words = len(_settings(record)), [*map(str, outcomes), *map(str, pool)]
+        marks = [numbers for mark in record["marks"] for numbers in mark.values()]
+        lost = any(len(numbers) != count for numbers in marks)
+        astray = not set(itertools.chain(*marks)) <= set(range(len(pool)))
+        twice = [c["label"] for c in controls if len(set(c["values"])) < len(c["values"])]
+        bare = [text for text in outcomes if not re.search(r"\d.*\.\s*$", text, re.DOTALL)]
     except (TypeError, KeyError, AttributeError) as error:
         return [f"explorable data is not whole: {type(error).__name__} {error}"]
-    faults = []
-    if not states or len(outcomes) != len(states):
-        faults.append(f"{len(outcomes)} outcomes for {len(states)} states")
-    for control in controls:
-        if len(set(control["values"])) < len(control["values"]):
-            faults.append(f"control {control['label']!r} has a value twice")
-    if not (isinstance(start, int) and 0 <= start < len(states)):
-        faults.append(f"it starts in state {start!r} of {len(states)}")
-    for outcome in outcomes:
-        if not (isinstance(outcome, str) and re.search(r"\d", outcome) and outcome.strip().endswith(".")):
-            faults.append(f"outcome {outcome!r}, wanted a sentence with numbers")
-    if len(set(map(str, outcomes))) < len(outcomes):
-        faults.append("two states have the same outcome: each names its own values")
-    if any(len(numbers) != len(states) for numbers in marks):
-        faults.append("a mark without a value for each state")
-    elif not all(isinstance(n, int) and 0 <= n < len(pool) for numbers in marks for n in numbers):
-        faults.append("a mark with a value that is not there")
-    if not all(isinstance(text, str) for text in pool):
-        faults.append("a mark with a value that is no text")
-    elif any(_NO_NUMBER.search(text) for text in [*pool, *map(str, outcomes)]):
-        faults.append("a number that is none (nan, inf or None)")
-    return faults
+    found = {
+        f"{len(outcomes)} outcomes for {count} states": len(outcomes) != count,
+        f"control {', '.join(map(repr, twice))} has a value twice": twice,
+        f"it starts in state {start!r} of {count}": start not in range(count),
+        f"outcome {', '.join(map(repr, bare))}, wanted a sentence with numbers": bare,
+        "two states have the same outcome: each names its own values": len(set(outcomes)) < len(outcomes),
+        "a mark without a value for each state": lost,
+        "a mark with a value that is not there": astray,
+        "a number that is none (nan, inf or None)": any(map(_NO_NUMBER.search, words)),
+    }
+    return [fault for fault, true in found.items() if true]
 
 
 def html_faults(html: str) -> list[str]:

@@ -12,7 +12,7 @@ import toy_book
 
 from book import cli, gate, markup, sphinx_book
 from lib import stats
-from lib.page import explore
+from lib.page import explore, panels
 from lib.page.explore import Axis, Control, Dots, Estimate, Line, Note, Panel, Rule
 
 PRIVATE = "/".join(["", "home", "someone"])  # in one piece the lint of this project would find it
@@ -202,7 +202,7 @@ def test_gaps_and_colours(show):
     html = show(controls=[Control("rate", [1, 2])], state=broken)[0]["text/html"]
     (line,) = drawn(html, 1)
     assert line["d"].count("M") == 2 and "L" not in line["d"] and line["class"] == "s3"
-    assert f'stroke="{explore.COLORS[3]}"' in html
+    assert f'stroke="{panels.COLORS[3]}"' in html
 
 
 def test_texts_cannot_leave_their_place(show):
@@ -380,7 +380,7 @@ def test_the_script_is_small_strict_and_alone():
 
 def test_the_style_sheet_has_every_colour_in_both_themes():
     css = (toy_book.PROJECT / "_static" / "book.css").read_text("utf-8")
-    for k, color in enumerate(explore.COLORS):
+    for k, color in enumerate(panels.COLORS):
         assert re.findall(rf"--sgd-c{k}: (#\w+);", css)[0] == color
         assert len(re.findall(rf"--sgd-c{k}: #\w+;", css)) == 2
         assert f".f{k} {{" in css and f".s{k} {{" in css
@@ -390,8 +390,7 @@ def test_the_style_sheet_has_every_colour_in_both_themes():
 
 CELL = """
 from lib import stats
-from lib.page import text
-from lib.page import explore
+from lib.page import explore, text
 from lib.page.explore import Axis, Control, Dots, Estimate, Line, Note, Panel, Rule
 
 def state(rate, way="plain"):
