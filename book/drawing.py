@@ -9,8 +9,9 @@ from xml.etree.ElementTree import Element, fromstring, tostring
 
 from matplotlib.colors import to_hex, to_rgb
 
+from lib.page.figures import FAINT, INK
 from lib.page.panels import COLORS
-from lib.page.plot import FAINT, INK, ON_COLOR, PALETTE
+from lib.page.plot import ON_COLOR, PALETTE
 
 CLASS = "sgd-drawing"
 # What colours become, by variables of _static/book.css; the palette is there as explorable figures have it.

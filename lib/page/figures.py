@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.collections import Collection
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -20,9 +21,11 @@ from lib.page import text
 from lib.page.text import plain
 from lib.stats import Estimate
 
+INK, FAINT = "#222222", "#8a8a8a"
 DATA_MIME = "application/vnd.sgd-book.data+json"
 _SVG_LIMIT = 500_000  # bytes; beyond, what a drawing weighs is mostly points, and pixels weigh less
 _MANY = 30  # points beyond which a line or a cloud is then drawn in pixels
+_INKY = 0.2  # of full light: colours of ink
 _DPI = 200  # two pixels for each of the book's text column of some 700, as sharp screens have
 
 
@@ -76,6 +79,9 @@ def _picture(fig: Figure, name: str) -> str:
     if len(drawing) > _SVG_LIMIT:
         for artist in fig.findobj(lambda artist: _points(artist) > _MANY):
             artist.set_rasterized(True)
+            paint = artist.get_color() if isinstance(artist, Line2D) else artist.get_facecolor()
+            if len(paint) and to_rgba_array(paint)[:, :3].max() < _INKY:
+                artist.set_color(FAINT)  # pixels take no theme: this is seen on a light and on a dark page
         drawing = _svg(fig, name)
     return drawing
 

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from lib.page.figures import FAINT, INK
 from lib.stats import Estimate
 
 PALETTE = sns.color_palette("colorblind")
-INK, FAINT = "#222222", "#8a8a8a"
 ON_COLOR = "#1f1f1f"  # words on a colour: dark in every theme of a page
 
 

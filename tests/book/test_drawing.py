@@ -5,6 +5,7 @@ import re
 import matplotlib.colors
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 from toy_book import PROJECT
 
 from book import drawing, markup
@@ -22,7 +23,7 @@ def drawn(draw, columns=1):
     fig, axes = plot.figure(columns=columns)
     draw(axes)
     svg = figures._picture(fig, "fig-a")
-    plot.plt.close(fig)
+    plt.close(fig)
     return drawing.inline(svg, "fig-a", 'A "line" & more.')
 
 

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
 
 from lib.page import figures
 
@@ -37,4 +38,17 @@ def test_a_light_figure_has_no_pixels():
     fig, ax = plt.subplots()
     ax.plot(RNG.normal(size=1000))
     assert "<image" not in figures._picture(fig, "fig-a")
+    plt.close(fig)
+
+
+@pytest.mark.parametrize("color", ["black", figures.INK, "red"])
+@pytest.mark.parametrize("draw", ["plot", "scatter"])
+def test_ink_in_pixels_is_grey_that_is_seen_on_a_dark_page_too(draw, color):
+    fig, ax = plt.subplots(figsize=(5, 3))
+    look = {"linestyle": "", "marker": "o"} if draw == "plot" else {}
+    getattr(ax, draw)(*RNG.normal(size=(2, 20_000)), color=color, **look)
+    svg = figures._picture(fig, "fig-a")
+    pixels = plt.imread(io.BytesIO(base64.b64decode(re.search('base64,([^"]+)', svg)[1])))
+    seen = to_hex(pixels[pixels[..., 3] == 1][0])
+    assert seen == ("#ff0000" if color == "red" else figures.FAINT)
     plt.close(fig)
