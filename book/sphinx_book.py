@@ -11,6 +11,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -82,6 +83,7 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
         if cell.cell_type != "code" or _REMOVED & set(cell.metadata.get("tags", ())):
             cells.append(cell)
             continue
+        cell.source = re.sub(r"\A# part:.*\n", "", cell.source)  # pages have all parts
         folded = cell.metadata.get("jupyter", {}).get("source_hidden", False)
         target, rest, cell.outputs = cell, cell.outputs, []
         if folded:

@@ -319,16 +319,18 @@ class Parameters:
         """Names and values, on one line."""
         return "Parameters(" + ", ".join(f"{name}={value!r}" for name, value in self.asdict().items()) + ")"
 
-    def _repr_html_(self) -> str:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         changed = [p for p in self._schema if p.name in self.overridden]
         if not changed:
-            return f"<p>All {len(self._schema)} parameters are at their defaults.</p>"
+            said = f"All {len(self._schema)} parameters are at their defaults."
+            return {"text/markdown": said, "text/plain": said}
         rows = [
             (p.name, (_shown(self.__dict__[p.name]), "sgd-changed"), _shown(p.default), p.unit, p.meaning)
             for p in changed
         ]
         columns = ("parameter", "value", "default", "unit", "meaning")
-        return grid("sgd-params", f"Changed in this run, of {len(self._schema)} parameters", columns, rows)
+        told = f"Changed in this run, of {len(self._schema)} parameters"
+        return {"text/html": grid("sgd-params", told, columns, rows), "text/plain": repr(self)}
 
 
 def _shown(value: Any) -> str:

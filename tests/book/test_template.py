@@ -71,4 +71,4 @@ def test_a_new_chapter_runs_is_built_and_is_recorded(project):
     assert build.build(project, "full", said.append) == 0, "\n".join(said)
     assert record.read(project / record.VERDICTS)[NAME]["faster"]["verdict"] == "holds"
     page = (project / "_build" / "html" / "chapters" / f"{NAME}.html").read_text("utf-8")
-    assert 'alt="Two points with intervals.' in page and "The answer" in page
+    assert 'aria-label="Two points with intervals.' in page and "The answer" in page
