@@ -252,7 +252,7 @@ def test_every_reference_is_cited_or_linked_and_every_citation_is_a_reference():
     entries = re.findall(
         r"^@\w+\{([^,]+),(.*?)^\}", text("lib/page/references.bib"), re.MULTILINE | re.DOTALL
     )
-    known = {key: re.findall(r"(?:url|doi)\s*=\s*\{+([^}]+)", entry) for key, entry in entries}
+    known = {key: re.findall(r"(?:url|doi|eprint)\s*=\s*\{+([^}]+)", entry) for key, entry in entries}
     prose = "\n".join(path.read_text("utf-8") for _, path in contents.pages(ROOT))
     uses = re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", prose)
     cited = {key.strip() for use in uses for key in use.split(",")}

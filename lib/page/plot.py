@@ -103,19 +103,22 @@ def forest(
 
 
 def lines(
-    ax: Axes, x: Sequence, series: Mapping[str, Sequence[tuple[float, float, float]]], named: bool = True
+    ax: Axes,
+    x: Sequence,
+    series: Mapping[str, Sequence[Estimate | tuple[float, float, float]]],
+    named: bool = True,
 ) -> Axes:
     """Lines of estimates with their intervals, each named at its left end.
 
     Args:
         ax: Where to draw.
         x: Positions, shared by all.
-        series: By name, (value, low, high) at each position.
+        series: By name, an estimate or (value, low, high) at each position.
         named: Whether to write the names; one of several panels will do.
     """
     top = max(series, key=lambda name: series[name][0][0])
     for color, (name, estimates) in zip(PALETTE, series.items(), strict=False):
-        value, low, high = np.array(estimates).T
+        value, low, high = np.array([estimate[:3] for estimate in estimates]).T
         ax.errorbar(range(len(x)), value, [value - low, high - value], fmt="o-", color=color, capsize=3)
         if named:
             # clear of the line's first piece, over which it stands

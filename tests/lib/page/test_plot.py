@@ -44,6 +44,34 @@ def test_figure_has_the_size_and_the_axes_asked_for():
     plt.close(figure)
 
 
+def test_figure_is_not_one_that_a_notebook_shows_before_it_is_finished():
+    before = plt.get_fignums()
+    plot.figure()
+    assert plt.get_fignums() == before
+
+
+# named, points
+
+
+def test_names_stand_below_each_other_after_marks_in_their_colours(ax):
+    plot.named(ax, {"up": "red", "down": "blue"}, 0.5, 0.9, 0.1)
+    marks, names = ax.texts[::2], ax.texts[1::2]
+    assert [name.get_text() for name in names] == ["up", "down"]
+    assert all(
+        same_color(mark.get_color(), color) for mark, color in zip(marks, ("red", "blue"), strict=True)
+    )
+    assert (
+        [name.xy for name in names] == [mark.xy for mark in marks] == [(0.5, 0.9), (0.5, pytest.approx(0.8))]
+    )
+
+
+def test_points_have_their_intervals_even_where_rounding_turned_an_end_round(ax):
+    plot.points(ax, [1, 2], [[3, 2, 5], [0.3, 0.1 + 0.2, 0.4]], color="red")
+    places, ends = bars(ax.containers[0])
+    assert places.tolist() == [[1, 3], [2, 0.3]]
+    assert ends[:, :, 1].tolist() == [[2, 5], [0.3, pytest.approx(0.4)]]
+
+
 # distributions
 
 SAMPLES = {
@@ -168,6 +196,15 @@ def test_lines_have_their_values_intervals_and_names(ax):
     ax.clear()
     plot.lines(ax, [1, 2, 3], SERIES, named=False)
     assert texts(ax) == [] and len(ax.containers) == 2
+
+
+def test_lines_take_estimates(ax):
+    series = {name: [Estimate(*e, 9, "t") for e in estimates] for name, estimates in SERIES.items()}
+    plot.lines(ax, [1, 2, 3], series)
+    for container, estimates in zip(ax.containers, SERIES.values(), strict=True):
+        points, ends = bars(container)
+        assert points.tolist() == [[k, value] for k, (value, *_) in enumerate(estimates)]
+        assert ends == pytest.approx(np.array([[[k, e[1]], [k, e[2]]] for k, e in enumerate(estimates)]))
 
 
 def test_an_interval_that_does_not_hold_its_value_is_refused(ax):
