@@ -139,7 +139,8 @@ def about(name: str, caption: str, alt: str) -> dict[str, Any]:
     if len(alt.myst) < 20 or alt.myst == name:
         raise ValueError(f"alt of {name}: got {alt.myst!r}, wanted what it shows in 20 characters or more")
     both = {"words": caption.words + alt.words, "values": caption.values | alt.values}
-    return {"name": name, "caption": caption.myst, "alt": re.sub(r"\*|~~", "", alt.myst), **both}
+    said = re.sub(r"\*|~~|_(?=\()|(?<=\))_", "", alt.myst)
+    return {"name": name, "caption": caption.myst, "alt": said, **both}
 
 
 def show(bundle: Mapping[str, Any], about_it: Mapping[str, Any]) -> None:

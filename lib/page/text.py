@@ -141,8 +141,8 @@ def fill(text: str, known: Mapping[str, Any] | None = None) -> Filled:
         said = FIELD.sub(put, found["words"])
         words.append({"words": " ".join(said.split()), "holds": None if holds is None else bool(holds)})
         if holds is None:
-            return f"{said} *(this run cannot tell)*"
-        return said if holds else f"~~{said}~~ *(not so in this run)*"
+            return f"{said} _(this run cannot tell)_"
+        return said if holds else f"~~{said}~~ _(not so in this run)_"
 
     return Filled(FIELD.sub(put, text), words, values)
 

@@ -45,7 +45,7 @@ def seen(outputs):
 def test_the_answer_of_the_last_cell_goes_to_the_place_of_the_first(run):
     (place,) = run(START)
     assert "stands here when all cells have run" in place.data["text/markdown"]
-    for x, said in ((1, "**[up]** by 1"), (-1, "**~~up~~ *(not so in this run)*** by -1")):
+    for x, said in ((1, "**[up]** by 1"), (-1, "**~~up~~ _(not so in this run)_** by -1")):
         run(f"x = {x}")
         said = said.replace("[up]", "up")
         (told,) = run("%%answer\n**[up]{{x > 0}}** by {{x}},\n\n* see {numref}`fig-a`\n")

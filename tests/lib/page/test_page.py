@@ -307,10 +307,10 @@ def test_a_notebook_carries_everything(tmp_path, monkeypatch):
     assert data == {"columns": ["y"], "rows": [[1], [3]]} and not others
     assert about["sgd_book"]["caption"] == "A 7."
     assert [content["myst"].split("\n")[-2] for content, _ in by_mime[TEXT_MIME]] == [
-        "~~Most~~ *(not so in this run)*.", "7 nets.",
+        "~~Most~~ _(not so in this run)_.", "7 nets.",
     ]  # fmt: skip
     texts = [content for content, _ in by_mime["text/markdown"]]
-    answer = "> **The answer.**\n>\n> ~~Most~~ *(not so in this run)*."
+    answer = "> **The answer.**\n>\n> ~~Most~~ _(not so in this run)_."
     assert texts == [answer, "**Figure *a*.** A 7.", "7 nets.\n"]  # the answer is where the first cell put it
     assert len(by_mime["image/svg+xml"]) == 1
     assert "image/png" not in by_mime  # Jupyter would show a figure left open once more, without its words
