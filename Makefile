@@ -79,7 +79,7 @@ $(VENV)/.installed: requirements.txt constraints.txt pyproject.toml
 	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-cluster.txt
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-cluster.txt requirements-lab.txt
 	$(PY) -m pip install --disable-pip-version-check -r requirements-test.txt
 	@touch $@
 
