@@ -51,6 +51,10 @@ READ = """async () => {
   }
   return found;
 }"""
+OPENED = """path => {
+  const panel = window.jupyterapp?.shell.currentWidget;
+  return panel?.context?.path === path && panel.context.isReady && panel.sessionContext.session?.kernel;
+}"""
 # After so many cells, or an error; not sooner than the kernel rests.
 FINISHED = """count => {
   const panel = jupyterapp.shell.currentWidget;
@@ -213,8 +217,8 @@ def reading(name, place, checkout, lab) -> Reading:
         cell.source, count = re.subn(rf"(?m)^({key}: .*? = ).*?(  #)", rf"\g<1>{value!r}\g<2>", cell.source)
         assert count == 1
     nbformat.write(notebook, path)
-    tab.goto(f"{address}lab/tree/{path.name}")
-    tab.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel")
+    tab.goto(f"{address}lab/workspaces/{name}/tree/{path.name}")  # of its own: no other notebook is open
+    tab.wait_for_function(OPENED, arg=path.name)
     tab.evaluate(WATCH)
     pages, saved = [], []
     for number in (1, 2):
@@ -226,7 +230,9 @@ def reading(name, place, checkout, lab) -> Reading:
         tab.wait_for_function(SAVED)
         pages.append(tab.evaluate(READ))
         saved.append(nbformat.read(path, as_version=4))
-    return Reading(given, pages, saved, tab.evaluate("window.bars"))
+    bars = tab.evaluate("window.bars")
+    tab.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    return Reading(given, pages, saved, bars)
 
 
 def test_in_jupyterlab_it_is_finished_text(reading):
