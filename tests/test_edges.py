@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from smoke import BROKEN, CHAPTERS, DRIFT, GREEDY, PLATEAU, ROOT, parameters
 
+from book import run
 from lib.page import params
 
 # What papermill is given, and what the one line of the error must name.
@@ -84,7 +85,7 @@ def drawn(chapter: Path, seed: int) -> dict:
 
     Numbers that count are drawn up to twice their smallest scale, others from all that is allowed.
     """
-    rng, small = np.random.default_rng([seed, CHAPTERS.index(chapter)]), parameters(chapter)
+    rng, small = np.random.default_rng([seed, CHAPTERS.index(chapter)]), run.reduced(chapter, "smoke")
 
     def one(param, at):
         if param.choices:
@@ -99,7 +100,7 @@ def drawn(chapter: Path, seed: int) -> dict:
     given = dict(small)
     for param in params.schema(chapter):
         at = small.get(param.name, param.default)
-        if rng.random() < 0.4 and param.element != "str" or param.name == "part":
+        if rng.random() < 0.4 and (param.choices or param.element != "str"):
             each = list(at) if isinstance(at, list | tuple) else [at]
             values = sorted({one(param, value) for value in each * 2})[: rng.integers(1, 3)]
             given[param.name] = values if param.type != param.element else values[0]
@@ -124,7 +125,7 @@ def came():
     runs = {(path, given): shlex.split(given) for path, all_given in REFUSED.items() for given in all_given}
     sets = [(chapter, seed) for chapter in CHAPTERS for seed in range(DRAWN)]
     runs |= {edge: options(edge) for edge in [*EDGES, *sets]}
-    chapters = [str(run[0] if isinstance(run, tuple) else EDGES[run][0]) for run in runs]
+    chapters = [str(one[0] if isinstance(one, tuple) else EDGES[one][0]) for one in runs]
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "cells.py")],
         input=json.dumps(list(zip(chapters, runs.values(), strict=True))),
