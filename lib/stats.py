@@ -53,6 +53,8 @@ class Estimate(NamedTuple):
         if unit and not unit.startswith(" "):
             return _signed(format(self.value, form))
         value, interval = shown(self.value, self.interval)
+        if self.low == self.high and self.value % 1:  # no width says nothing about digits
+            value = _signed(f"{self.value:.4g}")
         return f"{value}{unit} ({interval}{f', n = {self.n}' * count})"
 
     def __mul__(self, factor: float) -> "Estimate":

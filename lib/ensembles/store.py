@@ -60,8 +60,9 @@ class Chunk(NamedTuple):
 
 
 def folder() -> Path:
-    """The folder that keeps finished chunks."""
-    return Path(os.environ.get("SGD_BOOK_CHUNKS") or ROOT / "_build" / "chunks")
+    """The folder that keeps finished chunks: of the checkout, or where one starts a kernel without any."""
+    home = ROOT if (ROOT / "pyproject.toml").is_file() else Path.cwd()
+    return Path(os.environ.get("SGD_BOOK_CHUNKS") or home / "_build" / "chunks")
 
 
 def _sha256(text: str) -> str:
