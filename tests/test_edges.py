@@ -45,7 +45,6 @@ REFUSED = {
         "-p channels '[8, 8, 8, 8]'": "channels",
         "-p epochs 3": "epochs",
         "-p batch 1001": "batch",
-        "-p networks 4": "networks",
     },
     DRIFT: {
         "-p update 1000": "updates",
@@ -77,7 +76,7 @@ EDGES = {
 }
 
 
-DRAWN = 3  # sets of parameters that are drawn for each chapter
+DRAWN = 2  # sets of parameters that are drawn for each chapter
 
 
 def drawn(chapter: Path, seed: int) -> dict:

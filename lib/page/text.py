@@ -44,7 +44,8 @@ def grid(css: str, caption: str, columns: Sequence[str], rows: Iterable[Sequence
     def cell(content: Cell, first: bool) -> str:
         text, name = (content, "") if isinstance(content, str) else content
         marked = f'<span class="{escape(name)}">{escape(text)}</span>' if name else escape(text)
-        return f'<th scope="row">{marked}</th>' if first else f"<td>{marked}</td>"
+        left = 'style="text-align: left"'  # notebooks would set texts to the right
+        return f'<th scope="row" {left}>{marked}</th>' if first else f"<td {left}>{marked}</td>"
 
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     body = "".join("<tr>" + "".join(cell(c, i == 0) for i, c in enumerate(row)) + "</tr>\n" for row in rows)

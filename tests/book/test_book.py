@@ -314,7 +314,7 @@ def test_a_plain_build_without_a_network_is_a_build_and_publishes_no_fault(tmp_p
     done = plain()
     assert done.returncode == 0, done.stdout + done.stderr
     page = (html / "chapters" / "toy.html").read_text()
-    assert 'alt="A black square on white."' in page and "anew" in page
+    assert 'aria-label="A black square on white."' in page and "anew" in page
     before, intro = fingerprint(html), (root / "intro.md").read_text()
     for fault, message in PAGE_FAULTS.items():
         (root / "intro.md").write_text(f"{intro}\n{fault}\n")

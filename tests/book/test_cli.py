@@ -16,7 +16,20 @@ import toy_book
 from book import build, cli, contents, run
 from lib.ensembles import store
 
-COMMANDS = ("data", "build", "run", "sweep", "status", "record", "gate", "pdf", "new", "serve")
+COMMANDS = (
+    "data",
+    "build",
+    "run",
+    "sweep",
+    "status",
+    "record",
+    "gate",
+    "pdf",
+    "new",
+    "copy",
+    "defaults",
+    "serve",
+)
 
 
 @pytest.fixture

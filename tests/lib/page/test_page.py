@@ -96,7 +96,8 @@ def test_the_same_figure_is_the_same_drawing_in_another_process_without_date_or_
         from test_page import drawing, figures
         sys.stdout.write(figures._picture(drawing(), "fig-a"))
         """
-    words, here = [sys.executable, "-c", code], figures._picture(drawing(), "fig-a")
+    with matplotlib.rc_context(matplotlib.rcParamsDefault):
+        words, here = [sys.executable, "-c", code], figures._picture(drawing(), "fig-a")
     paths = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
     there = subprocess.run(words, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True)
     assert there.stdout == here, there.stderr

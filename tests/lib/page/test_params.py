@@ -326,7 +326,7 @@ def test_record_is_read_only_and_shows_what_changed():
         _ = record.networs
     assert record.sizes == (1, 2)
     assert repr(record).startswith("Parameters(networks=500, rate=1.0, wide=False, sizes=[1, 2]")
-    html = record._repr_mimebundle_()["text/html"]
+    html = record._repr_mimebundle_()["text/html"].replace(' style="text-align: left"', "")
     assert "Changed in this run, of 9 parameters" in html and html.count('<span class="sgd-changed">') == 4
     for words in ("1.0</span></td><td>0.003</td><td>per step</td><td>learning rate", "&lt;b&gt;",
                   "no</span></td><td>yes</td>", "1, 2</span></td><td>100, 100</td>"):  # fmt: skip
