@@ -129,7 +129,7 @@ def test_grid_escapes_and_has_headings():
     html = grid("sgd-x", "A & B", ("a", "<b>"), [("r<1", ("v", "mark")), ("r2", "<script>")])
     assert '<table class="sgd-x">' in html and "<caption>A &amp; B</caption>" in html
     cells = html.replace(' style="text-align: left"', "")
-        assert '<th scope="row">r&lt;1</th><td><span class="mark">v</span></td>' in cells
+    assert '<th scope="row">r&lt;1</th><td><span class="mark">v</span></td>' in cells
     assert '<th scope="col">&lt;b&gt;</th>' in html and "<script>" not in html
     assert html.startswith("<div") and "overflow-x: auto" in html and 'tabindex="0"' in html
 
