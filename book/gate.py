@@ -215,8 +215,14 @@ def _cell_faults(cell: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[
         yield from _output_faults(output, private)
 
 
+def told(source: str) -> str | None:
+    """What a text cell tells; None for the source of any other cell."""
+    first, _, rest = source.partition("\n")
+    return rest if re.match(r"%%(text|answer)\b", first) else None
+
+
 def _plain_python(source: str) -> bool:
-    if re.match(r"%%(text|answer)\b", source):
+    if told(source) is not None:
         return True
     try:
         ast.parse(source)

@@ -33,7 +33,7 @@ from myst_parser.parsers.mdit import create_md_parser
 
 from book import build, contents, gate, run
 from lib.page import params
-from lib.page.text import FIELD
+from lib.page.text import FIELD, parsed
 
 # MNIST's own: classes, pixels, images, largest values; and numbers that count things on a page.
 DATA = frozenset({0, 1, 2, 3, 10, 28, 255, 256, 784, 5_000, 10_000, 50_000, 60_000})
@@ -179,14 +179,8 @@ def _calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
             yield node
 
 
-def _told(cell: Any) -> str | None:
-    """What a text cell tells; None for any other."""
-    first, _, rest = cell.source.partition("\n")
-    return rest if re.match(r"%%(text|answer)\b", first) else None
-
-
 def _tree(cell: Any) -> ast.AST:
-    return ast.parse("" if _told(cell) is not None else cell.source)
+    return ast.parse("" if gate.told(cell.source) is not None else cell.source)
 
 
 def _spoken(node: ast.AST) -> str:
@@ -207,6 +201,12 @@ def _captions(cell: Any) -> Iterator[tuple[str, str]]:
         for keyword in call.keywords:
             if keyword.arg in ("caption", "alt"):
                 yield keyword.arg, _spoken(keyword.value)
+
+
+def _pieces(cell: Any) -> list[str]:
+    """Prose of a cell of code: what a text cell tells, or captions and descriptions."""
+    told = gate.told(cell.source)
+    return [told] if told is not None else [text for _, text in _captions(cell)]
 
 
 def _moves(cell: Any) -> bool:
@@ -268,8 +268,7 @@ def texts(path: Path) -> list[Text]:
         given, markdown = frozenset(cell.metadata.get("given", ())), cell.cell_type == "markdown"
         pieces = [cell.source] if markdown else []
         if cell.cell_type == "code":
-            told = _told(cell)
-            pieces = [told] if told is not None else [text for _, text in _captions(cell)]
+            pieces = _pieces(cell)
             asks = asks and not [*_calls(_tree(cell), "expected")]
         for piece in pieces:
             both = (paragraphs(_filled(piece)), paragraphs(_filled(piece, OTHER)))
@@ -317,11 +316,10 @@ def empty_fields(path: Path) -> list[Finding]:
     """Fields and conditions of a chapter that no run can change: ``{{0.2}}``, ``[ahead]{{True}}``."""
     found = []
     for cell in _code(path):
-        told = _told(cell)
-        for text in [told] if told is not None else [text for _, text in _captions(cell)]:
+        for text in _pieces(cell):
             for field in FIELD.finditer(text):
                 try:
-                    tree = ast.parse(f"f'''{{{field['field'] or field['condition']}}}'''")
+                    tree = parsed(field["field"] or field["condition"])
                 except SyntaxError as error:
                     found.append(Finding(path.name, cell.id, field[0], str(error)))
                     continue

@@ -33,6 +33,7 @@ from book import gate, record, run, summary
 from book.progress import Progress
 from lib.ensembles import cluster, machine, places, store
 from lib.page import params
+from lib.page.text import expressions
 
 ROOT = Path(__file__).resolve().parents[1]
 _REFRESH_SECONDS = 20.0  # at least, between two writings of the results while runs finish
@@ -234,8 +235,8 @@ def plan(notebook: Path, scale: str, fixed: Mapping[str, Any], sets: Sequence[Ma
 def check_measure(plan: Plan, measure: str, root: Path) -> None:
     """Refuse a measure that no run of the chapter can give, as far as that is known before one has run.
 
-    Known are the claims and numbers of the chapter's executed copies, its recorded claims, and every field
-    of its text and word of its code.
+    Known are the claims and numbers of the chapter's executed copies, its recorded claims, the fields of its
+    text, and every name that stands between quotes in its code, whatever comes to stand between braces.
 
     Raises:
         ValueError: listing what there is.
@@ -244,8 +245,13 @@ def check_measure(plan: Plan, measure: str, root: Path) -> None:
     for copy in root.glob(f"_build/executed/*/{plan.notebook.stem}.ipynb"):
         with contextlib.suppress(OSError, ValueError, KeyError):
             there |= dict.fromkeys(summary.measures(json.loads(copy.read_text("utf-8"))))
-    if "".join(measure.split()) in "".join(plan.text.replace("\\", "").split()):
-        return
+    cells = nbformat.reads(plan.text, as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    there |= dict.fromkeys(expressions(code))
+    for quoted in re.findall(r"""\"([^"\n]+)"|'([^'\n]+)'""", code):
+        parts = re.split(r"\{[^{}]*\}", "".join(quoted))
+        if sum(map(len, parts)) >= 2 and re.fullmatch(".+".join(map(re.escape, parts)), measure):
+            return
     if measure not in there:
         known = ", ".join(there) or "what there is shows after a first run"
         raise ValueError(f"measure: got {measure!r}, {plan.notebook.stem} has: {known}")

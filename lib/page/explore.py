@@ -302,7 +302,8 @@ def record_faults(record: Any) -> list[str]:
         count, words = len(_settings(record)), [*map(str, outcomes), *map(str, pool)]
         marks = [numbers for mark in record["marks"] for numbers in mark.values()]
         lost = any(len(numbers) != count for numbers in marks)
-        astray = not set(itertools.chain(*marks)) <= set(range(len(pool)))
+        every = [*itertools.chain(*marks)]
+        astray = not all(isinstance(n, int) and 0 <= n < len(pool) for n in every)
         twice = [c["label"] for c in controls if len(set(c["values"])) < len(c["values"])]
         bare = [text for text in outcomes if not re.search(r"\d.*\.\s*$", text, re.DOTALL)]
     except (TypeError, KeyError, AttributeError) as error:
@@ -310,11 +311,12 @@ def record_faults(record: Any) -> list[str]:
     found = {
         f"{len(outcomes)} outcomes for {count} states": len(outcomes) != count,
         f"control {', '.join(map(repr, twice))} has a value twice": twice,
-        f"it starts in state {start!r} of {count}": start not in range(count),
+        f"it starts in state {start!r} of {count}": not isinstance(start, int) or start not in range(count),
         f"outcome {', '.join(map(repr, bare))}, wanted a sentence with numbers": bare,
         "two states have the same outcome: each names its own values": len(set(outcomes)) < len(outcomes),
         "a mark without a value for each state": lost,
         "a mark with a value that is not there": astray,
+        "a mark with a value that is no text": not all(isinstance(text, str) for text in pool),
         "a number that is none (nan, inf or None)": any(map(_NO_NUMBER.search, words)),
     }
     return [fault for fault, true in found.items() if true]

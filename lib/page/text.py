@@ -11,6 +11,7 @@ import math
 import numbers
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -148,10 +149,25 @@ def fill(text: str, known: Mapping[str, Any] | None = None) -> Filled:
     return Filled(FIELD.sub(put, text), words, values)
 
 
+def parsed(field: str) -> ast.FormattedValue:
+    """A replacement field, ``expression:format``, as Python reads it; SyntaxError when it is none."""
+    (part,) = ast.parse(f"f'''{{{field}}}'''", mode="eval").body.values
+    return part
+
+
+def expressions(text: str) -> list[str]:
+    """Expressions of the fields of a text, as `Filled` has them; what is no field of Python is left out."""
+    found = []
+    for field in FIELD.finditer(text):
+        with suppress(SyntaxError, ValueError):
+            found += [ast.unparse(parsed(field["field"]).value)] if field["field"] else []
+    return found
+
+
 def _evaluated(field: str, known: Mapping[str, Any]) -> tuple[Any, str, str]:
     """Value, format and expression of a replacement field."""
     try:
-        (part,) = ast.parse(f"f'''{{{field}}}'''", mode="eval").body.values
+        part = parsed(field)
         form = ast.Expression(part.format_spec or ast.Constant(""))
         value, spec = (
             eval(compile(ast.fix_missing_locations(tree), "<text>", "eval"), {**known})

@@ -219,7 +219,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_said(project,
 
 def test_a_measure_is_known_by_the_code_the_copies_and_the_record(project):
     plan = planned(project, [{}])
-    for name in ("square", "toy_mean", "size**2"):
+    for name in ("square", "toy_mean", "mean", "of-toy"):
         sweep.check_measure(plan, name, project)
     with pytest.raises(ValueError, match="measure: got 'cube'"):
         sweep.check_measure(plan, "cube", project)
@@ -340,11 +340,11 @@ i, f, t, b = {[value for _, value in pairs]}"""
 
 
 def test_a_measure_that_no_run_has_stops_the_sweep_at_its_first(project, here, tmp_path, capfd):
-    words = ("--grid", "size=1,2,3", "-p", "label", "abc", "--measure", "size**2")
+    words = ("--grid", "size=1,2,3", "-p", "label", "abc", "--measure", "of-xyz")
     assert toy(*words, "--out", tmp_path / "out") == 1
     out, err = capfd.readouterr()
     there = "mean, of-abc, square, toy_mean"
-    assert f"measure: got 'size**2', there is: {there}" in err
+    assert f"measure: got 'of-xyz', there is: {there}" in err
     assert "1 of 3 done" in out
 
 

@@ -323,6 +323,7 @@ FAULTS = {
     "bad start": (record_with(start=6), "starts in state 6"),
     "mark lost": (record_with(marks=[{"cx": [0]}]), "without a value for each state"),
     "mark astray": (record_with(marks=[{"cx": [0, 0, 0, 0, 0, 10**6]}]), "not there"),
+    "value that is no text": (record_with(pool=[1]), "no text"),
     "no number": (record_with(pool=["nan"] * 1000), "a number that is none"),
 }
 

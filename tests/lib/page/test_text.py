@@ -175,3 +175,8 @@ def test_plain_converts(value):
 def test_plain_refuses(value):
     with pytest.raises(ValueError, match="x: got .* wanted a finite number"):
         plain("x", value)
+
+
+def test_the_expressions_of_a_text_are_those_of_its_fields():
+    told = "{{gap:.2f}} and {{ 100 * x['a'] }}, [ahead]{{gap > 0}}, {{no field}}"
+    assert text.expressions(told) == ["gap", "100 * x['a']"]
