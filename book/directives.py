@@ -187,9 +187,11 @@ class Scoreboard(_Board):
 
     def _row(self, chapter: contents.Chapter, claim: Mapping[str, Any]) -> list[str]:
         verdict, expected = claim["verdict"], claim["expected"]
-        note = claims.against(verdict, expected)
+        note = claims.note(claim)
         if verdict == "fails" == expected:
             note += f": {claim['why']}"
+        if claim["seen"]:
+            note += f": {claim['seen']}"
         place = f'<span id="{anchor(chapter)}-{claim["id"]}"></span>'
         said = plain(f"{claim['statement']} ({claim['source']})")
         mark = f'<span class="verdict-{verdict.replace(" ", "-")}">{verdict}</span>'
@@ -199,7 +201,8 @@ class Scoreboard(_Board):
 def claims_table(app: Sphinx) -> dict[str, list[Any]]:
     """All claims of all chapters, one row each, as the data of a figure."""
     columns = ["chapter", "id", "statement", "source", "stated", "unit", "low", "high", "reason", "expected",
-               "why", "value", "interval_low", "interval_high", "n", "method", "verdict"]  # fmt: skip
+               "why", "seen", "value", "interval_low", "interval_high", "n", "method", "would_hold",
+               "would_fail", "verdict"]  # fmt: skip
     rows = []
     for found in record.claims_records([notebook for _, notebook in copies(app)]):
         for claim in found["claims"]:

@@ -33,7 +33,7 @@ def verdicts(notebooks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]
         notebooks: executed chapters as nested dicts.
 
     Returns:
-        By chapter, by claim: verdict, value, interval and n.
+        By chapter, by claim: verdict, value, interval, n, and which outcomes would have held and failed it.
     """
     found = {}
     for record in claims_records(notebooks):
@@ -43,6 +43,8 @@ def verdicts(notebooks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]
                 "value": _rounded(claim["value"]),
                 "interval": _rounded(claim["interval"]),
                 "n": claim["n"],
+                "would_hold": claim["would_hold"],
+                "would_fail": claim["would_fail"],
             }
             for claim in record["claims"]
         }

@@ -30,11 +30,12 @@ STAMP = """display({"text/html": "<p>stamp</p>", "application/vnd.sgd-book.stamp
 
 def claim(high: float = 4.0, value: float = 2.5, verdict: str = "holds", chapter: str = "toy") -> dict:
     """A claims record with one claim."""
+    ends = {"would_hold": f"−100 to {high:.3g}", "would_fail": f"above {high:.3g}"}
     one = {
         "id": "mean", "statement": "The mean is below four", "source": "a toy", "stated": "2.5",
         "unit": "points", "low": None, "high": high, "strict": False, "reason": "a toy's range",
-        "expected": "holds", "why": "", "value": value, "interval": [value, value], "n": 3,
-        "method": "exact", "verdict": verdict,
+        "expected": "holds", "why": "", "seen": "", "value": value, "interval": [value, value], "n": 3,
+        "method": "exact", **ends, "verdict": verdict,
     }  # fmt: skip
     return {"chapter": chapter, "claims": [one]}
 

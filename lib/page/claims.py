@@ -2,7 +2,8 @@
 
 The rule. ``out of range``: the claim does not speak of these parameters. ``holds``: the whole interval
 lies in the accepted range, of which a strict claim leaves out the ends. ``fails``: the whole interval lies
-outside. Else ``undecided``.
+outside. Else ``undecided``. A claim that no outcome could hold, or none could fail, with as many networks as
+were run, is no claim: see ``outcomes``.
 """
 
 import math
@@ -11,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from scipy.stats import beta
+
 from lib import stats
 from lib.page.params import Parameters
 from lib.page.text import Shown, grid, plain
@@ -18,8 +22,13 @@ from lib.stats import Estimate
 
 MIME = "application/vnd.sgd-book.claims+json"
 VERDICTS = ("holds", "fails", "undecided", "out of range")
-_STATED = tuple("id statement source stated unit low high strict reason expected why".split())
+_STATED = tuple("id statement source stated unit low high strict reason expected why seen".split())
 _MEASURED = ("value", "interval", "n", "method")
+_OUTCOMES = ("would_hold", "would_fail")
+# what a measured value can be, by how its unit begins; any number if by none of these
+_POSSIBLE = {"share": (0, 1), "probability": (0, 1), "p": (0, 1), "rank": (-1, 1)}
+_POSSIBLE |= {"%": (0, 100), "points": (-100, 100)}
+_RATIOS = {"ratio", "factor", "distance", "growth"}  # above 0, with intervals that scale with the value
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ class Claim:
         why: why it is expected to fail; empty if it is expected to hold.
         applies: whether the claim speaks of the parameters of this run.
         strict: whether low and high themselves do not agree: a claim of a sign is above 0 or below 0.
+        seen: why the range was set after a look at seeds that are in the run; empty if it was set before.
     """
 
     id: str
@@ -51,6 +61,7 @@ class Claim:
     why: str = ""
     applies: bool = True
     strict: bool = False
+    seen: str = ""
 
     def __post_init__(self) -> None:
         """Refuses, by ValueError, a claim that is not complete."""
@@ -64,10 +75,10 @@ class Claim:
             raise ValueError(f"claim {self.id!r}: low and high are None, wanted at least one of them")
         if None not in (self.low, self.high) and self.low > self.high:
             raise ValueError(f"claim {self.id!r}: low {self.low} lies above high {self.high}")
-        if not isinstance(self.why, str) or self.why != self.why.strip():
-            raise ValueError(
-                f"claim {self.id!r}, why: got {self.why!r}, wanted a text, or '' if it is to hold"
-            )
+        for name, none in (("why", "it is to hold"), ("seen", "the range was set before")):
+            text = getattr(self, name)
+            if not isinstance(text, str) or text != text.strip():
+                raise ValueError(f"claim {self.id!r}, {name}: got {text!r}, wanted a text, or '' if {none}")
         for flag in ("applies", "strict"):
             if not isinstance(getattr(self, flag), bool):
                 got = f"claim {self.id!r}, {flag}: got {getattr(self, flag)!r}"
@@ -205,6 +216,7 @@ class Ledger:
         reason: str,
         applies: bool | None = None,
         why: str = "",
+        seen: str = "",
     ) -> None:
         """States a claim; a cell that is run again states its claims anew.
 
@@ -219,13 +231,14 @@ class Ledger:
             reason: why this range, and not a narrower or a wider one.
             applies: whether it speaks of these parameters; as the ledger says if None.
             why: why it is expected to fail; empty if it is expected to hold.
+            seen: why the range was set after a look at seeds that are in the run; empty if it was set before.
 
         Raises:
             ValueError: for a claim that is not so, or is stated twice in one cell.
         """
         applies = self.applies if applies is None else applies
         unit, ends = _accepted(f"claim {id!r}", accepted)
-        claim = Claim(id, statement, source, stated, unit, *ends[:2], reason, why, applies, ends[2])
+        claim = Claim(id, statement, source, stated, unit, *ends[:2], reason, why, applies, ends[2], seen)
         run = _run()
         if run is not None and self._stated.get(id, (None, None))[1] == run:
             raise ValueError(f"claim {id!r} is stated twice")
@@ -236,7 +249,8 @@ class Ledger:
         rows = []
         for c in self.claims:
             outlook = f"fails: {c.why}" if c.why else c.expected
-            rows.append((c.statement, c.source, c.stated, c.accepted, c.reason, _word(c, outlook)))
+            reason = c.reason + f" {AFTER.capitalize()}: {c.seen}" * bool(c.seen)
+            rows.append((c.statement, c.source, c.stated, c.accepted, reason, _word(c, outlook)))
         columns = ("claim", "source", "source's number", "accepted here", "why this range", "expected")
         pairs = zip(self.claims, rows, strict=True)
         text = "\n".join(f"{c.id}: {c.accepted}, expected: {row[5][0]}" for c, row in pairs)
@@ -275,24 +289,35 @@ class Ledger:
                 claim = replace(claim, applies=False)
             found = self._measured.get(claim.id, dict.fromkeys(_MEASURED))
             stated = {name: getattr(claim, name) for name in _STATED}
-            entries.append({**stated, **found, "verdict": verdict(claim, found["interval"])})
+            possible = outcomes(claim, **found) if found["n"] else (None, None)
+            entries.append(
+                {**stated, **found, **dict(zip(_OUTCOMES, possible, strict=True))}
+                | {"verdict": verdict(claim, found["interval"])}
+            )
         return {"chapter": chapter, "claims": entries}
 
     def verdicts(self) -> Shown:
         """The verdicts as a table that carries the claims record; a claim that fails raises nothing.
 
         Raises:
-            ValueError: listing the claims that apply and were not measured.
+            ValueError: listing the claims that apply and were not measured; at defaults also those that no
+                outcome could hold, or none could fail.
         """
         record, rows = self.record(), []
+        idle = [] if self.parameters.overridden else idle_claims(record)
+        if idle:
+            raise ValueError(f"claims of {record['chapter']}: {'; '.join(idle)}")
         for c, entry in zip(self.claims, record["claims"], strict=True):
             word = entry["verdict"]
-            marked = (word + against(word, c.expected), f"verdict-{word.replace(' ', '-')}")
+            marked = (word + note(entry), f"verdict-{word.replace(' ', '-')}")
+            accepted = c.accepted
             ours = "not measured"
             if entry["value"] is not None:
                 number, span = stats.shown(entry["value"], entry["interval"])
                 ours = f"{number} ({span}) {c.unit}, n\u00a0=\u00a0{entry['n']} ({entry['method']})"
-            rows.append((f"{c.statement} ({c.source})", marked, ours, c.stated, c.accepted))
+                hold, fail = (entry[name] or "no value" for name in _OUTCOMES)
+                accepted += f"; would hold at {hold}, fail at {fail}"
+            rows.append((f"{c.statement} ({c.source})", marked, ours, c.stated, accepted))
         # what matters first: on a narrow screen the rest is reached by scrolling
         columns = ("claim", "verdict", "ours (interval)", "source's number", "accepted")
         html = grid("sgd-claims", "Claims and verdicts", columns, rows)
@@ -313,6 +338,116 @@ def against(verdict: str, expected: str) -> str:
     if verdict in (expected, "out of range"):
         return ", as expected" if verdict == "fails" else ""
     return f", expected: {expected}"
+
+
+AFTER = "range set after a look at these seeds"
+
+
+def note(entry: Mapping[str, Any]) -> str:
+    """What to add to the verdict of a claim of a record: what was expected, what is missing, and marks."""
+    told = against(entry["verdict"], entry["expected"])
+    if entry["verdict"] == "undecided":
+        enough = needed(entry["low"], entry["high"], entry["value"], entry["interval"], entry["n"])
+        told += f"; about n = {enough:,} would decide it" if enough else "; no n would decide it here"
+    return told + f"; {AFTER}" * bool(entry["seen"])
+
+
+def needed(
+    low: float | None, high: float | None, value: float, interval: Sequence[float], n: int
+) -> int | None:
+    """About how many networks would decide a claim, if the value stays and its interval goes as 1 / sqrt(n).
+
+    Args:
+        low: smallest value that agrees, None when open.
+        high: largest value that agrees, None when open.
+        value: what was measured.
+        interval: its interval.
+        n: of how many networks.
+
+    Returns:
+        To two digits, rounded up; None if the value lies on an end of what is accepted, or more than 10^6
+        would be needed.
+    """
+    least, most = -math.inf if low is None else low, math.inf if high is None else high
+    down, up = value - interval[0], interval[1] - value
+    if least <= value <= most:
+        room = ((value - least, down), (most - value, up))
+    else:
+        room = ((least - value, up),) if value < least else ((value - most, down),)
+    part = min(1, *(there / wanted if wanted else 1 for there, wanted in (*room, (1, 1))))
+    if part < math.sqrt(n / 1e6):
+        return None
+    exact = n / part**2
+    step = 10 ** max(0, math.floor(math.log10(exact)) - 1)
+    return math.ceil(exact / step) * step
+
+
+def outcomes(claim: Claim, value: float, interval: Sequence[float], n: int, method: str) -> tuple[str, str]:
+    """Which outcomes would have held a claim and which failed it, at the n that was run.
+
+    Of a share all counts are tried. Else the interval is taken to be as wide at other values, of a ratio
+    in proportion to them, and the values that are possible are those of the unit.
+
+    Args:
+        claim: the claim.
+        value: what was measured.
+        interval: its interval.
+        n: of how many networks.
+        method: of the interval.
+
+    Returns:
+        Both in words, such as ``23 to 32 of 32`` and ``below 24 or above 64``; empty where there is none.
+    """
+    level = re.fullmatch(r"Clopper-Pearson, ([\d.]+) %", method)
+    if level:
+        tail, k = (1 - float(level[1]) / 100) / 2, np.arange(n + 1)
+        ends = np.nan_to_num(beta.ppf(tail, k, n - k + 1)), np.nan_to_num(beta.isf(tail, k + 1, n - k), nan=1)
+        for unit in (1, 100):
+            counted = np.transpose(ends) * unit
+            if np.allclose(counted[round(value / unit * n)], interval):
+                spoken = replace(claim, applies=True)
+                found = np.array([verdict(spoken, pair) for pair in counted.tolist()])
+                return _counts(found == "holds", n), _counts(found == "fails", n)
+    words, of = claim.unit.split()[:2], re.search(r"\bunits? of (\d+)", claim.unit)
+    ratio = words[0] in _RATIOS and interval[0] > 0
+    there, back = (math.log, math.exp) if ratio else (float, float)
+    bounds = [_POSSIBLE[word] for word in words if word in _POSSIBLE] or [(-math.inf, math.inf)]
+    least, most = (0, int(of[1])) if of else bounds[0]
+    low = -math.inf if claim.low is None else there(claim.low)
+    high = math.inf if claim.high is None else there(claim.high)
+    down, up = there(value) - there(interval[0]), there(interval[1]) - there(value)
+    first, last = max(low + down, least), min(high - up, most)
+    first_out, last_out = low - up, high + down
+
+    def told(end: float) -> str:
+        return f"{back(end):.3g}".replace("-", "−")
+
+    if math.isinf(first):
+        hold = f"{told(last)} or less"
+    else:
+        hold = f"{told(first)} or more" if math.isinf(last) else f"{told(first)} to {told(last)}"
+    possible = first < last or (first == last and not claim.strict)
+    fail = [f"below {told(first_out)}"] * (first_out > least) + [f"above {told(last_out)}"] * (
+        last_out < most
+    )
+    return hold * possible, " or ".join(fail)
+
+
+def _counts(those: np.ndarray, n: int) -> str:
+    """Numbers of networks, from a mask over 0 to n, in words."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], those, [False]])))
+    runs = [f"{a} to {b - 1}" if b - a > 1 else f"{a}" for a, b in edges.reshape(-1, 2)]
+    return f"{' or '.join(runs)} of {n}" if runs else ""
+
+
+def idle_claims(record: Mapping[str, Any]) -> list[str]:
+    """What is wrong with each claim of a record that no outcome could hold, or none could fail."""
+    return [
+        f"{entry['id']}: with n = {entry['n']} no outcome {name.replace('_', ' ')} it"
+        for entry in record["claims"]
+        for name in _OUTCOMES
+        if entry["n"] and entry["verdict"] != "out of range" and not entry[name]
+    ]
 
 
 def _word(claim: Claim, outlook: str) -> tuple[str, str]:
@@ -336,7 +471,8 @@ def validate(record: Any) -> None:
         raise ValueError("claims record: wanted an object of 'chapter' and a list 'claims'")
     claims = []
     for entry in record["claims"]:
-        wrong = set(entry) ^ {*_STATED, *_MEASURED, "verdict"} if isinstance(entry, dict) else {"all fields"}
+        fields = {*_STATED, *_MEASURED, *_OUTCOMES, "verdict"}
+        wrong = set(entry) ^ fields if isinstance(entry, dict) else {"all fields"}
         if wrong:
             raise ValueError(f"claims record: missing or unknown in a claim: {', '.join(sorted(wrong))}")
         if entry["verdict"] not in VERDICTS:
@@ -347,9 +483,12 @@ def validate(record: Any) -> None:
         if entry["expected"] != claim.expected:
             got = f"claim {claim.id!r}, expected: got {entry['expected']!r}"
             raise ValueError(f"{got}, wanted {claim.expected!r}, since why is {claim.why!r}")
-        found = [entry[name] for name in _MEASURED]
-        if applies or found != [None] * len(found):
-            _measurement(f"claim {claim.id!r}", *found)
+        found = {name: entry[name] for name in _MEASURED}
+        possible = None, None
+        if applies or any(v is not None for v in found.values()):
+            possible = outcomes(claim, **_measurement(f"claim {claim.id!r}", **found))
+        if possible != tuple(entry[name] for name in _OUTCOMES):
+            raise ValueError(f"claim {claim.id!r}: its outcomes are not those of its range and interval")
         if verdict(claim, entry["interval"]) != entry["verdict"]:
             raise ValueError(f"claim {claim.id!r}: verdict {entry['verdict']!r} is not that of its interval")
         claims.append(claim)

@@ -276,7 +276,8 @@ def test_a_preview_says_so_everywhere(built):
 
 
 def test_recorded_files_hold_verdicts_and_seconds(built):
-    verdicts = {"toy": {"mean": {"verdict": "holds", "value": 2.5, "interval": [2.5, 2.5], "n": 3}}}
+    mean = {"verdict": "holds", "value": 2.5, "interval": [2.5, 2.5], "n": 3}
+    verdicts = {"toy": {"mean": mean | {"would_hold": "−100 to 4", "would_fail": "above 4"}}}
     recorded = json.loads((built / "results" / "verdicts.json").read_text())
     made = recorded.pop("provenance")
     assert recorded == verdicts == record.read(built / "results" / "verdicts.json")

@@ -40,6 +40,7 @@ VALUES = """SHOWN = {"square": [size**2, size**2 - 1, size**2 + 1, size], f"of-{
 FIELDS = {"myst": "x", "words": [], "values": SHOWN}
 display({"text/markdown": "x", "application/vnd.sgd-book.text+json": FIELDS}, raw=True)"""
 CLAIM = """RECORD["claims"][0].update(value=1.0 * size, interval=[size - 0.5, size + 0.5])
+RECORD["claims"][0].update(would_hold="−100 to 3.5", would_fail="above 4.5")
 words = [w for w, yes in (("holds", size + 0.5 <= 4), ("fails", size - 0.5 > 4)) if yes] + ["undecided"]
 RECORD["claims"][0]["verdict"] = words[0]
 display({"text/html": "<p>claims</p>", "application/vnd.sgd-book.claims+json": RECORD}, raw=True)"""

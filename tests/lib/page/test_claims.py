@@ -56,6 +56,7 @@ def measured(interval=(1.0, 1.5), **changes):
         ("id", ("Greedy", "a b", "a--b", "", None), "id"),
         ("statement", (" ",), "statement"), ("source", (None,), "source"), ("stated", (1.2,), "stated"),
         ("unit", ("",), "unit"), ("reason", ("",), "reason"), ("why", (None, " "), "why"),
+        ("seen", (" ",), "seen"),
         ("low", (math.nan, "0", True), "low"), ("low", (3,), "above high"), ("high", (math.inf,), "high"),
         ("applies", (1, np.bool_(True)), "applies"), ("strict", (1,), "strict"),
     ],
@@ -230,7 +231,9 @@ def test_the_record_has_the_agreed_fields_and_is_json():
     record = measured((np.float32(1.0), np.float64(1.5))).record()
     assert record["chapter"] == "greedy_layerwise_training"
     found = {"value": 1.25, "interval": [1.0, 1.5], "n": 500, "method": "BCa, 95 %", "verdict": "holds"}
-    assert record["claims"] == [FIELDS | {"strict": False, "expected": "holds", "why": ""} | found]
+    stated = FIELDS | {"strict": False, "expected": "holds", "why": "", "seen": ""}
+    possible = {"would_hold": "0.75 to 1.75", "would_fail": "below 0.25 or above 2.25"}
+    assert record["claims"] == [stated | found | possible]
     claims.validate(json.loads(json.dumps(record, allow_nan=False)))
 
 
@@ -267,7 +270,8 @@ def test_the_table_of_verdicts_says_all_in_words_and_carries_the_record():
     html = bundle["text/html"]
     assert rows(html)[1] == [
         f"{FIELDS['statement']} ({FIELDS['source']})", "holds",
-        "1.25 (1.00 to 1.50) points, n\u00a0=\u00a0500 (BCa, 95 %)", "1.2 points", "0.5 to 2 points",
+        "1.25 (1.00 to 1.50) points, n\u00a0=\u00a0500 (BCa, 95 %)", "1.2 points",
+        "0.5 to 2 points; would hold at 0.75 to 1.75, fail at below 0.25 or above 2.25",
     ]  # fmt: skip
     assert '<table class="sgd-claims">' in html and '<span class="verdict-holds">' in html
     assert not re.search("<script|<style|color", html) and "&lt;2 points" in html
@@ -276,7 +280,9 @@ def test_the_table_of_verdicts_says_all_in_words_and_carries_the_record():
 @pytest.mark.parametrize(
     ("interval", "why", "words"),
     [
-        ((0.0, 0.1), "", "fails, expected: holds"), ((0.0, 1.0), "", "undecided, expected: holds"),
+        ((0.0, 0.1), "", "fails, expected: holds"),
+        ((0.1, 1.1), "", "undecided, expected: holds; about n = 13,000 would decide it"),
+        ((0.0, 1.0), "", "undecided, expected: holds; no n would decide it here"),
         ((0.0, 0.1), "too few", "fails, as expected"), ((1.0, 1.1), "too few", "holds, expected: fails"),
     ],
 )  # fmt: skip
@@ -293,6 +299,47 @@ def test_the_table_before_says_what_is_expected_and_why():
     _, one, two = rows(html)
     assert one[-2:] == [FIELDS["reason"], "holds"] and two[-1] == "fails: too few"
     assert html.startswith("<details><summary>2 claims, stated before anything runs</summary>")
+
+
+def test_a_range_set_after_a_look_is_marked_before_and_after():
+    book = measured(seen="the first run had shown the trend")
+    assert "Range set after a look at these seeds: the first run had shown" in book.expected().html
+    assert rows(book.verdicts().html)[1][1] == "holds; range set after a look at these seeds"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "value", "interval", "n", "hold", "fail"),
+    [
+        # of shares each count is tried
+        ("at least 0.8 share of nets", 1.0, (0.8315665, 1), 20, "20 of 20", "0 to 11 of 20"),
+        ("0.2 to 0.8 share of nets", 0.5, (0.2719578, 0.7280422), 20, "9 to 11 of 20", "0 or 20 of 20"),
+        ("at least 0.005 share of nets", 0.0, (0, 0.045064), 80, "3 to 80 of 80", ""),
+        ("at most 5 % of nets", 0.0, (0, 16.84335), 20, "", "4 to 20 of 20"),
+        # else the interval moves along what the unit allows
+        ("above 0 points", 1.0, (0.5, 2.0), 0, "0.5 to 100", "below −1"),
+        ("at least −100 points", 1.0, (0.5, 2.0), 0, "−99.5 to 100", ""),
+        ("at most 1 output units of 10", 0.5, (0.2, 0.9), 0, "0 to 0.6", "above 1.3"),
+        ("at most 1 ratio of variances", 2.0, (1.0, 8.0), 0, "0.25 or less", "above 2"),
+        ("0 to 0.05 nats", 1.0, (0.5, 1.5), 0, "", "below −0.5 or above 0.55"),
+    ],
+)
+def test_a_claim_says_which_outcomes_would_have_held_and_failed_it(accepted, value, interval, n, hold, fail):
+    book = Ledger(ledger().parameters)
+    state(book, accepted)
+    method = "Clopper-Pearson, 95 %" if n else "Student t, 95 %"
+    assert claims.outcomes(*book.claims, value, interval, n or 9, method) == (hold, fail)
+
+
+def test_a_claim_that_no_outcome_could_fail_is_refused_at_defaults():
+    book = ledger("b")
+    state(book, "at least 0.005 share of nets", id="b")
+    book.measure("b", Estimate(0.1, 0.05, 0.2, 80, "Wilson, 95 %"))
+    with pytest.raises(ValueError, match="b: with n = 80 no outcome would fail it"):
+        book.verdicts()
+    changed = ledger("b", part="nets")
+    state(changed, "at least 0.005 share of nets", id="b")
+    changed.measure("b", Estimate(0.1, 0.05, 0.2, 80, "Wilson, 95 %"))
+    assert "b: holds" in changed.verdicts().text
 
 
 def changed(**changes):
@@ -316,6 +363,7 @@ CUT = {name: value for name, value in RECORD["claims"][0].items() if name != "re
         changed(n=0), changed(n=2.5), changed(method=""), changed(low="0"), changed(low=None, high=None),
         changed(statement=None), changed(id=None), changed(expected="fails"), changed(applies=True),
         changed(verdict="out of range", value=None), changed(verdict="out of range", n=None),
+        changed(would_fail=""),
     ],
 )  # fmt: skip
 def test_validate_refuses(record):
@@ -326,4 +374,5 @@ def test_validate_refuses(record):
 def test_validate_accepts_what_a_ledger_writes():
     claims.validate(changed())
     claims.validate(changed(verdict="out of range"))
-    claims.validate(changed(verdict="out of range", value=None, interval=None, n=None, method=None))
+    nothing = dict.fromkeys(("value", "interval", "n", "method", "would_hold", "would_fail"))
+    claims.validate(changed(verdict="out of range", **nothing))
