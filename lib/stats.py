@@ -1,25 +1,25 @@
 """Statistics over networks: each number comes with its interval, how many networks, and which method.
 
-One network is one draw. Arms are paired where network i of both started from the same seed. Intervals are BCa
-bootstrap intervals over networks (Efron 1987, Better bootstrap confidence intervals, JASA 82, 171-185), as
-SciPy has them. Below ``FEW`` networks resampling is not honest (for normal data a 95 % BCa interval of a mean
-covers 49 % at 2 and 83 % at 5), so theory for normal data stands in. ``Estimate.method`` says which was used.
+One network is one draw. Arms are paired where network i of both started from the same seed. How often each
+interval covers the truth was simulated at the numbers of networks that the chapters use: the docstrings say
+it, the page on notation has the table, and the tests hold it. ``Estimate.method`` says which interval it is.
 """
 
 import math
 import re
-import warnings
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
-RESAMPLES = 9999  # SciPy's default, for bootstrap and for permutation tests
-FEW = 10  # fewest networks that are resampled; see the top of this module
+RESAMPLES = 9999  # drawn for an interval or a permutation test
+FEW = 8  # fewest networks that are resampled: below, an interval of resampling is of twice the width
+UNKNOWN = 1e9  # ends of the interval where the data say nothing about the mean
+_EQUAL = 1e-11  # of the largest value: what differs by less differs by rounding
 _BATCH = 250_000  # numbers held at once while resampling: memory and speed, not results
 
 _Ends = tuple[float, float]
@@ -162,64 +162,115 @@ def _estimate(value: Any, ends: _Ends, n: int, method: str, level: float) -> Est
     return Estimate(float(value), float(low), float(high), int(n), f"{method}, {100 * level:g} %")
 
 
-def _student(x: _Array, level: float, method: str = "Student t") -> Estimate:
-    half = stats.t.ppf((1 + level) / 2, x.size - 1) * stats.sem(x)
-    return _estimate(x.mean(), (x.mean() - half, x.mean() + half), x.size, method, level)
+def _half(error: float, freedom: float, level: float) -> float:
+    """Half the width of Student's interval."""
+    return float(stats.t.ppf((1 + level) / 2, freedom) * error)
 
 
-def _resampled(
-    data: tuple[_Array, ...],
-    statistic: Callable[..., Any],
-    theory: Estimate,
-    seed: int,
-    level: float,
-    paired: bool = False,
-) -> Estimate:
-    """The estimate of theory, with a BCa interval where resampling is honest and possible."""
-    if min(x.size for x in data) < FEW:
-        return theory
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # SciPy warns where BCa does not exist, which is asked for below
-        found = stats.bootstrap(
-            data,
-            statistic,
-            n_resamples=RESAMPLES,
-            batch=max(1, _BATCH // max(x.size for x in data)),
-            vectorized=True,
-            paired=paired,
-            axis=-1,
-            confidence_level=level,
-            method="BCa",
-            rng=np.random.default_rng(seed),
-        )
-    ends = tuple(found.confidence_interval)
-    # not finite where all resamples agree, and where some have no spread to divide by
-    return (
-        _estimate(theory.value, ends, theory.n, "BCa bootstrap", level) if np.isfinite(ends).all() else theory
-    )
+def _about(x: _Array, seed: int, level: float) -> tuple[_Ends, str]:
+    """Ends of the interval of a mean, and its method; the values are not all alike."""
+    center, error = x.mean(), stats.sem(x)
+    half = _half(error, x.size - 1, level)
+    if x.size < FEW:
+        return (center - half, center + half), "Student t"
+    rng, deviations, t = np.random.default_rng(seed), x - center, []
+    for many in _batches(x.size):
+        drawn = deviations[rng.integers(x.size, size=(many, x.size))]
+        off, errors = drawn.mean(axis=1), stats.sem(drawn, axis=1)
+        with np.errstate(all="ignore"):  # a resample without spread is endlessly many errors off
+            t.append(off / np.where(errors > 1e-9 * error, errors, 0))
+    row = np.sort(np.nan_to_num(np.concatenate(t), posinf=np.inf, neginf=-np.inf))
+    tail = int((1 - level) / 2 * row.size)
+    low, high = center - error * row[-1 - tail], center - error * row[tail]
+    if not math.isfinite(high - low):  # nearly all values are equal: resampling knows no more than t
+        return (center - half, center + half), "Student t"
+    return (min(low, center - half), max(high, center + half)), "Student t and bootstrap t"
 
 
-def mean(x: ArrayLike, seed: int, level: float = 0.95) -> Estimate:
-    """Mean over networks, with its BCa interval; Student's t below ``FEW`` networks.
+def _batches(size: int) -> list[int]:
+    """How many of the resamples of a size are drawn at once, for all of them."""
+    most = max(1, _BATCH // size)
+    return [min(most, RESAMPLES - start) for start in range(0, RESAMPLES, most)]
 
-    For normal data the 95 % interval covers 91 % at M = 20 and 94 % at M = 50.
+
+def _gaffke(x: _Array, counts: _Array, within: _Ends, seed: int, level: float) -> _Ends:
+    """Ends of Gaffke's interval of a mean of values within bounds.
+
+    The upper end is a quantile of the mean of the values and the upper bound with random weights, uniform
+    over all that add up to 1; the lower end likewise with the lower bound.
+    """
+    ends = []
+    for bound, share in zip(within, ((1 - level) / 2, (1 + level) / 2), strict=True):
+        at = np.abs(x - bound) <= _EQUAL * np.abs(within).max()
+        points, weights = (x, counts + at) if at.any() else (np.append(x, bound), np.append(counts, 1))
+        if points.size == 1:  # all of them lie at the bound
+            ends.append(bound)
+        elif points.size == 2:
+            far = share if points[0] < points[1] else 1 - share
+            ends.append(points[0] + (points[1] - points[0]) * stats.beta.ppf(far, *weights[::-1]))
+        else:
+            drawn = np.random.default_rng(seed).standard_gamma(weights, (RESAMPLES, points.size))
+            ends.append(np.quantile(drawn @ points / drawn.sum(axis=1), share))
+    return float(ends[0]), float(ends[1])
+
+
+def _bounds(x: _Array, within: Sequence[float] | None) -> _Ends | None:
+    if within is None:
+        return None
+    low, high = (_number("within", end) for end in within)
+    room = 1e-9 * (high - low)  # of rounding
+    if not low < high or x.min() < low - room or x.max() > high + room:
+        raise ValueError(f"within: got {within!r} for {x.min():g} to {x.max():g}, wanted ends around them")
+    return low, high
+
+
+def mean(x: ArrayLike, seed: int, level: float = 0.95, within: Sequence[float] | None = None) -> Estimate:
+    """Mean over networks, with an interval that covers it.
+
+    * Below ``FEW`` networks Student's t, from there the wider of Student's t and the bootstrap t at either
+      end. At the level 95 % this covers 94 to 97 % of normal and exponential data at 8 to 500 networks, and
+      90 to 97 % of lognormal ones. Student's t at 4 or 5: 94 % of normal data, 87 % of exponential and 82 %
+      of lognormal ones.
+    * If at least half of the values are one and the same, and ``within`` says what is possible: Gaffke's
+      interval, which is Clopper and Pearson's where all values lie at the bounds. It covered 95 % or more of
+      all data tried, at 4 networks and at 500, and is never without width.
+    * The mean of data with rare values far from all others (breakdowns, one in ten) is covered only if the
+      sample has some of them: in 66 % of samples of 10, 87 % of 20, 95 % from 32 up. What a sample without
+      breakdowns says of their chance, ``proportion`` tells.
 
     Args:
         x: one value per network, shape (M,), M at least 2, any unit.
         seed: of the resampling.
         level: confidence, above 0 and below 1.
+        within: smallest and largest possible value of one network, same unit; None if there are none. Needed
+            where a sample may be nearly constant: without it, data that are all alike get an interval of plus
+            and minus ``UNKNOWN``, and data of which most are alike are covered too rarely (one in ten at 0.5,
+            the others at 0: 88 % at 32 networks).
 
     Returns:
-        The estimate; constant data give an interval without width.
+        The estimate; its interval lies within ``within``.
 
     Raises:
-        ValueError: fewer than 2 values, values that are not finite, a bad seed or level.
+        ValueError: fewer than 2 values, values that are not finite or not within, a bad seed or level.
+
+    Source:
+        Efron & Tibshirani 1993, An Introduction to the Bootstrap, section 12.5 (bootstrap t). Gaffke 2005,
+        Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable,
+        Math. Meth. Statist. 14, 451-467, as Learned-Miller & Thomas 2019, arXiv 1905.06208, have it.
     """
     values = _sample("x", x)
     _resampling(seed, level)
-    if np.ptp(values) == 0:
-        return _estimate(values[0], (values[0], values[0]), values.size, "constant", level)
-    return _resampled((values,), np.mean, _student(values, level), seed, level)
+    bounds, center = _bounds(values, within), values.mean()
+    unit = _EQUAL * max(np.abs(values).max(), *np.abs(bounds or (0, 0))) or 1
+    _, first, counts = np.unique(np.rint((values - values[0]) / unit), return_index=True, return_counts=True)
+    if bounds is None and first.size == 1:
+        ends, method = (-UNKNOWN, UNKNOWN), "all alike, nothing known beyond"
+    elif bounds is None or 2 * counts.max() < values.size:
+        ends, method = _about(values, seed, level)
+    else:
+        ends, method = _gaffke(values[first], counts, bounds, seed, level), "Gaffke"
+    low, high = np.clip(ends, *(bounds or (-np.inf, np.inf)))
+    return _estimate(center, (low, high), values.size, method, level)
 
 
 def proportion(x: ArrayLike, level: float = 0.95) -> Estimate:
@@ -246,7 +297,9 @@ def proportion(x: ArrayLike, level: float = 0.95) -> Estimate:
     return _estimate(values.mean(), (ends.low, ends.high), values.size, "Clopper-Pearson", level)
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, seed: int, level: float = 0.95) -> Estimate:
+def paired_difference(
+    a: ArrayLike, b: ArrayLike, seed: int, level: float = 0.95, within: Sequence[float] | None = None
+) -> Estimate:
     """Mean of a - b over pairs of networks: ``mean`` of the differences.
 
     Args:
@@ -254,6 +307,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, seed: int, level: float = 0.95
         b: the other arm, same seeds in the same order, shape (M,).
         seed: of the resampling.
         level: confidence, above 0 and below 1.
+        within: smallest and largest possible difference, as in ``mean``.
 
     Returns:
         The estimate; swapping the arms changes its sign.
@@ -262,7 +316,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, seed: int, level: float = 0.95
         ValueError: as ``mean``, and arms of different length.
     """
     one, two = _arms(a, b, paired=True)
-    return mean(one - two, seed, level)
+    return mean(one - two, seed, level, within)
 
 
 def sign_flip(a: ArrayLike, b: ArrayLike, seed: int, resamples: int = RESAMPLES) -> float:
@@ -309,101 +363,148 @@ def sign_flip(a: ArrayLike, b: ArrayLike, seed: int, resamples: int = RESAMPLES)
 def superiority(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False, level: float = 0.95) -> Estimate:
     """P(A > B) + P(A = B) / 2 for one network of each arm, drawn independently: U / (M M').
 
+    The interval is Student's, of the log odds, with DeLong's error: the spread of each network's share of
+    wins. It covers 94 % or more at 5 to 500 networks, of skewed data as well (simulated up to a P of 0.98).
+
     Args:
         a: one value per network, shape (M,).
         b: the other arm, shape (M',).
-        seed: of the resampling.
-        paired: resample pairs (same seeds in the same order), else each arm by itself.
+        seed: a whole number; nothing is drawn.
+        paired: whether network i of both arms started alike; else the arms are independent.
         level: confidence, above 0 and below 1.
 
     Returns:
-        The estimate; swapping the arms gives 1 - P. Where resampling cannot serve (few networks; arms that do
-        not overlap) Wilson's interval over min(M, M') independent pairs, M / 2 when paired: on the safe side.
+        The estimate; swapping the arms gives 1 - P. Where no network's share of wins differs from another's
+        (arms that do not overlap) Wilson's interval over min(M, M') independent pairs, M / 2 when paired.
 
     Raises:
         ValueError: bad samples, seed or level; pairs of different length.
 
     Source:
         Mann & Whitney 1947, Ann. Math. Statist. 18, 50-60; the measure A of Vargha & Delaney 2000, J. Educ.
-        Behav. Stat. 25, 101-132.
+        Behav. Stat. 25, 101-132. The error: DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44, 837-845.
     """
     one, two = _arms(a, b, paired)
     _resampling(seed, level)
-    # ranks among the distinct values, so that U comes from counts per rank and not from M M' pairs
-    values, ranks = np.unique(np.concatenate([one, two]), return_inverse=True)
-    data = ranks[: one.size], ranks[one.size :]
+    wins, losses = _below(one, two), _below(two, one)
+    value, n = float(wins.mean()), min(one.size, two.size)
+    error, freedom = _error(wins, 1 - losses, paired, plus=True)
+    if 0 < value < 1 and error > 0:
+        odds = math.log(value / (1 - value))
+        half = _half(error / (value * (1 - value)), freedom, level)
+        ends, method = tuple(special.expit((odds - half, odds + half))), "Student t of the log odds"
+    else:
+        z2 = stats.norm.isf((1 - level) / 2) ** 2 / (max(1, n // 2) if paired else n)
+        half = math.sqrt(z2 * value * (1 - value) + z2**2 / 4)
+        ends = tuple((value + z2 / 2 + end) / (1 + z2) for end in (-half, half))
+        method = "Wilson"
+    return _estimate(value, ends, n, method, level)
 
-    def statistic(x: _Array, y: _Array, axis: int = -1) -> _Array:
-        ones, twos = (_counts(z, values.size) for z in (x, y))
-        return np.sum(ones * (np.cumsum(twos, axis=-1) - twos / 2), axis=-1) / (x.shape[-1] * y.shape[-1])
 
-    value, n = float(statistic(*data)), min(one.size, two.size)
-    z2 = stats.norm.isf((1 - level) / 2) ** 2 / (max(1, n // 2) if paired else n)
-    half = math.sqrt(z2 * value * (1 - value) + z2**2 / 4)
-    ends = tuple((value + z2 / 2 + end) / (1 + z2) for end in (-half, half))
-    return _resampled(data, statistic, _estimate(value, ends, n, "Wilson", level), seed, level, paired)
+def _below(x: _Array, y: _Array) -> _Array:
+    """For each of x the share of y below it, equal ones counted half."""
+    row = np.sort(y)
+    return (np.searchsorted(row, x, "left") + np.searchsorted(row, x, "right")) / (2 * y.size)
 
 
-def _counts(index: _Array, size: int) -> _Array:
-    """How often each of 0 .. size - 1 stands in each row (last axis) of index."""
-    rows = index.reshape(-1, index.shape[-1]).astype(np.int64)
-    flat = rows + size * np.arange(len(rows))[:, None]
-    return np.bincount(flat.ravel(), minlength=size * len(rows)).reshape(*index.shape[:-1], size)
+def _error(x: _Array, y: _Array, paired: bool, plus: bool = False) -> tuple[float, float]:
+    """Standard error of mean x less mean y (or plus), and its degrees of freedom (Welch's, of two arms)."""
+    if paired:
+        return float(stats.sem(x + y if plus else x - y)), x.size - 1
+    one, two = np.var(x, ddof=1) / x.size, np.var(y, ddof=1) / y.size
+    if one + two == 0:
+        return 0.0, 1.0
+    freedom = (one + two) ** 2 / (one**2 / (x.size - 1) + two**2 / (y.size - 1))
+    return math.sqrt(one + two), float(freedom)
+
+
+def _without(x: _Array) -> tuple[_Array, _Array]:
+    """Mean and variance of a sample without each of its values in turn; NaN for fewer than three."""
+    n, off = x.size, x - x.mean()
+    squares = np.maximum(np.sum(off**2) - off**2 * n / (n - 1), 0)
+    squares[squares <= 1e-12 * np.sum(off**2)] = 0  # rounding
+    return x.mean() - off / (n - 1), squares / (n - 2) if n > 2 else np.full(n, np.nan)
 
 
 def cohen_d(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False, level: float = 0.95) -> Estimate:
     """Difference of the means in pooled standard deviations.
 
-    ``d = (mean a - mean b) / s``, ``s^2 = ((M - 1) s_a^2 + (M' - 1) s_b^2) / (M + M' - 2)``.
+    ``d = (mean a - mean b) / s``, ``s^2 = ((M - 1) s_a^2 + (M' - 1) s_b^2) / (M + M' - 2)``. The interval is
+    Student's, with the jackknife's error. At 5 to 500 networks it covers 94 to 98 % of normal data, 92 to
+    96 % of exponential and 84 to 95 % of lognormal ones.
 
     Args:
         a: one value per network, shape (M,).
         b: the other arm, shape (M',).
-        seed: of the resampling.
-        paired: resample pairs (same seeds in the same order), else each arm by itself.
+        seed: a whole number; nothing is drawn.
+        paired: whether network i of both arms started alike; else the arms are independent.
         level: confidence, above 0 and below 1.
 
     Returns:
-        The estimate; swapping the arms changes its sign. Where resampling cannot serve, the interval is t
-        times the error ``sqrt((M + M') / (M M') + d^2 / (2 (M + M')))``.
+        The estimate; swapping the arms changes its sign. Where the jackknife cannot serve (2 networks; arms
+        that are constant but for one) t times the error ``sqrt((M + M') / (M M') + d^2 / (2 (M + M')))``.
 
     Raises:
         ValueError: as ``superiority``, and when both arms are constant.
 
     Source:
-        The error: Hedges & Olkin 1985, Statistical Methods for Meta-Analysis.
+        Miller 1974, The jackknife: a review, Biometrika 61, 1-15. The other error: Hedges & Olkin 1985,
+        Statistical Methods for Meta-Analysis.
     """
     one, two = _arms(a, b, paired)
     _resampling(seed, level)
     if np.ptp(one) == 0 and np.ptp(two) == 0:
         raise ValueError("a and b: both constant, wanted at least one that varies")
     n, m = one.size, two.size
+    ours, theirs = (one.mean(), one.var(ddof=1)), (two.mean(), two.var(ddof=1))
 
-    def statistic(x: _Array, y: _Array, axis: int = -1) -> _Array:
-        pooled = (n - 1) * np.var(x, axis=-1, ddof=1) + (m - 1) * np.var(y, axis=-1, ddof=1)
-        return (np.mean(x, axis=-1) - np.mean(y, axis=-1)) / np.sqrt(pooled / (n + m - 2))
+    def d(x: Any, n: int, y: Any, m: int) -> Any:
+        with np.errstate(all="ignore"):
+            return (x[0] - y[0]) / np.sqrt(((n - 1) * x[1] + (m - 1) * y[1]) / (n + m - 2))
 
-    value = float(statistic(one, two))
-    half = stats.t.ppf((1 + level) / 2, n + m - 2) * math.sqrt((n + m) / (n * m) + value**2 / (2 * (n + m)))
+    value = float(d(ours, n, theirs, m))
+    if paired:
+        jackknife = _error((n - 1) * d(_without(one), n - 1, _without(two), m - 1), np.zeros(n), paired)
+    else:
+        ones = (n - 1) * d(_without(one), n - 1, theirs, m)
+        jackknife = _error(ones, (m - 1) * d(ours, n, _without(two), m - 1), paired)
+    half = _half(math.sqrt((n + m) / (n * m) + value**2 / (2 * (n + m))), n + m - 2, level)
     theory = _estimate(value, (value - half, value + half), min(n, m), "normal theory", level)
-    return _resampled((one, two), statistic, theory, seed, level, paired)
+    return _jackknifed(jackknife, theory, level)
+
+
+def _jackknifed(jackknife: tuple[float, float], theory: Estimate, level: float) -> Estimate:
+    """The estimate of theory, with Student's interval where the jackknife has an error (and its freedom)."""
+    error, freedom = jackknife
+    if not math.isfinite(error) or error == 0:
+        return theory
+    half = _half(error, freedom, level)
+    ends = theory.value - half, theory.value + half
+    return _estimate(theory.value, ends, theory.n, "Student t, jackknife", level)
 
 
 def variance_ratio(a: ArrayLike, b: ArrayLike, seed: int, paired: bool, level: float = 0.95) -> Estimate:
-    """Ratio of the variances s_a^2 / s_b^2, resampled as a logarithm; needs no normal data, unlike F.
+    """Ratio of the variances s_a^2 / s_b^2; needs no normal data, unlike F.
+
+    The interval is Student's for its logarithm, with the jackknife's error. At 5 to 500 networks it covers
+    94 to 97 % of normal data, 88 to 95 % of exponential and 85 to 94 % of lognormal ones.
 
     Args:
         a: one value per network, shape (M,).
         b: the other arm, shape (M',).
-        seed: of the resampling.
-        paired: resample pairs (same seeds in the same order), else each arm by itself.
+        seed: a whole number; nothing is drawn.
+        paired: whether network i of both arms started alike; else the arms are independent.
         level: confidence, above 0 and below 1.
 
     Returns:
-        The estimate; swapping the arms gives its inverse. Where resampling cannot serve, F's interval.
+        The estimate; swapping the arms gives its inverse. Where the jackknife cannot serve (2 networks; an
+        arm that is constant but for one) F's interval.
 
     Raises:
         ValueError: as ``superiority``, and when an arm is constant.
+
+    Source:
+        Miller 1968, Jackknifing variances, Ann. Math. Statist. 39, 567-582.
     """
     one, two = _arms(a, b, paired)
     _resampling(seed, level)
@@ -411,14 +512,14 @@ def variance_ratio(a: ArrayLike, b: ArrayLike, seed: int, paired: bool, level: f
         if np.ptp(arm) == 0:
             raise ValueError(f"{name}: constant, wanted values that vary")
 
-    def statistic(x: _Array, y: _Array, axis: int = -1) -> _Array:
-        return np.log(np.var(x, axis=-1, ddof=1)) - np.log(np.var(y, axis=-1, ddof=1))
-
-    value = float(statistic(one, two))
+    value = float(np.log(np.var(one, ddof=1)) - np.log(np.var(two, ddof=1)))
     outer = np.log(stats.f.ppf(((1 + level) / 2, (1 - level) / 2), one.size - 1, two.size - 1))
-    ends, n = (value - outer[0], value - outer[1]), min(one.size, two.size)
-    theory = _estimate(value, ends, n, "F, normal theory", level)
-    found = _resampled((one, two), statistic, theory, seed, level, paired)
+    theory = _estimate(
+        value, (value - outer[0], value - outer[1]), min(one.size, two.size), "F, normal theory", level
+    )
+    with np.errstate(all="ignore"):
+        shares = [(x.size - 1) * np.log(_without(x)[1]) for x in (one, two)]
+        found = _jackknifed(_error(*shares, paired), theory, level)
     return found._replace(value=math.exp(value), low=math.exp(found.low), high=math.exp(found.high))
 
 
@@ -534,7 +635,7 @@ def split_variance(correct: NDArray[np.bool_], seed: int, level: float = 0.95) -
     Returns:
         Variances of accuracy as a share (1e-4 is one point squared), each a mean over pairs of networks and
         unbiased; so ``networks`` can come out below 0. Intervals speak of other networks on these images:
-        those of ``mean`` for the jackknife's pseudo-values, which cover 91 % to 97 % at 20 networks and more.
+        those of ``mean`` for the jackknife's pseudo-values, which cover 94 % to 97 % at 16 networks and more.
 
     Raises:
         ValueError: ``correct`` is not such an array; a bad seed or level.
@@ -560,11 +661,15 @@ def split_variance(correct: NDArray[np.bool_], seed: int, level: float = 0.95) -
 
     # Not the networks themselves are resampled: one drawn twice makes pairs that do not differ, and the
     # interval of test_noise then covers 16 % to 50 %.
-    def over(pairs: _Array) -> Estimate:
+    def over(pairs: _Array, least: float = 0) -> Estimate:
         found = mean(pairs.mean() + 2 * (m - 1) / (m - 2) * (pairs - pairs.mean()), seed, level)
-        return found._replace(method=f"{found.method}, of jackknife pseudo-values")
+        # no variance or covariance of numbers from 0 to 1 is larger than 1 / 4
+        ends = max(found.low, least), min(found.high, 1 / 4)
+        return _estimate(
+            found.value, ends, m, f"{found.method.rpartition(',')[0]}, of jackknife pseudo-values", level
+        )
 
-    return Spread(over(total), over(noise), over(n / (n - 1) * (total - noise)))
+    return Spread(over(total), over(noise), over(n / (n - 1) * (total - noise), -1 / 4))
 
 
 def across(estimates: Sequence[Estimate], level: float = 0.95) -> Across:
@@ -584,7 +689,10 @@ def across(estimates: Sequence[Estimate], level: float = 0.95) -> Across:
     """
     values = _sample("estimates", [estimate.value for estimate in estimates])
     _number("level", level, 0, 1, ends=False)
-    over = _student(values, level, "Student t over subsets")
+    center, half = values.mean(), UNKNOWN
+    if np.ptp(values) > 0:
+        half = _half(stats.sem(values), values.size - 1, level)
+    over = _estimate(center, (center - half, center + half), values.size, "Student t over subsets", level)
     return Across(over, int(np.sum(values > 0)), values.size)
 
 

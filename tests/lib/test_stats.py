@@ -64,14 +64,62 @@ def test_mean_of_many_is_the_normal_interval():
     assert found.value == pytest.approx(x.mean())
     ends = x.mean() + 1.96 * error * np.array([-1, 1])
     assert np.array(found.interval) == pytest.approx(ends, abs=0.1 * error)
-    assert (found.n, found.method) == (2000, "BCa bootstrap, 95 %")
+    assert (found.n, found.method) == (2000, "Student t and bootstrap t, 95 %")
 
 
-def test_interval_of_the_mean_covers_as_often_as_it_says(monkeypatch):
-    monkeypatch.setattr(stats, "RESAMPLES", 499)
-    draws = generator(4).exponential(1, (300, 40))
-    covered = np.mean([e.low <= 1 <= e.high for e in (stats.mean(x, 1, level=0.8) for x in draws)])
-    assert abs(covered - 0.8) < 0.09  # 4 standard errors
+DRAWS = {  # a sample of n of each, its true mean, and what one value can be
+    "normal": (lambda rng, n: rng.normal(size=n), 0, None),
+    "exponential": (lambda rng, n: rng.exponential(size=n), 1, None),
+    "lognormal": (lambda rng, n: rng.lognormal(size=n), math.exp(0.5), None),
+    "one in ten at 0.5": (lambda rng, n: 0.5 * (rng.random(n) < 0.1), 0.05, (0, 1)),
+    "counts, mostly 0": (lambda rng, n: rng.binomial(10, rng.beta(0.1, 1, n)), 10 / 11, (0, 10)),
+}
+
+
+def coverage(draw, truth, interval, samples=300):
+    found = [interval(draw()) for _ in range(samples)]
+    return np.mean([e.low <= truth <= e.high for e in found])
+
+
+@pytest.mark.parametrize(
+    ("data", "n", "least"),
+    [("normal", 5, 0.94), ("exponential", 5, 0.87), ("lognormal", 5, 0.82)]
+    + [("normal", n, 0.95) for n in (8, 10, 20, 100)]
+    + [("exponential", n, 0.94) for n in (8, 10, 20, 100)]
+    + [("lognormal", n, 0.90) for n in (8, 20)]
+    + [(data, n, 0.95) for data in ("one in ten at 0.5", "counts, mostly 0") for n in (4, 10, 20, 100)],
+)
+def test_interval_of_the_mean_covers_as_often_as_it_says(data, n, least, monkeypatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 399)
+    (draw, truth, within), rng = DRAWS[data], generator(4)
+    seen = coverage(lambda: draw(rng, n), truth, lambda x: stats.mean(x, 1, within=within))
+    assert seen > least - 3 * math.sqrt(least * (1 - least) / 300)
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 3), (1, 8), (3, 8), (40, 80), (80, 80)])
+def test_gaffkes_interval_of_yes_and_no_is_clopper_and_pearsons(right, n):
+    x = np.arange(n) < right
+    found = stats.mean(100.0 * x, 1, within=(0, 100))
+    assert found.interval == pytest.approx(tuple(100 * e for e in stats.proportion(x).interval))
+    assert found.method == "Gaffke, 95 %"
+
+
+def test_gaffkes_interval_of_more_than_two_values():
+    # the upper end is where a mean as low as this has a chance of 2.5 %, by the weights' simulation
+    x, rng = np.array([0, 0, 0, 0, 0, 3, 10.0]), generator(30)
+    weights = rng.dirichlet(np.ones(8), 100_000)
+    ends = [np.quantile(weights @ [*x, bound], share) for bound, share in ((0, 0.025), (10, 0.975))]
+    found = stats.mean(x, 1, within=(0, 10))
+    assert found.interval == pytest.approx(tuple(ends), rel=0.1)  # a quantile of 9999 draws
+    turned = stats.paired_difference(np.zeros(7), x, 1, within=(-10, 0))
+    assert turned.interval == pytest.approx((-found.high, -found.low), rel=0.1)
+
+
+def test_ends_lie_within_what_is_possible():
+    found = stats.mean([0.90, 0.95, 0.99], 1, within=(0, 1))
+    assert (found.high, found.method) == (1, "Student t, 95 %")
+    differences = np.full(9, 0.98) - np.full(9, 0.97) + 1e-16 * np.arange(9)  # equal but for rounding
+    assert stats.mean(differences, 1, within=(-1, 1)).method == "Gaffke, 95 %"
 
 
 def test_mean_leans_with_the_skew():
@@ -87,16 +135,19 @@ def test_few_networks_get_students_interval():
     assert stats.mean([1.0, 3.0], 1, level=0.5).interval == pytest.approx((1, 3))  # t = 1 at 1 degree
 
 
-def test_constant_data_have_no_width():
+def test_constant_data_say_nothing_of_other_networks():
     for n in (2, 30):
-        assert stats.mean(np.full(n, 0.3), 1).interval == (0.3, 0.3)
+        found = stats.mean(np.full(n, 0.3), 1)
+        assert (found.value, *found.interval) == (pytest.approx(0.3), -stats.UNKNOWN, stats.UNKNOWN)
+        within = stats.mean(np.full(n, 0.3), 1, within=(0, 1))
+        assert within.low < 0.3 < within.high
 
 
 def test_level_widens_and_seed_decides():
     x = generator(7).normal(size=50)
     narrow, wide = stats.mean(x, 1, level=0.5), stats.mean(x, 1, level=0.99)
     assert wide.low < narrow.low < narrow.high < wide.high
-    assert wide.method == "BCa bootstrap, 99 %"
+    assert wide.method == "Student t and bootstrap t, 99 %"
     assert stats.mean(x, 1) == stats.mean(x, 1) != stats.mean(x, 2)
 
 
@@ -232,7 +283,7 @@ def test_pairs_that_go_together_narrow_the_interval(measure):
 def test_cohen_d_by_hand_and_its_error():
     found = stats.cohen_d([1, 2, 3], [0, 2, 4, 6], 1)
     assert found.value == pytest.approx(-1 / math.sqrt((2 * 1 + 3 * 20 / 3) / 5))
-    assert found.method == "normal theory, 95 %"
+    assert stats.cohen_d([1, 2], [0, 4], 1).method == "normal theory, 95 %"
     a, b = normal_scores(0.8, 1), normal_scores(0, 1)
     error = math.sqrt(2 / 400 + 0.8**2 / 1600)
     assert np.array(stats.cohen_d(a, b, 1).interval) == pytest.approx(
@@ -249,17 +300,23 @@ def test_variance_ratio_of_normal_data_is_near_f():
     assert np.array(found.interval) == pytest.approx(f, rel=0.05)
 
 
-def test_variance_ratio_of_long_tails_covers_where_f_does_not(monkeypatch):
-    monkeypatch.setattr(stats, "RESAMPLES", 499)
-    rng, covered, by_f = generator(12), 0, 0
-    f = reference.f.ppf([0.975, 0.025], 199, 199)
-    for _ in range(150):
-        a, b = rng.laplace(size=(2, 200))
-        found = stats.variance_ratio(a, b, 1, paired=False)
-        covered += found.low <= 1 <= found.high
-        by_f += found.value / f[0] <= 1 <= found.value / f[1]
-    assert covered / 150 > 0.88
-    assert by_f < covered - 15
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize(
+    ("measure", "data", "truth", "least"),
+    [
+        (stats.superiority, "normal", 0.5, 0.95),
+        (stats.superiority, "lognormal", 0.5, 0.95),
+        (stats.cohen_d, "normal", 0, 0.95),
+        (stats.cohen_d, "exponential", 0, 0.93),
+        (stats.variance_ratio, "normal", 1, 0.94),
+        (stats.variance_ratio, "lognormal", 1, 0.88),
+    ],
+)
+def test_effect_sizes_cover(measure, data, truth, least, paired):
+    draw, rng = DRAWS[data][0], generator(12)
+    for n in (16, 100):
+        seen = coverage(lambda n=n: (draw(rng, n), draw(rng, n)), truth, lambda x: measure(*x, 1, paired))
+        assert seen > least - 3 * math.sqrt(least * (1 - least) / 300)
 
 
 @pytest.mark.parametrize("n", [2, 3, 9, 12])
@@ -278,9 +335,8 @@ def test_small_and_lumpy_arms_still_have_finite_intervals(n):
     ):
         assert np.isfinite(found[:3]).all()
         assert found.low <= found.value <= found.high
-    # resamples without spread in both arms
+    # without one of its networks an arm has no spread
     assert stats.variance_ratio(a, a[::-1], 1, paired=False).method == "F, normal theory, 95 %"
-    assert stats.cohen_d(a, a[::-1], 1).method == "normal theory, 95 %"
 
 
 @pytest.mark.parametrize("n", [6, 40])
@@ -366,7 +422,8 @@ def test_split_against_all_covariances():
     assert {e.n for e in found} == {14}
 
 
-def test_split_is_unbiased_and_the_rival_formulas_are_not():
+def test_split_is_unbiased_and_the_rival_formulas_are_not(monkeypatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 79)
     p, slope, rng = np.array([0.5, 0.6, 0.4, 0.7, 0.5]), np.array([0.25, 0.2, 0.15, 0.1, 0.2]), generator(15)
     draws = [networks_with(p, slope, 8, rng) for _ in range(2000)]
     found = np.array([[e.value for e in stats.split_variance(correct, 1)] for correct in draws])
@@ -380,7 +437,8 @@ def test_split_is_unbiased_and_the_rival_formulas_are_not():
         assert abs(rival.mean() - true_split(p, slope)[2]) > 6 * rival.std() / math.sqrt(len(rival))
 
 
-def test_split_finds_the_variance_on_endless_images():
+def test_split_finds_the_variance_on_endless_images(monkeypatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 79)
     # images drawn anew each time; on endless ones a network's accuracy is E p + g E slope
     rng, found = generator(16), []
     for _ in range(1500):
@@ -413,12 +471,12 @@ def test_split_of_independent_errors_leaves_nothing_for_the_networks():
     assert found.networks.low < 0 < found.networks.high
     assert found.test_noise.value == pytest.approx(np.sum(p * (1 - p)) / 1e8, rel=0.01)
     assert found.test_noise.value < p.mean() * (1 - p.mean()) / 10_000 / 1.2
-    assert found.total.method == "BCa bootstrap, 95 %, of jackknife pseudo-values"
+    assert found.total.method == "Student t and bootstrap t, of jackknife pseudo-values, 95 %"
 
 
 def test_split_of_networks_that_agree():
     alike = stats.split_variance(np.tile([True, False, True], (5, 1)), 1)
-    assert all(e[:3] == (0, 0, 0) for e in alike)
+    assert [e[:3] for e in alike] == [(0, 0, 1 / 4), (0, 0, 1 / 4), (0, -1 / 4, 1 / 4)]
     # each network all right or all wrong: no noise of its own beyond that of the networks
     found = stats.split_variance(np.repeat([[True], [False], [True], [True]], 50, axis=1), 1)
     assert found.networks.value == pytest.approx(found.total.value) == pytest.approx(1 / 4)
@@ -441,7 +499,7 @@ def test_split_does_not_ask_for_the_order():
 
 
 def effect(value):
-    return Estimate(value, value - 1, value + 1, 9, "BCa bootstrap, 95 %")
+    return Estimate(value, value - 1, value + 1, 9, "Student t, 95 %")
 
 
 def test_across_subsets():
@@ -450,7 +508,7 @@ def test_across_subsets():
     assert found.mean.interval == pytest.approx(tuple(reference.ttest_1samp(values, 0).confidence_interval()))
     assert (found.mean.n, found.positive, found.subsets) == (6, 5, 6)
     nothing = stats.across([effect(0), effect(0)])
-    assert (nothing.positive, nothing.mean.interval) == (0, (0, 0))
+    assert (nothing.positive, nothing.mean.interval) == (0, (-stats.UNKNOWN, stats.UNKNOWN))
 
 
 # ---- bad input
@@ -478,6 +536,8 @@ RIGHT = np.eye(3, dtype=bool)
         (lambda: stats.mean(GOOD, True), "seed"),
         (lambda: stats.mean(GOOD, 1, level=95), "level"),
         (lambda: stats.mean(GOOD, 1, level=1), "level"),
+        (lambda: stats.mean(GOOD, 1, within=(0, 2.9)), "within"),
+        (lambda: stats.mean([1, 1], 1, within=(1, 1)), "within"),
         (lambda: stats.paired_difference(GOOD, [1, 2], 1), "a and b"),
         (lambda: stats.paired_difference(GOOD, [1, 2, math.nan], 1), "b"),
         (lambda: stats.sign_flip(GOOD, [1, 2], 1), "a and b"),
@@ -544,7 +604,7 @@ def test_proportion_wants_one_bool_for_each_network(x):
 
 # ---- estimates as text and in other units
 
-GAP = Estimate(0.2231, 0.1948, 0.2514, 500, "BCa")
+GAP = Estimate(0.2231, 0.1948, 0.2514, 500, "Student t")
 
 
 @pytest.mark.parametrize(
