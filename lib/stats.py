@@ -231,9 +231,9 @@ def mean(x: ArrayLike, seed: int, level: float = 0.95, within: Sequence[float] |
       end. At the level 95 % this covers 94 to 97 % of normal and exponential data at 8 to 500 networks, and
       90 to 97 % of lognormal ones. Student's t at 4 or 5: 94 % of normal data, 87 % of exponential and 82 %
       of lognormal ones.
-    * If at least half of the values are one and the same, and ``within`` says what is possible: Gaffke's
-      interval, which is Clopper and Pearson's where all values lie at the bounds. It covered 95 % or more of
-      all data tried, at 4 networks and at 500, and is never without width.
+    * If at least half of the values, two or more, are one and the same, and ``within`` says what is possible:
+      Gaffke's interval, which is Clopper and Pearson's where all values lie at the bounds. It covered 95 % or
+      more of all data tried, at 4 networks and at 500, and is never without width.
     * The mean of data with rare values far from all others (breakdowns, one in ten) is covered only if the
       sample has some of them: in 66 % of samples of 10, 87 % of 20, 95 % from 32 up. What a sample without
       breakdowns says of their chance, ``proportion`` tells.
@@ -265,7 +265,7 @@ def mean(x: ArrayLike, seed: int, level: float = 0.95, within: Sequence[float] |
     _, first, counts = np.unique(np.rint((values - values[0]) / unit), return_index=True, return_counts=True)
     if bounds is None and first.size == 1:
         ends, method = (-UNKNOWN, UNKNOWN), "all alike, nothing known beyond"
-    elif bounds is None or 2 * counts.max() < values.size:
+    elif bounds is None or 2 * counts.max() < values.size or counts.max() == 1:
         ends, method = _about(values, seed, level)
     else:
         ends, method = _gaffke(values[first], counts, bounds, seed, level), "Gaffke"

@@ -8,6 +8,12 @@ from hypothesis import strategies as st
 from lib import growth
 
 LAGS = np.round(10 ** np.linspace(1, 6, 26))
+
+
+def best(fits):
+    return growth.standing([fits])[0]
+
+
 CURVES = {
     "power": lambda t, s, p: s * t**p,
     "logarithmic": lambda t, s, p: s * np.log1p(t / p),
@@ -29,7 +35,7 @@ CURVES = {
 )
 def test_a_law_is_found_again(law, scale, second):
     fits = growth.fit(LAGS, CURVES[law](LAGS, scale, second), 1e5)
-    assert growth.best(fits) == law
+    assert best(fits) == law
     assert fits[law].scale == pytest.approx(scale, rel=1e-4)
     assert fits[law].second == pytest.approx(second, rel=1e-4)
     assert fits[law].inside < 1e-6 and fits[law].outside < 1e-6
@@ -43,7 +49,7 @@ def test_units_make_no_difference(length, time):
     noise = np.exp(0.05 * np.random.default_rng(3).normal(size=len(LAGS)))
     d = CURVES["power"](LAGS, 0.3, 0.4) * noise
     one, other = growth.fit(LAGS, d, 1e5), growth.fit(time * LAGS, length * d, time * 1e5)
-    assert growth.best(one) == growth.best(other)
+    assert best(one) == best(other)
     assert other["power"].second == pytest.approx(one["power"].second, rel=1e-3)
     for name in growth.LAWS:
         assert other[name].inside == pytest.approx(one[name].inside, rel=1e-2)
@@ -83,12 +89,37 @@ def test_random_walks_and_bound_walks_are_told_apart():
         t = t[t <= 2000]
         fits = growth.fit(t, np.array(path)[t - 1], 300)
         if pull:
-            assert growth.best(fits) == "saturating"
+            assert best(fits) == "saturating"
             assert fits["saturating"].second == pytest.approx(1 / (2 * pull), rel=0.1)
         else:
             assert fits["power"].second == pytest.approx(0.5, abs=0.02)
             assert fits["power"].outside < 0.05 < fits["logarithmic"].outside
             assert fits["saturating"].second > t.max(), "not within the time that was seen"
+
+
+def walks(covariance, lags, networks, rng, dimensions=200):
+    """Distances (networks, lags) of Gaussian walks whose coordinates have a covariance between times."""
+    x = np.linalg.cholesky(covariance) @ rng.normal(size=(networks, len(lags), dimensions))
+    return np.linalg.norm(x, axis=2)
+
+
+@pytest.mark.parametrize("law", ["power", "diffusion", "logarithmic", "saturating"])
+def test_five_networks_keep_the_true_law_and_drop_others_where_they_can(law):
+    """At the lags of the chapter on drift. A diffusive walk is not told from one that saturates later."""
+    t, rng = np.unique(np.round(10 ** np.arange(2, 6.01, 0.25))), np.random.default_rng(5)
+    low, apart = np.minimum.outer(t, t), np.abs(np.subtract.outer(t, t))
+    covariance = {
+        "power": (t[:, None] ** 1.4 + t**1.4 - apart**1.4) / 2,
+        "diffusion": low,
+        "logarithmic": np.log1p(low / 1e4) ** 2,
+        "saturating": np.exp(-apart / 4e4) - np.exp(-np.add.outer(t, t) / 4e4),
+    }[law]
+    left = [growth.standing([growth.fit(t, d, 1e5) for d in walks(covariance, t, 5, rng)]) for _ in range(6)]
+    true = "power" if law == "diffusion" else law
+    assert sum(true in names for names in left) >= 5
+    alone = sum(names == (true,) for names in left)
+    assert alone <= 2 if law == "diffusion" else alone >= 5
+    assert len(growth.standing([growth.fit(t, t**0.3, 1e5)])) == 3  # one network tells nothing
 
 
 @pytest.mark.parametrize(

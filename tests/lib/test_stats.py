@@ -118,6 +118,7 @@ def test_gaffkes_interval_of_more_than_two_values():
 def test_ends_lie_within_what_is_possible():
     found = stats.mean([0.90, 0.95, 0.99], 1, within=(0, 1))
     assert (found.high, found.method) == (1, "Student t, 95 %")
+    assert stats.mean([0.4, 0.5], 1, within=(0, 1)).method == "Student t, 95 %"
     differences = np.full(9, 0.98) - np.full(9, 0.97) + 1e-16 * np.arange(9)  # equal but for rounding
     assert stats.mean(differences, 1, within=(-1, 1)).method == "Gaffke, 95 %"
 
