@@ -19,7 +19,10 @@ from lib.backend import tf
 from lib.checks import choice, flag, number, optional, whole, wholes
 from lib.questions import images, settings
 
-CHUNK = 20  # seeds in a block, at once; measured: with fewer the cores do less, with more nothing is gained
+CHUNK = 20  # seeds at once; measured: with fewer the cores do less, with more nothing is gained
+AT_ONCE = (
+    2000  # images at once; measured: networks with batches as large are faster one by one, in less memory
+)
 TRAINING = 50_000
 PROBED = 5_000  # training images that the recorded gradients are taken over
 PRECISIONS = ("float64", "float32")
@@ -149,6 +152,10 @@ def _shuffle(layers, fresh, hidden, z):
     ]
 
 
+def _by_inputs(layers, fresh, hidden, z):
+    return [np.concatenate([w[:, :-1] / np.sqrt(w.shape[1] - 1), w[:, -1:]], axis=1) for w in layers]
+
+
 def _recycle(layers, fresh, hidden, z, least):
     """As ReDo does: a dead unit gets new incoming weights, and its outgoing ones become zero."""
     dead_hidden, dead_output = (diagnose.deviation(a) < least for a in (hidden, tf.sigmoid(z)))
@@ -164,6 +171,9 @@ CHANGES = {
     "shrink and perturb": Change(2, _shrink),  # the same, and noise of a standard deviation (Ash, Adams 2020)
     "match norms": Change(0, _match),  # fresh networks with the norms of each layer's weights and biases
     "shuffle": Change(0, _shuffle),  # weights, and biases, change places within their layer
+    "by inputs": Change(
+        0, _by_inputs
+    ),  # weights over the root of the number of inputs (the source, chapter 3)
     "recycle": Change(1, _recycle),  # units whose activation deviates less than this (Sokar et al. 2023)
 }
 
@@ -178,7 +188,7 @@ def job(
 
     Args:
         config: From `Phase.config`.
-        seeds: M seeds of one block of `CHUNK`, which share their batches.
+        seeds: M seeds; each network has batches of its own.
         before: What the phase before returned for the same seeds.
 
     Returns:
@@ -188,13 +198,13 @@ def job(
         ``output_slope``, ``hidden_slope``: mean 4a(1 - a), 1 for a unit at rest and 0 for a saturated one.
         ``gradient`` (M, E, 2): norm of each layer's gradient of the mean cost over the first training images.
         ``finite`` (M, E): whether all weights are. ``norm`` (M, E, 2): of each layer's parameters.
-        ``recall`` (M, 10): fraction of each class classified rightly, at the end. With ``keep``, ``layer0``
-        and ``layer1``.
+        ``recall`` (M, E, 10): fraction of each class classified rightly. With ``keep``, ``layer0`` and
+        ``layer1``.
 
     Raises:
-        ValueError: The configuration does not fit, or the seeds are of more than one block.
+        ValueError: The configuration does not fit.
     """
-    phase, block = Phase.of(config), order.block(seeds, CHUNK)
+    phase = Phase.of(config)
     dtype = tf.as_dtype(phase.precision)
     shapes = nets.shapes((784, phase.hidden, data.CLASSES))
     if before is None:
@@ -210,42 +220,62 @@ def job(
         with np.errstate(all="ignore"):  # overflow is an outcome
             changed = CHANGES[name].apply(held, fresh, *seen, *arguments)
         layers = tuple(tf.cast(w, dtype) for w in changed)
-    inputs, targets = _training(phase)
-    batch = min(phase.batch, len(inputs))
-    state, size, looks = train.State(), None, []
+    together = max(1, AT_ONCE // min(phase.batch, phase.images))
+    groups = [slice(k, k + together) for k in range(0, len(seeds), together)]
+    states, looks = [_State() for _ in groups], []
     for epoch in range(phase.epochs + 1):
         if epoch in phase.looks or epoch == phase.epochs:
             looks.append(_look(layers, phase))
-        if epoch == phase.epochs:
-            break
-        # phases that follow the same one see the same orders
-        chosen = order.epoch(("phase order", block, phase.depth, epoch), len(inputs))
-        chosen = chosen[: (phase.updates or len(inputs)) * batch]
-        whole_batches = order.batches(chosen, batch)
-        for batches in (whole_batches, chosen[None, whole_batches.size :]):
-            if batches.size:
-                # the engine's gradient, and a velocity, is a sum over the batch, the phase's a mean
-                last, size = size or batches.shape[1], batches.shape[1]
-                if phase.optimiser == "momentum" and size != last:
-                    state.slots = tuple(tuple(v * (size / last) for v in slot) for slot in state.slots)
-                layers = train.fit(
-                    layers,
-                    inputs,
-                    targets,
-                    batches,
-                    np.full(len(batches), phase.rate / (size if phase.optimiser in ALONG else 1)),
-                    hidden="sigmoid",
-                    loss=phase.loss,
-                    optimiser=phase.optimiser,
-                    decay=phase.decay * size / len(inputs),
-                    decay_biases=phase.decay_biases,
-                    state=state,
-                )
+        if epoch < phase.epochs:
+            parts = [
+                _epoch([w[some] for w in layers], phase, seeds[some], epoch, state)
+                for some, state in zip(groups, states, strict=True)
+            ]
+            layers = tuple(tf.concat(part, axis=0) for part in zip(*parts, strict=True))
     result = {name: np.stack([look[name] for look in looks], axis=1) for name in looks[0]}
-    result["recall"] = looks[-1]["recall"]
     if phase.keep:
         result |= {f"layer{k}": layer.numpy() for k, layer in enumerate(layers)}
     return result
+
+
+class _State(train.State):
+    """What an optimiser keeps, and how large the last batch was."""
+
+    size: int | None = None
+
+
+def _epoch(
+    layers: Sequence[tf.Tensor], phase: Phase, seeds: Sequence[int], epoch: int, state: "_State"
+) -> Sequence[tf.Tensor]:
+    """Networks after one more epoch, each in an order of its own: whole batches, then what is left."""
+    inputs, targets = _training(phase)
+    batch = min(phase.batch, len(inputs))
+    # phases that follow the same one see the same orders
+    orders = [order.epoch(("phase order", int(seed), phase.depth, epoch), len(inputs)) for seed in seeds]
+    chosen = np.stack(orders)[:, : (phase.updates or len(inputs)) * batch]
+    whole = chosen.shape[1] // batch * batch
+    for images_of, size in ((chosen[:, :whole], batch), (chosen[:, whole:], chosen.shape[1] - whole)):
+        if not images_of.size:
+            continue
+        batches = images_of.reshape(len(seeds), -1, size).swapaxes(0, 1)
+        # the engine's gradient, and a velocity, is a sum over the batch, the phase's a mean
+        last, state.size = state.size or size, size
+        if phase.optimiser == "momentum" and size != last:
+            state.slots = tuple(tuple(v * (size / last) for v in slot) for slot in state.slots)
+        layers = train.fit(
+            layers,
+            inputs,
+            targets,
+            batches[:, 0] if len(seeds) == 1 else batches,
+            np.full(len(batches), phase.rate / (size if phase.optimiser in ALONG else 1)),
+            hidden="sigmoid",
+            loss=phase.loss,
+            optimiser=phase.optimiser,
+            decay=phase.decay * size / len(inputs),
+            decay_biases=phase.decay_biases,
+            state=state,
+        )
+    return layers
 
 
 def _training(phase: Phase) -> tuple[train.Inputs, np.ndarray]:
