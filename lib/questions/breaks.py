@@ -38,7 +38,7 @@ def stands_still(scores: np.ndarray, digits: np.ndarray) -> np.ndarray:
 
 
 def shows(scores: np.ndarray, numbers: Sequence[float], points: float) -> np.ndarray:
-    """Whose accuracies are within so many points of a source's at each look; nobody's where looks are missing.
+    """Whose accuracies are within so many points of a source's at each look; nobody's where one is missing.
 
     Args:
         scores: Accuracy (M, E) in %.
