@@ -167,9 +167,9 @@ def images(x: np.ndarray, y: np.ndarray, design: Design) -> Images:
     return Images(tf.constant(cut.reshape(4, len(x), side * side, 9)), tf.constant(y, tf.int32))
 
 
-def _pooled(corners: tf.Tensor) -> tf.Tensor:
-    """Largest of the four values along the first axis; the gradient goes to the first of equal ones."""
-    a, b, c, d = tf.unstack(corners)
+def _pooled(corners: tf.Tensor, axis: int = 0) -> tf.Tensor:
+    """Largest of the four values along an axis; the gradient goes to the first of equal ones."""
+    a, b, c, d = tf.unstack(corners, axis=axis)
     return tf.maximum(tf.maximum(a, b), tf.maximum(c, d))
 
 
@@ -196,7 +196,7 @@ def forward(
 
     Args:
         layers: L tensors (M, n_in + 1, n_out).
-        patches: (4, N, tiles, 9), as in `Images`.
+        patches: (4, N, tiles, 9), as in `Images`; or (M, N, 4, tiles, 9), each member's own images.
         design: Of the networks.
 
     Returns:
@@ -210,11 +210,22 @@ def forward(
     def rectified(z):
         return tf.nn.leaky_relu(z, design.slope) if design.slope else tf.nn.relu(z)
 
-    kernel, bias = (nets.wide(w) for w in weights[0])
-    corners = tf.matmul(tf.reshape(patches, (-1, 9)), kernel)
-    h = rectified(_pooled(tf.reshape(corners, (4, -1, kernel.shape[1]))) + bias)
     channels, side = design.channels[0], sides[0]
-    if blocks == 1:
+    if own := patches.shape.rank == 5:
+        corners = tf.matmul(tf.reshape(patches, (members, -1, 9)), weights[0][0])
+        corners = tf.reshape(corners, (members, -1, 4, side**2 * channels))
+        h = tf.reshape(_pooled(corners, 2), (members, -1, channels))
+        h = rectified(h + weights[0][1])
+    else:
+        kernel, bias = (nets.wide(w) for w in weights[0])
+        corners = tf.matmul(tf.reshape(patches, (-1, 9)), kernel)
+        h = rectified(_pooled(tf.reshape(corners, (4, -1, kernel.shape[1]))) + bias)
+    if own and blocks == 1:
+        h = tf.reshape(h, (members, -1, side**2, channels))
+    elif own:
+        h = tf.reshape(h, (members, -1, side // 2, 2, side // 2, 2, channels))
+        h = tf.transpose(h, (0, 1, 2, 4, 3, 5, 6))
+    elif blocks == 1:
         h = tf.transpose(tf.reshape(h, (-1, side**2, members, channels)), (2, 0, 1, 3))
     else:  # members first, pixels in 2x2 blocks
         h = tf.reshape(h, (-1, side // 2, 2, side // 2, 2, members, channels))
@@ -280,7 +291,7 @@ def fit(
     Args:
         layers: L tensors (M, n_in + 1, n_out).
         data: Training images, shared by all members.
-        batches: Image numbers, int (T, B), shared by all members.
+        batches: Image numbers, int: (T, B), shared by all members, or (T, M, B), of each.
         rates: Learning rate of each step (T,), or of each step and member (T, M); above 0.
         design: Of the networks.
         momentum: Decay of the velocity, 0 to below 1.
@@ -307,8 +318,12 @@ def fit(
             )
     if data.patches.shape[2] != TILES[len(design.channels)][0] ** 2:
         raise ValueError("data was cut for networks of another number of blocks")
-    if batches.ndim != 2 or not np.issubdtype(batches.dtype, np.integer):
-        raise ValueError(f"batches must be whole numbers (T, B), got {batches.dtype} of {batches.shape}")
+    own = batches.ndim == 3 and batches.shape[1] == members
+    if not (own or batches.ndim == 2) or not np.issubdtype(batches.dtype, np.integer):
+        raise ValueError(
+            f"batches must be whole numbers (T, B) or (T, {members}, B), got {batches.dtype} of "
+            f"{batches.shape}"
+        )
     if not batches.size or batches.min() < 0 or batches.max() >= len(data):
         raise ValueError(f"batches must hold image numbers from 0 to {len(data) - 1}")
     if rates.shape not in ((len(batches),), (len(batches), members)):
@@ -335,8 +350,10 @@ def _loop(design, momentum, clip, gradients):
         rate = rates[i]
         with tf.GradientTape() as tape:
             tape.watch(layers)
-            _, z = forward(layers, tf.gather(patches, batches[i], axis=1), design)
-            loss = losses(z, tf.gather(labels, batches[i]))
+            chosen = batches[i]
+            axis = 0 if chosen.shape.rank == 2 else 1  # of the images, whose order is each member's own
+            _, z = forward(layers, tf.gather(patches, chosen, axis=axis), design)
+            loss = losses(z, tf.gather(labels, chosen))
             scaled = rate * loss  # once here, not every weight's gradient
         moves = tape.gradient(scaled, layers)
         seen = [loss[:, None]]
@@ -362,6 +379,8 @@ def _loop(design, momentum, clip, gradients):
     @tf.function(autograph=False)
     def loop(layers, velocity, patches, labels, batches, rates):
         steps = tf.shape(batches)[0]
+        if batches.shape.rank == 3:
+            patches = tf.transpose(patches, (1, 0, 2, 3))
 
         def body(i, layers, velocity, record):
             layers, velocity, seen = step(i, layers, velocity, patches, labels, batches, rates)

@@ -12,19 +12,25 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
+from scipy.optimize import isotonic_regression
+from scipy.special import logsumexp, softmax
 
-from lib import convnets, curvature, data, diagnose, order, streams
+from lib import convnets, curvature, data, diagnose, imagesets, order, streams
 from lib.backend import tf
 from lib.checks import choice, flag, number, optional, whole, wholes
 from lib.questions import settings
 
-CHUNK = 8  # seeds in a block, at once; measured: with more, their activations leave the cache
+CHUNK = 8  # networks at once; measured: with more, their activations leave the cache
 PIXELS = {  # mean and scale that are taken off bytes; the last ones are those of MNIST's training file
     "0 to 255": (0.0, 1.0),
     "0 to 1": (0.0, 255.0),
     "standardised": (0.1307 * 255, 0.3081 * 255),
 }
+SOURCES = {"mnist": 50_000} | imagesets.TRAINING  # sets of images, with how many are to train on
+_SPARE = {"mnist": 10_000} | {name: imagesets.SIZE[name] - n for name, n in imagesets.TRAINING.items()}
 CURVED = 500  # training images that curvature is measured on
+EACH = 10**6  # numbers of epochs that each order of images after a jump has
+MET = 100  # batches at most that batch sharpness is measured on
 PRODUCTS, TOLERANCE = 30, 0.01  # at most, and residual: an eigenvalue to about one percent
 
 
@@ -46,9 +52,12 @@ class Setting(settings.Chain):
         momentum: Decay of the velocity; 0 for plain descent.
         clip: Largest norm of the gradient; None for no limit.
         sampling: 'shuffled' takes every image once in an epoch, 'drawn' draws batches with replacement.
-        images: Training images, the first ones of MNIST.
-        validation: Validation images, from the 50,000th on.
-        sharp: Epochs after which the curvature is measured, from 0.
+        source: Name in `SOURCES`: the set of images.
+        images: Training images, the first ones.
+        validation: Validation images, those after the last one that is to train on.
+        sharp: Epochs after which the sharpness is measured, from 0.
+        steep: Epochs after which the batch sharpness is measured, from 0.
+        lengths: Whether the length of the steps is recorded.
         window: First step and step after the last one of this setting at which everything is recorded.
         outputs: Whether the mean output is recorded at every step.
         keep: Whether the result holds the networks, for settings that follow or to look into them.
@@ -69,9 +78,12 @@ class Setting(settings.Chain):
     momentum: Annotated[float, number(0, math.nextafter(1, 0))] = 0.0
     clip: Annotated[float | None, optional(number(1e-12, float(np.finfo(np.float32).max)))] = None
     sampling: Annotated[str, choice(order.SAMPLING)] = "shuffled"
+    source: Annotated[str, choice(SOURCES)] = "mnist"
     images: Annotated[int, whole(1, 50_000)] = 1000
     validation: Annotated[int, whole(1, 10_000)] = 500
     sharp: Annotated[tuple[int, ...], wholes(0, 10**6, rising=True)] = ()
+    steep: Annotated[tuple[int, ...], wholes(0, 10**6, rising=True)] = ()
+    lengths: Annotated[bool, flag] = False
     window: Annotated[tuple[int, int] | None, optional(wholes(0, 10**12, 2, 2, rising=True))] = None
     outputs: Annotated[bool, flag] = False
     keep: Annotated[bool, flag] = False
@@ -82,10 +94,21 @@ class Setting(settings.Chain):
             raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
         if self.init == "dead" and self.slope:
             raise ValueError(f"init 'dead' needs a slope of 0, got {self.slope!r}")
-        if self.sharp and self.sharp[-1] > self.epochs:
-            raise ValueError(f"sharp must be epochs from 0 to {self.epochs}, got {self.sharp!r}")
+        for name, looks in (("sharp", self.sharp), ("steep", self.steep)):
+            if looks and looks[-1] > self.epochs:
+                raise ValueError(f"{name} must be epochs from 0 to {self.epochs}, got {looks!r}")
+        if self.lengths and self.momentum:
+            raise ValueError(f"lengths must be False with momentum, got {self.lengths!r}")
+        for name, most in (("images", SOURCES[self.source]), ("validation", _SPARE[self.source])):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most} of {self.source}, got {getattr(self, name)}")
         if self.window and self.window[1] > self.steps:
             raise ValueError(f"window must lie in steps 0 to {self.steps}, got {self.window!r}")
+
+    def config(self) -> dict:
+        """As plain data, with the hash of images that are not MNIST's."""
+        own = {} if self.source == "mnist" else {"content": imagesets.content(self.source)}
+        return super().config() | own
 
     @property
     def design(self) -> convnets.Design:
@@ -101,20 +124,28 @@ class Setting(settings.Chain):
 # --- data ---
 
 
-def training(pixels: str, images: int, blocks: int) -> convnets.Images:
-    """The training images, scaled and cut for networks of this number of blocks."""
-    return _cut(0, images, pixels, blocks)
+def training(setting: Setting, blocks: int | None = None) -> convnets.Images:
+    """The training images, scaled and cut for its networks, or for those of another number of blocks."""
+    return _cut(setting.source, setting.pixels, 0, setting.images, blocks or len(setting.channels))
 
 
-def validation(pixels: str, images: int, blocks: int) -> convnets.Images:
+def validation(setting: Setting) -> convnets.Images:
     """The validation images, scaled and cut likewise."""
-    return _cut(50_000, images, pixels, blocks)
+    start = SOURCES[setting.source]
+    return _cut(setting.source, setting.pixels, start, setting.validation, len(setting.channels))
 
 
 @functools.lru_cache(maxsize=16)
-def _cut(first, count, pixels, blocks):
+def _cut(source, pixels, first, count, blocks):
     mean, scale = (np.float32(v) for v in PIXELS[pixels])
-    x, y = data.subset(data.load(), first, count)
+    if source == "mnist":
+        x, y = data.subset(data.load(), first, count)
+    else:
+        x, y = imagesets.load(source)
+        if pixels == "standardised":
+            some = x[: imagesets.TRAINING[source]]
+            mean, scale = np.float32(some.mean()), np.float32(some.std())
+        x, y = x[first : first + count], y[first : first + count]
     return convnets.images((x.astype(np.float32) - mean) / scale, y, convnets.Design((1,) * blocks, ()))
 
 
@@ -129,15 +160,15 @@ def entropy(labels: np.ndarray) -> float:
     return float(-(share * np.log(share)).sum())
 
 
-def batches(block: int, epoch: int, setting: Setting) -> np.ndarray:
-    """Batches of an epoch, shared by the networks of a block: (T, B).
+def batches(seed: int, epoch: int, setting: Setting) -> np.ndarray:
+    """Batches of an epoch of one network: (T, B).
 
     Args:
-        block: Number of the block, the seed by `CHUNK`.
+        seed: Of the network.
         epoch: Number of the epoch from 0, counted through all settings of a chain.
         setting: What tells the images, the batch and the sampling.
     """
-    return _batches(("plateau order", block, epoch), setting)
+    return _batches(("plateau order", seed, epoch), setting)
 
 
 def _batches(stream, setting):
@@ -154,7 +185,7 @@ def job(
 
     Args:
         config: From `Setting.config`, or what `jump` takes.
-        seeds: M seeds of one block of `CHUNK`, which share their batches.
+        seeds: M seeds; each network has its own order of the images.
         before: What the setting before returned for the same seeds.
 
     Returns:
@@ -167,21 +198,20 @@ def job(
         its entries that are not zero to the bit; ``silent`` (M, L - 1), the share of dead units;
         ``predicted`` (M, 10), the share of images put into each class; ``finite`` (M,), whether all weights
         and the loss are. With ``sharp``: ``sharpness`` and ``residual`` (M, S), the largest eigenvalue of
-        the Hessian and its uncertainty, ``batch_sharpness`` (M, S). With ``outputs``: ``output`` (M, T,
-        10). With ``window``, for each of its steps before the update: ``window_gradient`` (M, W, L),
+        the Hessian and its uncertainty. With ``steep``: ``batch_sharpness`` (M, S). With ``lengths``:
+        ``length`` (M, E), the mean length of a step. With ``outputs``: ``output`` (M, T, 10). With
+        ``window``, for each of its steps before the update: ``window_gradient`` (M, W, L),
         ``window_dead`` (M, W, L - 1) and ``window_loss`` (M, W) on the training images, ``window_layers``
         (M, W, P). With ``keep``: ``layer0`` and so on, ``velocity0`` and so on.
 
     Raises:
-        ValueError: The configuration does not fit, or the seeds are of more than one block.
+        ValueError: The configuration does not fit.
     """
     if "factors" in config:
         return jump(config, seeds, before)
-    setting, block = Setting.of(config), order.block(seeds, CHUNK)
-    design = setting.design
-    blocks, per_epoch = len(design.channels), setting.images // setting.batch
-    images = training(setting.pixels, setting.images, blocks)
-    unseen = validation(setting.pixels, setting.validation, blocks)
+    setting = Setting.of(config)
+    design, per_epoch = setting.design, setting.images // setting.batch
+    images, unseen = training(setting), validation(setting)
     first = setting.before("epochs")
     velocity, locked = None, False  # locked: the last hidden layer of all members is dead
     if before is None:
@@ -191,18 +221,22 @@ def job(
         layers = tuple(tf.constant(before[f"layer{k}"]) for k in range(count))
         if setting.momentum:
             velocity = tuple(tf.constant(before[f"velocity{k}"]) for k in range(count))
-    looks, records, slopes, sharp, window = [], [], [], [], []
+    looks, records, slopes, sharp, steep, lengths, window = [], [], [], [], [], [], []
     for epoch in range(setting.epochs + 1):
         looks.append(convnets.look(layers, unseen, design))
         if epoch in setting.sharp:
-            sharp.append(curvatures(layers, setting, seeds))
+            sharp.append(sharpness(layers, setting, seeds))
+        if epoch in setting.steep:
+            steep.append(batch_sharpness(layers, setting))
         if epoch == setting.epochs:
             break
-        shown = batches(block, first + epoch, setting)
+        shown = np.stack([batches(seed, first + epoch, setting) for seed in seeds], axis=1)
         step = epoch * per_epoch + np.arange(per_epoch)
         rates = setting.rate * np.minimum(1, (step + 1) / (setting.warmup * per_epoch or 1))
         start, stop = setting.window or (0, 0)
-        simple = design.dense and not (design.slope or setting.momentum or setting.clip or setting.window)
+        simple = design.dense and not (
+            design.slope or setting.momentum or setting.clip or setting.window or setting.lengths
+        )
         if simple and not locked and looks[-1].dead[:, -1].min() == 1:
             locked = convnets.look(layers, images, design).dead[:, -1].min() == 1
         for part in _runs((start <= step) & (step < stop)):
@@ -222,11 +256,13 @@ def job(
                     momentum=setting.momentum,
                     clip=setting.clip,
                     velocity=velocity,
-                    gradients=bool(start <= step[part][0] < stop),
+                    gradients=bool(setting.lengths or start <= step[part][0] < stop),
                 )
             records.append((record.loss, record.output))
-            if record.gradient.shape[2]:
+            if setting.window and start <= step[part][0] < stop:
                 slopes.append(record.gradient)
+            if setting.lengths:
+                lengths.append(rates[part] * _norms(record.gradient, setting.clip))
     end, slope = convnets.look(layers, images, design), convnets.gradient(layers, images, design)
     members = len(seeds)
     loss, output = (
@@ -249,8 +285,13 @@ def job(
         "finite": diagnose.finite(layers) & np.isfinite(end.loss),
     }
     if sharp:
-        for k, name in enumerate(("sharpness", "residual", "batch_sharpness")):
+        for k, name in enumerate(("sharpness", "residual")):
             result[name] = np.stack([one[k] for one in sharp], axis=1)
+    if steep:
+        result["batch_sharpness"] = np.stack(steep, axis=1)
+    if setting.lengths:
+        steps = np.concatenate([np.zeros((members, 0)), *lengths], axis=1)
+        result["length"] = steps.reshape(members, setting.epochs, per_epoch).mean(axis=2)
     if setting.outputs:
         result["output"] = output
     if window:
@@ -265,6 +306,13 @@ def job(
     return result
 
 
+def _norms(gradient, clip):
+    """Norm of the whole gradient at each step, after clipping (M, T), from those of its layers (M, T, L)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        whole = np.sqrt((gradient.astype(np.float64) ** 2).sum(axis=2))
+    return whole if clip is None else np.minimum(whole, clip)
+
+
 STUB = convnets.Design((1,), (1,))
 
 
@@ -276,7 +324,7 @@ def _biases_only(
     The smallest dead network with the same biases has the same outputs and the same gradients, to the bit,
     and takes a small part of the time.
     """
-    images = training(setting.pixels, setting.images, 1)
+    images = training(setting, 1)
     first, *_, last = layers
     zeros = [tf.zeros((first.shape[0], rows, columns)) for rows, columns in STUB.shapes]
     off = tf.concat([zeros[0][:, :-1], tf.fill((first.shape[0], 1, 1), convnets.OFF)], axis=1)
@@ -317,36 +365,41 @@ def hessian(layers: Sequence[tf.Tensor], images: convnets.Images, design: convne
     return product
 
 
-def curvatures(
+def sharpness(
     layers: Sequence[tf.Tensor], setting: Setting, seeds: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sharpness, its uncertainty, and batch sharpness, of each member: three arrays (M,).
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sharpness of each member and its uncertainty: two arrays (M,).
 
-    Sharpness is the largest eigenvalue of the Hessian of the mean loss, over the first 500 training images.
-    Batch sharpness is the mean over the first batches of them, 32 at most, of g'Hg / |g|^2, with the gradient
-    and the Hessian of one batch; a batch without a gradient does not count.
-
-    Source: for the second, Andreyev and Beneventano 2024, arXiv 2412.20553.
+    It is the largest eigenvalue of the Hessian of the mean loss, over the first 500 training images.
     """
-    design = setting.design
-    images = training(setting.pixels, setting.images, len(design.channels))
     rows = curvature.flat(layers).shape[1]
     start = np.stack([streams.generator("sharpness", s).normal(size=rows) for s in seeds])
-    some = images.part(slice(CURVED))
-    top = curvature.top_eigenvalue(hessian(layers, some, design), start, PRODUCTS, TOLERANCE)
-    ratios = []
+    some = training(setting).part(slice(CURVED))
+    top = curvature.top_eigenvalue(hessian(layers, some, setting.design), start, PRODUCTS, TOLERANCE)
+    return top.value, top.residual
+
+
+def batch_sharpness(layers: Sequence[tf.Tensor], setting: Setting) -> np.ndarray:
+    """Batch sharpness of each member (M,).
+
+    It is the mean over the first batches of the first 500 training images, 100 at most, of g'Hg / |g|^2, with
+    the gradient and the Hessian of one batch; a batch without a gradient does not count.
+
+    Source: Andreyev and Beneventano 2024, arXiv 2412.20553.
+    """
+    some, ratios = training(setting).part(slice(CURVED)), []
     size = min(setting.batch, CURVED)
-    for i in range(0, min(len(some) // size, 32) * size, size):
+    zero = [tf.zeros_like(w) for w in layers]
+    for i in range(0, min(len(some) // size, MET) * size, size):
         piece = some.part(slice(i, i + size))
-        zero = [tf.zeros_like(w) for w in layers]
-        gradient, _ = _products(design)(layers, zero, *piece)
-        _, along = _products(design)(layers, gradient, *piece)
+        gradient, _ = _products(setting.design)(layers, zero, *piece)
+        _, along = _products(setting.design)(layers, gradient, *piece)
         g, along = (curvature.flat(v).numpy().astype(np.float64) for v in (gradient, along))
         square = (g * g).sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             ratios.append(np.where(square > 0, (g * along).sum(axis=1) / square, np.nan))
     ratios = np.ma.masked_invalid(ratios)
-    return top.value, top.residual, np.ma.filled(ratios.mean(axis=0), np.nan)
+    return np.ma.filled(ratios.mean(axis=0), np.nan)
 
 
 # --- a jump of the rate ---
@@ -355,48 +408,58 @@ def curvatures(
 def jump(config: Mapping, seeds: Sequence[int], before: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Go on from networks at many learning rates, then at their own rate again.
 
+    A run that then looks lost but need not be, flat with all weights finite and no layer dead, is watched for
+    some epochs more, at its own rate.
+
     Args:
         config: ``after``, from `Setting.config`: how the networks were trained, and will be after the jump;
-            ``order``: number of the order of the images, the same for all networks; ``factors`` (F): what
-            their rate is multiplied by; ``jump`` and ``back``: epochs at the higher rate, and then at their
-            own.
+            ``order``: number of the order of the images, each network's own; ``factors`` (F): what their rate
+            is multiplied by; ``jump``, ``back`` and ``watch``: epochs at the higher rate, then at their own,
+            and more of these for the runs that are watched.
         seeds: M seeds.
         before: What the setting returned for them; they go on at rest.
 
     Returns:
-        Arrays with M rows: ``train`` (M, F, jump + back), mean batch loss of each epoch; ``peak`` (M, F), the
-        largest batch loss in the jump; ``loss`` and ``hit`` (M, F), at the end over the training images;
-        ``silent`` (M, F, L - 1); ``finite`` (M, F).
+        Arrays with M rows: ``peak`` (M, F), the largest batch loss in the jump; ``loss`` (M, F), after
+        ``back`` over the training images, and ``last``, the same after the watch; ``watched``, ``dead`` and
+        ``finite`` (M, F), whether a run was watched, and whether it then has a dead layer and finite weights.
     """
     setting, factors = Setting.of(config["after"]), np.asarray(config["factors"], np.float32)
-    design = setting.design
-    images = training(setting.pixels, setting.images, len(design.channels))
-    rows = []
-    for member in range(len(seeds)):
-        origin = (before[f"layer{k}"][member : member + 1] for k in range(len(design.shapes)))
-        layers, velocity = tuple(tf.repeat(w, len(factors), axis=0) for w in origin), None
-        train, peak = [], np.full(len(factors), -np.inf)
-        for epoch in range(config["jump"] + config["back"]):
-            shown = _batches(("jump order", config["order"], epoch), setting)
-            rate = setting.rate * (factors if epoch < config["jump"] else np.ones_like(factors))
-            layers, velocity, record = convnets.fit(
-                layers,
-                images,
-                shown,
-                np.repeat(rate[None], len(shown), axis=0),
-                design=design,
-                momentum=setting.momentum,
-                clip=setting.clip,
-                velocity=velocity,
-            )
-            train.append(record.loss.mean(axis=1, dtype=np.float64))
-            if epoch < config["jump"]:
-                peak = np.maximum(peak, record.loss.max(axis=1))  # NaN stays
+    design, images, own = setting.design, training(setting), np.float32(setting.rate)
+    layers = tuple(
+        tf.repeat(tf.constant(before[f"layer{k}"]), len(factors), axis=0) for k in range(len(design.shapes))
+    )
+    who, higher = np.repeat(seeds, len(factors)), own * np.tile(factors, len(seeds))
+
+    def go(layers, velocity, members, epoch, rates):
+        orders = {s: _batches(("jump order", s, EACH * config["order"] + epoch), setting) for s in seeds}
+        shown = np.stack([orders[s] for s in who[members]], axis=1)
+        rates = np.repeat(rates[None], len(shown), axis=0)
+        options = {"design": design, "momentum": setting.momentum, "clip": setting.clip}
+        return convnets.fit(layers, images, shown, rates, velocity=velocity, **options)
+
+    def state(layers):
         end = convnets.look(layers, images, design)
-        ends = (end.loss, end.accuracy, end.dead, diagnose.finite(layers) & np.isfinite(end.loss))
-        rows.append((np.stack(train, axis=1), peak, *ends))
-    names = ("train", "peak", "loss", "hit", "silent", "finite")
-    return {name: np.stack(parts) for name, parts in zip(names, zip(*rows, strict=True), strict=True)}
+        return end.loss, (end.dead == 1).any(axis=1), diagnose.finite(layers) & np.isfinite(end.loss)
+
+    every, velocity, peak = np.arange(len(who)), None, np.full(len(who), -np.inf)
+    for epoch in range(config["jump"] + config["back"]):
+        rates = higher if epoch < config["jump"] else np.full_like(higher, own)
+        layers, velocity, record = go(layers, velocity, every, epoch, rates)
+        if epoch < config["jump"]:
+            peak = np.maximum(peak, record.loss.max(axis=1))  # NaN stays
+    loss, dead, finite = state(layers)
+    last, level = loss.copy(), FLAT * entropy(images.labels.numpy())
+    watched = ~(loss < level) & finite & ~dead
+    for start in range(0, watched.sum(), CHUNK):  # in groups of one size, which share a graph
+        members = np.resize(np.flatnonzero(watched)[start : start + CHUNK], CHUNK)
+        few, moving = (tuple(tf.gather(w, members) for w in held) for held in (layers, velocity))
+        for epoch in range(config["watch"]):
+            epoch += config["jump"] + config["back"]
+            few, moving, _ = go(few, moving, members, epoch, np.full(CHUNK, own))
+        last[members], dead[members], finite[members] = state(few)
+    found = {"peak": peak, "loss": loss, "last": last, "watched": watched, "dead": dead, "finite": finite}
+    return {name: values.reshape(len(seeds), len(factors)) for name, values in found.items()}
 
 
 # --- outcomes ---
@@ -455,3 +518,98 @@ def outcome(train: np.ndarray, dead: np.ndarray, finite: np.ndarray, entropy: fl
         (~learned[:, :-LAST].any(axis=1) & (train[:, -1] <= train.min(axis=1)), "unfinished"),
     ]
     return np.select([which for which, _ in kinds], [name for _, name in kinds], "oscillating")
+
+
+# --- what else runs show ---
+
+OVERFITTED, APART, SWING = 0.1, 0.2, 0.5  # nats: the training loss, the validation loss above it, a swing
+SPAN, SWUNG = 50, 10  # batches that a loss is averaged over; last epochs that a swing is looked for in
+
+
+def overfitted(train: np.ndarray, validation: np.ndarray) -> np.ndarray:
+    """Epochs in which a network has learned its images and not others: from losses, of one shape."""
+    return (train < OVERFITTED) & (validation >= train + APART)
+
+
+def jumping(validation: np.ndarray, dead: np.ndarray, finite: np.ndarray) -> np.ndarray:
+    """Which runs end alive and have swung (M,), from the validation losses (M, E) and as in `outcome`."""
+    late = np.nan_to_num(np.asarray(validation, float)[:, -SWUNG:], nan=0, posinf=0)
+    return finite & ~(dead == 1).any(axis=1) & (np.ptp(late, axis=1) >= SWING)
+
+
+def turned(losses: np.ndarray, entropy: float) -> int:
+    """Update after which no mean loss of `SPAN` batches in a row is one that has learned, from all losses."""
+    losses = np.nan_to_num(np.asarray(losses, float), nan=np.inf)
+    span = min(SPAN, len(losses))
+    well = np.flatnonzero(np.convolve(losses, np.ones(span) / span, "valid") < LEARNED * entropy)
+    return min(int(well[-1]) + span, len(losses) - 1) if len(well) else len(losses) // 2
+
+
+def died(output: np.ndarray, wanted: np.ndarray, rate: float) -> int:
+    """Update from which on each mean output (T, 10) is the last one and a step of the output's biases.
+
+    Args:
+        output: Of each batch, before its update.
+        wanted: Shares of the classes in each batch.
+        rate: Learning rate.
+    """
+    b = output.astype(float)
+    with np.errstate(invalid="ignore", over="ignore"):
+        step = rate * (softmax(b, axis=1) - wanted)
+        own = np.abs(b[:-1] - step[:-1] - b[1:]).max(axis=1) < 1e-4
+    return int(np.flatnonzero(~own)[-1]) + 1 if not own.all() else 0
+
+
+def threshold(ruler: np.ndarray, lost: np.ndarray) -> float:
+    """Where half of the runs are lost, on a rising fit, or an end of the ruler.
+
+    Args:
+        ruler: Sizes of the jumps, rising (F,).
+        lost: Whether each run is, for some orders of the images (orders, F).
+    """
+    ruler = np.maximum(np.nan_to_num(ruler), 1e-12)
+    fit = isotonic_regression(lost.mean(axis=0)).x
+    k = int(np.searchsorted(fit, 0.5))
+    if k in (0, len(fit)):
+        return float(ruler[min(k, len(fit) - 1)])
+    part_way = (0.5 - fit[k - 1]) / (fit[k] - fit[k - 1])
+    return float(np.exp(np.interp(part_way, [0, 1], np.log(ruler[k - 1 : k + 1]))))
+
+
+def in_band(rulers: Sequence[np.ndarray], lost: Sequence[np.ndarray], low: float, high: float) -> np.ndarray:
+    """Share of lost runs among each network's jumps from low to below high; networks without one are left out.
+
+    Args:
+        rulers: Sizes of the jumps, from each state of the networks (M, F).
+        lost: Whether each run is, likewise (orders, M, F).
+        low: Smallest size.
+        high: Size above the largest.
+    """
+    inside = [(ruler >= low) & (ruler < high) for ruler in rulers]
+    runs = sum(which.sum(axis=1) for which in inside)
+    gone = sum((one.mean(axis=0) * which).sum(axis=1) for one, which in zip(lost, inside, strict=True))
+    return gone[runs > 0] / runs[runs > 0]
+
+
+def excess(output: np.ndarray, shares: np.ndarray, entropy: float) -> np.ndarray:
+    """Mean loss of dead networks above the entropy, in the last two thirds of the updates (M,).
+
+    Args:
+        output: Of each batch, the same for all images (M, T, 10).
+        shares: Of the classes in all images (10,).
+        entropy: Of these shares.
+    """
+    b = output[:, output.shape[1] // 3 :].astype(float)
+    return (logsumexp(b, axis=2) - b @ shares).mean(axis=1) - entropy
+
+
+def brier(guess: np.ndarray, came: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Mean squared error of guesses at what came, for each network that was asked about (networks,).
+
+    Args:
+        guess: Probabilities (M, looks).
+        came: Whether it came (M, looks).
+        asked: Which of the looks count (M, looks).
+    """
+    many = asked.sum(axis=1)
+    return (np.where(asked, guess - came, 0) ** 2).sum(axis=1)[many > 0] / many[many > 0]

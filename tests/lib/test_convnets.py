@@ -540,6 +540,22 @@ def test_training_is_the_textbooks(design, rates, how):
     assert ("clip" in how) == any(clipped) and not all(clipped), "some steps are clipped, others are not"
 
 
+@pytest.mark.parametrize("channels", [(2,), (2, 3), (2, 3, 2)])
+def test_members_with_batches_of_their_own_train_as_if_alone(channels):
+    design, rng = convnets.Design(channels, (4,)), np.random.default_rng(5)
+    x = rng.normal(size=(12, 784)).astype(np.float32)
+    images = convnets.images(x, rng.integers(10, size=12), design)
+    layers, rates = convnets.initial([3, 4], design, "he"), np.full(6, 0.05)
+    numbers = rng.integers(12, size=(6, 2, 4))
+    together, _, record = convnets.fit(layers, images, numbers, rates, design=design)
+    for k in range(2):
+        alone = [w[k : k + 1] for w in layers]
+        alone, _, own = convnets.fit(alone, images, numbers[:, k], rates, design=design)
+        np.testing.assert_allclose(record.loss[k], own.loss[0], rtol=1e-4)
+        for a, b in zip(together, alone, strict=True):
+            np.testing.assert_allclose(a[k], b[0], rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("how", [{}, {"momentum": 0.9, "clip": 1.5}], ids=str)
 def test_a_record_without_gradients_is_the_same_training(how):
     """To the bit, whether its steps are clipped or not."""
@@ -668,7 +684,7 @@ def changed(k, **how):
 
 
 BAD = [
-    ("batches", [np.zeros(6, int), np.zeros((6, 3, 5), int), np.zeros((6, 5)), np.zeros((6, 5), bool)],
+    ("batches", [np.zeros(6, int), np.zeros((6, 2, 5), int), np.zeros((6, 5)), np.zeros((6, 5), bool)],
      "batches must be whole numbers"),
     ("batches", [np.zeros((6, 0), int)], "batches must hold"),
     ("batches", [np.full((6, 5), N), np.full((6, 5), -1)], "batches must hold image numbers from 0 to 11"),

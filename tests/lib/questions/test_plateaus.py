@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import convnets, curvature, data, order
+from lib import convnets, curvature, data, imagesets, order
 from lib.backend import tf
 from lib.ensembles import ensemble
 from lib.questions import plateaus
@@ -55,12 +55,12 @@ def result_of(setting, seeds=SEEDS, before=None):
     return plateaus.job(setting.config(), seeds, before)
 
 
-def seen_by(setting):
-    return plateaus.training(setting.pixels, setting.images, len(setting.channels))
+seen_by, unseen_by = plateaus.training, plateaus.validation
 
 
-def unseen_by(setting):
-    return plateaus.validation(setting.pixels, setting.validation, len(setting.channels))
+def own_batches(epoch, setting, seeds=SEEDS):
+    """Of each network (T, M, B)."""
+    return np.stack([plateaus.batches(seed, epoch, setting) for seed in seeds], axis=1)
 
 
 def layers_of(result, name="layer"):
@@ -123,6 +123,9 @@ NAMES = {
     "init": ("zeros", None, 0, ["he"]),
     "sampling": ("in order", None, True, ["drawn"]),
     "outputs": (1, 0, "no", None),
+    "source": ("cifar", None, 1),
+    "steep": ((3,), (-1,), (1, 0), (0, 1.0), 1, None),
+    "lengths": (1, "no", None),
     "keep": (1, 0, "no", None),
     "sharp": ((3,), (-1,), (1, 0), (1, 1), (0, 1.0), (True,), ("1",), 1, "1", None),
     "window": ((0, 11), (-1, 3), (3, 3), (4, 2), (0,), (1, 2, 3), (), (0, 3.0), (False, True), 5, "03"),
@@ -238,7 +241,7 @@ def test_standardised_pixels_have_mean_0_and_deviation_1(mnist):
 
 @pytest.mark.parametrize("pixels, low, high", [("0 to 255", 0, 255), ("0 to 1", 0, 1)])
 def test_pixels_reach_from_end_to_end(pixels, low, high):
-    patches = plateaus.training(pixels, 43, 1).patches.numpy()
+    patches = plateaus.training(small(pixels=pixels), 1).patches.numpy()
     assert (patches.min(), patches.max()) == (low, high)
 
 
@@ -246,9 +249,10 @@ def test_pixels_reach_from_end_to_end(pixels, low, high):
 @pytest.mark.parametrize("blocks", [1, 2, 3])
 def test_images_are_the_first_ones_and_those_from_the_50000th_on(pixels, blocks, split):
     mean, scale = plateaus.PIXELS[pixels]
+    setting = small(pixels=pixels, channels=(2,) * blocks)
     for images, (x, y), count in (
-        (plateaus.training(pixels, 43, blocks), split.train, 43),
-        (plateaus.validation(pixels, 20, blocks), split.validation, 20),
+        (plateaus.training(setting), split.train, 43),
+        (plateaus.validation(setting), split.validation, 20),
     ):
         scaled = ((x[:count].astype(float) - mean) / scale).astype(np.float32)
         wanted = convnets.images(scaled, y[:count], convnets.Design((5,) * blocks))
@@ -257,7 +261,7 @@ def test_images_are_the_first_ones_and_those_from_the_50000th_on(pixels, blocks,
 
 
 @pytest.mark.parametrize("sampling", order.SAMPLING)
-def test_batches_depend_on_block_and_epoch_and_what_the_setting_says(sampling):
+def test_batches_depend_on_seed_and_epoch_and_what_the_setting_says(sampling):
     setting = small(sampling=sampling)
     wanted = order.epoch(("plateau order", 3, 1), 43, sampling)[:40].reshape(5, 8)
     assert np.array_equal(plateaus.batches(3, 1, setting), wanted)
@@ -274,7 +278,7 @@ def plain(setting, rates=None):
     looks, losses, outputs = [convnets.look(layers, unseen, design)], [], []
     how = {"design": design, "momentum": setting.momentum, "clip": setting.clip}
     for epoch in range(setting.epochs):
-        batches = plateaus.batches(2, epoch, setting)
+        batches = own_batches(epoch, setting)
         rate = np.full(len(batches), setting.rate) if rates is None else rates[epoch]
         layers, velocity, record = convnets.fit(layers, images, batches, rate, velocity=velocity, **how)
         looks.append(convnets.look(layers, unseen, design))
@@ -311,11 +315,11 @@ def test_each_of_these_runs_is_another():
     assert len({r["step_loss"].tobytes() for r in results}) == len(CHANGES)
 
 
-def test_a_member_is_the_network_alone_with_the_blocks_batches():
+def test_a_member_is_the_network_alone_with_its_batches():
     setting = small(keep=True)
     layers = convnets.initial([21], setting.design, setting.init)
     for epoch in range(2):
-        batches, rates = plateaus.batches(2, epoch, setting), np.full(STEPS, 0.1)
+        batches, rates = plateaus.batches(21, epoch, setting), np.full(STEPS, 0.1)
         layers, _, _ = convnets.fit(layers, seen_by(setting), batches, rates, design=setting.design)
     near([w[1] for w in layers_of(result_of(setting))], [w[0] for w in layers], 1e-4, 1e-6)
 
@@ -329,8 +333,6 @@ def test_a_member_is_the_same_in_any_company():
         for name in ("layer0", "layer1", "layer2", "step_loss", "sharpness", "gradient"):
             rows = whole[name][[seed - 16 for seed in some]]
             np.testing.assert_allclose(rows, part[name], rtol=1e-3, atol=1e-5, err_msg=name)
-    with pytest.raises(ValueError, match=r"^seeds must be of one block, such as 16 to 23, got \[23, 24\]"):
-        result_of(small(), [23, 24])
 
 
 def test_the_rate_rises_in_equal_steps():
@@ -562,7 +564,7 @@ def few(monkeypatch):
 
 def test_sharpness_against_explicit_hessians(few):
     """The largest eigenvalue over the first images, and the mean over their batches, in float32."""
-    setting = small(after=small(keep=True, **BENT), epochs=0, sharp=(0,), **BENT)
+    setting = small(after=small(keep=True, **BENT), epochs=0, sharp=(0,), steep=(0,), **BENT)
     design, layers = setting.design, made(setting.design, 3)
     result = result_of(setting, before=kept(layers))
     parts = [explicit(layers, seen_by(setting).part(slice(i, i + 8)), design) for i in (0, 8, 16)]
@@ -581,11 +583,11 @@ def test_sharpness_against_explicit_hessians(few):
 
 def test_curvature_is_measured_after_the_epochs_that_are_named(few):
     """Each as by a setting of its own that only looks; and measuring changes no bit."""
-    setting = small(keep=True, sharp=(0, 2), **BENT)
-    result, without = result_of(setting), result_of(replace(setting, sharp=()))
+    setting = small(keep=True, sharp=(0, 2), steep=(0, 2), **BENT)
+    result, without = result_of(setting), result_of(replace(setting, sharp=(), steep=()))
     assert same({k: result[k] for k in without}, without)
     assert result.keys() - without.keys() == {*MEASURED}
-    start = replace(setting, epochs=0, sharp=(0,))
+    start = replace(setting, epochs=0, sharp=(0,), steep=(0,))
     end = replace(start, after=setting)
     for k, one in enumerate((result_of(start), result_of(end, before=result))):
         assert all(np.array_equal(result[name][:, k], one[name][:, 0]) for name in MEASURED)
@@ -595,7 +597,7 @@ def test_curvature_is_measured_after_the_epochs_that_are_named(few):
 def test_a_batch_without_a_gradient_does_not_count(monkeypatch):
     """Of two images, the first is classified so surely that the gradient is zero to the bit."""
     change = {**BENT, "images": 2, "validation": 2, "batch": 1, "epochs": 0}
-    setting = small(after=small(keep=True, **change), sharp=(0,), **change)
+    setting = small(after=small(keep=True, **change), sharp=(0,), steep=(0,), **change)
     design, images = setting.design, seen_by(setting)
     layers = made(design, 3, 1)
     layers[1][:, -1] = 5  # both units of the dense layer are on
@@ -620,7 +622,7 @@ def test_a_batch_without_a_gradient_does_not_count(monkeypatch):
 
 def test_overflow_is_an_outcome(few):
     """Leaky networks cannot die of it."""
-    setting = small(epochs=4, rate=1e12, slope=0.1, sharp=(0, 4), outputs=True, **BENT)
+    setting = small(epochs=4, rate=1e12, slope=0.1, sharp=(0, 4), steep=(0, 4), outputs=True, **BENT)
     result = result_of(setting)
     assert not result["finite"].any()
     assert np.isfinite(result["step_loss"][:, 0]).all() and not np.isfinite(result["loss"]).any()
@@ -714,8 +716,8 @@ JUMPERS = [20, 21, 22]
 
 
 def jump(**change):
-    config = {"after": small(keep=True).config(), "order": 3, "factors": FACTORS, "jump": 2, "back": 3}
-    return config | change
+    plan = {"order": 3, "factors": FACTORS, "jump": 2, "back": 3, "watch": 2}
+    return {"after": small(keep=True).config()} | plan | change
 
 
 @pytest.fixture(scope="module")
@@ -729,67 +731,84 @@ def jumped(origin):
 
 
 def test_the_shapes_of_a_jump(jumped):
-    shapes = {"train": (4, 5), "peak": (4,), "loss": (4,), "hit": (4,), "silent": (4, 2), "finite": (4,)}
-    assert {k: v.shape for k, v in jumped.items()} == {k: (3, *shape) for k, shape in shapes.items()}
-    assert jumped["finite"].dtype == bool
+    names = {"peak", "loss", "last", "watched", "dead", "finite"}
+    assert {name: values.shape for name, values in jumped.items()} == dict.fromkeys(names, (3, 4))
+    assert all(jumped[name].dtype == bool for name in ("watched", "dead", "finite"))
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_jump_goes_on_as_the_network_alone(number, jumped, origin):
-    """At its own rate as if nothing had happened, and at a higher one for as long as the jump lasts."""
+    """At its own rate as if nothing had happened, at a higher one while the jump lasts, then watched."""
     setting, factor = small(), FACTORS[number]
     design, images = setting.design, seen_by(setting)
-    for row in range(3):
-        layers, losses = constant([w[row : row + 1] for w in layers_of(origin)]), []
-        for epoch in range(5):
-            batches = order.epoch(("jump order", 3, epoch), 43)[:40].reshape(5, 8)
+    for row, seed in enumerate(JUMPERS):
+        layers, losses, looks = constant([w[row : row + 1] for w in layers_of(origin)]), [], []
+        for epoch in range(7):
+            numbers = order.epoch(("jump order", seed, 3 * plateaus.EACH + epoch), 43)[:40].reshape(5, 8)
             rates = np.full(STEPS, 0.1 * factor if epoch < 2 else 0.1)
-            layers, _, record = convnets.fit(layers, images, batches, rates, design=design)
+            layers, _, record = convnets.fit(layers, images, numbers, rates, design=design)
             losses.append(record.loss[0])
-        look = convnets.look(layers, images, design)
+            looks.append(convnets.look(layers, images, design).loss[0])
         at = row, number
-        np.testing.assert_allclose(jumped["train"][at], np.mean(losses, axis=1), rtol=1e-3)
         assert jumped["peak"][at] == pytest.approx(np.max(losses[:2]), rel=1e-3)
-        assert jumped["loss"][at] == pytest.approx(look.loss[0], rel=1e-3)
-        assert jumped["hit"][at] == pytest.approx(look.accuracy[0], abs=1e-9)
-        assert np.array_equal(jumped["silent"][at], look.dead[0])
-        assert jumped["finite"][at]
-    assert (jumped["train"][:, 0] != jumped["train"][:, 1]).all()
+        assert jumped["loss"][at] == pytest.approx(looks[4], rel=1e-3)
+        assert jumped["last"][at] == pytest.approx(looks[6 if jumped["watched"][at] else 4], rel=1e-3)
+        assert jumped["finite"][at] and not jumped["dead"][at]
 
 
-def test_a_huge_factor_breaks_the_network(jumped, labels):
+def test_those_are_watched_that_look_lost_and_need_not_be(jumped, labels):
+    flat = ~(jumped["loss"] < FLAT * plateaus.entropy(labels))
+    assert jumped["watched"].any(), "after so few updates some are flat"
+    assert (flat[jumped["watched"]]).all()
+    assert (jumped["last"] != jumped["loss"])[jumped["watched"]].all()
+    assert np.array_equal(*(jumped[name][~jumped["watched"]] for name in ("last", "loss")), equal_nan=True)
+
+
+def test_a_huge_factor_breaks_the_network(jumped):
     """1e8 switches it off or overflows it, 1e30 overflows it; no error, and no harm to the others."""
-    for row in range(3):
-        names = became(jumped, labels, row)
-        assert jumped["finite"][row, :2].all() and (jumped["silent"][row, :2] < 1).all()
-        assert names[2] in ("never started", "trained, then collapsed", "diverged")
-        assert names[3] == "diverged"
+    assert jumped["finite"][:, :2].all() and not jumped["dead"][:, :2].any()
+    assert (jumped["dead"] | ~jumped["finite"])[:, 2:].all() and not jumped["watched"][:, 2:].any()
     assert not (jumped["peak"][:, 2] < 1e3).any() and not np.isfinite(jumped["peak"][:, 3]).any()
-    assert (jumped["hit"][:, 3] == 0).all()
 
 
 def test_a_jump_depends_on_the_network_and_the_order(jumped, origin):
     for row, seed in enumerate(JUMPERS):
         alone = plateaus.job(jump(), [seed], {k: v[row : row + 1] for k, v in origin.items()})
-        assert same(alone, {k: v[row : row + 1] for k, v in jumped.items()})
+        for name in alone:
+            np.testing.assert_allclose(alone[name][:, :2], jumped[name][row : row + 1, :2], rtol=1e-3)
     other = plateaus.job(jump(order=4), JUMPERS, origin)
-    assert (other["train"][:, :2] != jumped["train"][:, :2]).all()
-
-
-def test_jump_and_back_are_told_apart(jumped, origin):
-    """Epochs that are at the same rate in both are the same to the bit."""
-    longer = plateaus.job(jump(jump=3, back=2), JUMPERS, origin)
-    assert np.array_equal(longer["train"][..., :2], jumped["train"][..., :2], equal_nan=True)
-    assert same(*({k: v[:, 0] for k, v in r.items() if k != "peak"} for r in (longer, jumped)))
-    assert (longer["train"][:, 1, 3:] != jumped["train"][:, 1, 3:]).all()
-    assert (longer["peak"][:, :2] >= jumped["peak"][:, :2]).all()
+    assert (other["loss"][:, :2] != jumped["loss"][:, :2]).all()
 
 
 def test_jumps_in_an_ensemble_train_the_networks_once(place, jumped):
     configs = {str(number): jump(order=number) for number in (3, 4)}
     result = ensemble.run(plateaus.job, configs, JUMPERS[:2], chunk=2, workers=1)
-    assert same(result["3"], {k: v[:2] for k, v in jumped.items()})
+    np.testing.assert_allclose(result["3"]["loss"][:, :2], jumped["loss"][:2, :2], rtol=1e-3)
     assert len(list(place.iterdir())) == 3, "the networks, and two jumps"
+
+
+# The length of steps, and other images
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_the_length_of_a_step_is_how_far_the_weights_move(clip):
+    setting = small(epochs=1, images=8, keep=True, lengths=True, clip=clip)
+    start = convnets.initial(SEEDS, setting.design, setting.init)
+    result = result_of(setting)
+    apart = curvature.flat(layers_of(result)) - curvature.flat(start)
+    np.testing.assert_allclose(result["length"][:, 0], np.linalg.norm(apart, axis=1), rtol=1e-3)
+    assert clip is None or (result["length"] <= 0.1 * clip * (1 + 1e-6)).all()
+
+
+def test_a_network_learns_other_images(labels):
+    setting = small(source="digits", pixels="standardised", images=100)
+    x, y = imagesets.load("digits")
+    assert np.array_equal(seen_by(setting).labels, y[:100])
+    assert np.array_equal(unseen_by(setting).labels, y[1300:1320])
+    assert setting.config()["content"] == imagesets.content("digits")
+    with pytest.raises(ValueError, match="^validation must be at most 497 of digits, got 498"):
+        small(source="digits", validation=498)
+    assert np.isfinite(result_of(setting)["train"]).all()
 
 
 # Outcomes. The entropy is 2: what is learned lies below 1, what is flat from 1.9 on.
@@ -969,3 +988,46 @@ def test_a_network_that_may_come_back_is_trained_as_a_whole(monkeypatch):
     result_of(replace(dead, init="glorot", slope=0.1, after=dead), before=before)
     for setting in (small(epochs=1), replace(dead, momentum=0.5), replace(dead, clip=1.0)):
         result_of(setting)
+
+
+# What else runs show, by hand
+
+
+def test_overfitted_and_jumping_by_hand():
+    assert plateaus.overfitted(np.array([0.09, 0.11, 0.09]), np.array([0.3, 0.4, 0.28])).tolist() == [1, 0, 0]
+    losses = np.array([[9, *[1] * 9, 1.4], [1] * 10 + [1.5], [1] * 10 + [1.5], [1] * 10 + [np.nan]])
+    dead = np.array([[0, 0.5], [0, 0], [0, 1], [0, 0]])
+    assert plateaus.jumping(losses, dead, np.full(4, True)).tolist() == [False, True, False, True]
+    assert not plateaus.jumping(losses, dead, np.full(4, False)).any()
+
+
+def test_the_moments_of_a_collapse_by_hand():
+    losses = np.r_[np.zeros(200), np.full(100, 2.0)]
+    assert plateaus.turned(losses, 2.0) == 225, "half of fifty batches are learned, not below half of 2"
+    wanted, b = np.full((6, 10), 0.1), np.zeros((6, 10))
+    b[:3, 0] = 1, 2, 3
+    b[3:, 0] = 5
+    for t in (4, 5):  # from 3 on the biases alone move
+        p = np.exp(b[t - 1]) / np.exp(b[t - 1]).sum()
+        b[t] = b[t - 1] - 0.1 * (p - wanted[t - 1])
+    assert plateaus.died(b, wanted, 0.1) == 3
+
+
+def test_threshold_and_score_by_hand():
+    ruler, lost = np.array([1.0, 4.0, 9.0]), np.array([[0, 1, 1], [0, 0, 1], [0, 0, 1], [0, 0, 1]])
+    assert plateaus.threshold(ruler, lost) == pytest.approx(4 * (9 / 4) ** (1 / 3))
+    assert [plateaus.threshold(ruler, np.full((1, 3), gone)) for gone in (0, 1)] == [9, 1]
+    asked = np.array([[1, 1], [0, 1], [0, 0]], bool)
+    score = plateaus.brier(np.full((3, 2), 0.5), np.array([[1, 0], [1, 1], [0, 0]]), asked)
+    assert score.tolist() == [0.25, 0.25]
+    rulers, lost = [np.array([[1.0, 3.0], [5.0, 6.0]])], [np.array([[[0, 1], [1, 1]], [[0, 0], [1, 1]]])]
+    assert plateaus.in_band(rulers * 2, lost * 2, 2, 4).tolist() == [0.5]
+    assert plateaus.in_band(rulers, lost, 0, 9).tolist() == [0.25, 1]
+
+
+def test_the_excess_is_none_at_the_bottom():
+    shares = np.arange(1, 11) / 55
+    bottom = np.broadcast_to(np.log(shares), (1, 9, 10))
+    level = -(shares * np.log(shares)).sum()
+    assert plateaus.excess(bottom, shares, level)[0] == pytest.approx(0, abs=1e-12)
+    assert plateaus.excess(0 * bottom, shares, level)[0] == pytest.approx(np.log(10) - level)
