@@ -577,7 +577,7 @@ def threshold(ruler: np.ndarray, lost: np.ndarray) -> float:
 
 
 def in_band(rulers: Sequence[np.ndarray], lost: Sequence[np.ndarray], low: float, high: float) -> np.ndarray:
-    """Share of lost runs among each network's jumps from low to below high; networks without one are left out.
+    """Share of lost runs among each network's jumps from low to below high, of networks that have any.
 
     Args:
         rulers: Sizes of the jumps, from each state of the networks (M, F).
