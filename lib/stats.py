@@ -85,10 +85,13 @@ def shown(value: float, interval: Sequence[float]) -> tuple[str, str]:
         interval: (lower end, upper end).
 
     Returns:
-        The value and the interval ("exact" if it has no width); whole numbers and exact values as they are.
+        The value and the interval ("exact" if it has no width, "interval unknown" if it is that of
+        ``UNKNOWN``); whole numbers and exact values as they are.
     """
     numbers = (value, *interval)
     width, largest = interval[1] - interval[0], max(map(abs, numbers))
+    if UNKNOWN <= interval[1] == -interval[0]:  # as ``mean`` has it where the data say nothing
+        return _signed(f"{value:.4g}"), "interval unknown"
     if all(isinstance(v, int) for v in numbers):
         form = "d"
     elif width == 0:

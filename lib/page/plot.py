@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from lib import stats
 from lib.page.figures import FAINT, INK
 from lib.stats import Estimate
 
@@ -173,7 +174,8 @@ def curves(
         for name, (x, found) in lines.items():
             mean, low, high = np.maximum(np.array([estimate[:3] for estimate in found], float).T, least)
             ax.plot(x, mean, **looks[name])
-            ax.fill_between(x, low, high, color=looks[name]["color"], alpha=0.2, linewidth=0)
+            known = high - low < stats.UNKNOWN
+            ax.fill_between(x, low, high, known, color=looks[name]["color"], alpha=0.2, linewidth=0)
             tips.append((mean[-1], name, looks[name]["color"]))
             rows += [(title, name, at, *estimate[:3]) for at, estimate in zip(x, found, strict=True)]
         ax.set(**axis)
