@@ -47,7 +47,8 @@ class Claim:
         why: why it is expected to fail; empty if it is expected to hold.
         applies: whether the claim speaks of the parameters of this run.
         strict: whether low and high themselves do not agree: a claim of a sign is above 0 or below 0.
-        seen: why the range was set after a look at seeds that are in the run; empty if it was set before.
+        seen: what of the range, or of how it is measured, was set after a look at seeds that are in the run,
+            and why; empty if all was set before.
     """
 
     id: str
@@ -75,7 +76,7 @@ class Claim:
             raise ValueError(f"claim {self.id!r}: low and high are None, wanted at least one of them")
         if None not in (self.low, self.high) and self.low > self.high:
             raise ValueError(f"claim {self.id!r}: low {self.low} lies above high {self.high}")
-        for name, none in (("why", "it is to hold"), ("seen", "the range was set before")):
+        for name, none in (("why", "it is to hold"), ("seen", "all was set before")):
             text = getattr(self, name)
             if not isinstance(text, str) or text != text.strip():
                 raise ValueError(f"claim {self.id!r}, {name}: got {text!r}, wanted a text, or '' if {none}")
@@ -231,7 +232,7 @@ class Ledger:
             reason: why this range, and not a narrower or a wider one.
             applies: whether it speaks of these parameters; as the ledger says if None.
             why: why it is expected to fail; empty if it is expected to hold.
-            seen: why the range was set after a look at seeds that are in the run; empty if it was set before.
+            seen: what was set after a look at seeds that are in the run, and why; empty if nothing was.
 
         Raises:
             ValueError: for a claim that is not so, or is stated twice in one cell.
@@ -340,7 +341,7 @@ def against(verdict: str, expected: str) -> str:
     return f", expected: {expected}"
 
 
-AFTER = "range set after a look at these seeds"
+AFTER = "changed after a look at these seeds"
 
 
 def note(entry: Mapping[str, Any]) -> str:

@@ -303,8 +303,8 @@ def test_the_table_before_says_what_is_expected_and_why():
 
 def test_a_range_set_after_a_look_is_marked_before_and_after():
     book = measured(seen="the first run had shown the trend")
-    assert "Range set after a look at these seeds: the first run had shown" in book.expected().html
-    assert rows(book.verdicts().html)[1][1] == "holds; range set after a look at these seeds"
+    assert "Changed after a look at these seeds: the first run had shown" in book.expected().html
+    assert rows(book.verdicts().html)[1][1] == "holds; changed after a look at these seeds"
 
 
 @pytest.mark.parametrize(
