@@ -13,8 +13,8 @@ PURPOSES = {
     "head": ("stage",),
     "fresh": ("stage",),  # layers drawn anew before a stage
     "change": ("depth",),  # weights that change networks before a phase
-    "phase order": ("block", "depth", "epoch"),
-    "plateau order": ("block", "epoch"),
+    "phase order": ("seed", "depth", "epoch"),
+    "plateau order": ("seed", "epoch"),
     "jump order": ("order", "epoch"),
     "drift order": ("seed", "order", "epoch"),
     "sharpness": ("seed",),  # where the search for an eigenvalue starts

@@ -16,7 +16,8 @@ REQUIREMENTS = ("requirements.txt", "constraints.txt")
 _FAMILIES = ("TF_", "XLA_", "ONEDNN_", "DNNL_", "OPENBLAS_", "MKL_", "OMP_", "KMP_", "CUDA_", "NVIDIA_TF32_")
 # How many threads the libraries under NumPy start; a process that computes has one, whatever is said outside.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_QUIET = ("TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH")  # choose no arithmetic
+# These choose no arithmetic; the last two are set by scikit-learn, whenever something imports it.
+_QUIET = ("TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
 
 
 def environment(packages: Iterable[str] = PACKAGES, anywhere: bool = False) -> dict[str, str]:

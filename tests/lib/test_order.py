@@ -27,14 +27,6 @@ def test_an_order_depends_on_all_of_its_stream_alone(sampling):
     assert all(np.array_equal(order.epoch(s, 40, sampling), o) for s, o in zip(pairs, orders, strict=True))
 
 
-def test_some_of_a_block_are_of_that_block_and_seeds_of_two_are_refused():
-    assert [order.block(seeds, 16) for seeds in (range(32, 48), [32, 33, 35], [47], [0], [15, 3])] == [
-        2, 2, 2, 0, 0
-    ]  # fmt: skip
-    with pytest.raises(ValueError, match=r"^seeds must be of one block, such as 32 to 47, got \[47, 48\]"):
-        order.block([47, 48], 16)
-
-
 @pytest.mark.parametrize("images, size, steps", [(40, 8, 5), (43, 8, 5), (7, 7, 1), (7, 1, 7), (9, 5, 1)])
 def test_batches_are_whole_and_what_is_left_at_the_end_is_left_out(images, size, steps):
     numbers = order.epoch(("plateau order", 0, 0), images)

@@ -33,7 +33,7 @@ def test_no_two_streams_of_tensorflows_are_the_same():
 
 @pytest.mark.parametrize("numbers", [(), (1,), (1, 2, 3), (-1, 0), (0, 2**32)])
 def test_numbers_that_another_stream_could_have_are_refused(numbers):
-    with pytest.raises(ValueError, match="^plateau order takes block, epoch, each from 0 to 4294967295, got"):
+    with pytest.raises(ValueError, match="^plateau order takes seed, epoch, each from 0 to 4294967295, got"):
         streams.generator("plateau order", *numbers)
 
 

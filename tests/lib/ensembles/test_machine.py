@@ -47,7 +47,7 @@ def test_a_processor_is_named_where_the_system_has_no_list(monkeypatch):
 
 def test_variables_that_choose_the_arithmetic_are_told(monkeypatch):
     before = machine.variables()
-    for name in (*machine.THREADS, "TF_CPP_MIN_LOG_LEVEL", "HOME"):
+    for name in (*machine.THREADS, "TF_CPP_MIN_LOG_LEVEL", "KMP_INIT_AT_FORK", "HOME"):
         monkeypatch.setenv(name, "7")
     assert machine.variables() == before
     for name in ("ONEDNN_MAX_CPU_ISA", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "OPENBLAS_CORETYPE"):
