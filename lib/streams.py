@@ -20,6 +20,7 @@ PURPOSES = {
     "sharpness": ("seed",),  # where the search for an eigenvalue starts
     "stiffness": ("seed", "arm"),
     "restart": (),  # the same wherever a search for eigenvalues goes on from a fresh vector
+    "steepness": (),  # where the search begins at the start of a break
 }
 LENGTH = 4  # of every stream: NumPy takes a shorter one for the same with zeros at its end
 MOST = 2**20  # numbers that tell TensorFlow's streams of a purpose apart

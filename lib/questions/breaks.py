@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lib import curvature, nets
+from lib import curvature, nets, streams
 from lib.backend import tf
 
 WORKS = 0.5  # recall above which a digit works
@@ -160,5 +160,5 @@ def steepest(result: Mapping[str, np.ndarray], x: np.ndarray, y: np.ndarray) -> 
     def product(rows):
         return curvature.flat(hessian(layers, curvature.unflat(rows, layers), *data)[1]).numpy()
 
-    start = np.random.default_rng(0).normal(size=curvature.flat(layers).shape)
+    start = streams.generator("steepness").normal(size=curvature.flat(layers).shape)
     return np.nan_to_num(curvature.top_eigenvalue(product, start, 25, 0.01).value, nan=0)
