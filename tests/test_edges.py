@@ -36,7 +36,7 @@ REFUSED = {
         "-p batch 0": "batch",
         "-p hidden 2.5": "hidden",
         "-p precision float16": "precision",
-        "-p networks 10": "networks",
+        "-p networks 2": "networks",
     },
     PLATEAU: {
         "-p learning_rate 0.1": "rate",
