@@ -95,13 +95,18 @@ class Claim:
     @property
     def accepted(self) -> str:
         """The accepted range in words, with its unit."""
+        return f"{self.wanted} {self.unit}"
+
+    @property
+    def wanted(self) -> str:
+        """The accepted range in words."""
         low, high = (None if v is None else f"{v:.6g}".replace("-", "−") for v in (self.low, self.high))
         if low is None or high is None or self.strict:
             least, most = ("above", "below") if self.strict else ("at least", "at most")
             words = " and ".join(f"{end} {v}" for end, v in ((least, low), (most, high)) if v is not None)
         else:
             words = f"exactly {low}" if self.low == self.high else f"{low} to {high}"
-        return f"{words} {self.unit}"
+        return words
 
 
 _NUMBER = r"[-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-−+]?\d+)?"
@@ -311,16 +316,17 @@ class Ledger:
         for c, entry in zip(self.claims, record["claims"], strict=True):
             word = entry["verdict"]
             marked = (word + note(entry), f"verdict-{word.replace(' ', '-')}")
-            accepted = c.accepted
+            accepted = c.wanted
             ours = "not measured"
             if entry["value"] is not None:
                 number, span = stats.shown(entry["value"], entry["interval"])
                 ours = f"{number} ({span}) {c.unit}, n\u00a0=\u00a0{entry['n']} ({entry['method']})"
                 hold, fail = (entry[name] or "no value" for name in _OUTCOMES)
-                accepted += f"; would hold at {hold}, fail at {fail}"
+                accepted += f" (holds: {hold}; fails: {fail})"
             rows.append((f"{c.statement} ({c.source})", marked, ours, c.stated, accepted))
         # what matters first: on a narrow screen the rest is reached by scrolling
-        columns = ("claim", "verdict", "ours (interval)", "source's number", "accepted")
+        accepted = "accepted (what would hold; fail)"
+        columns = ("claim", "verdict", "ours (interval)", "source's number", accepted)
         html = grid("sgd-claims", "Claims and verdicts", columns, rows)
         pairs = zip(self.claims, rows, strict=True)
         text = "\n".join(f"{c.id}: {row[1][0]}; {row[2]}, accepted {c.accepted}" for c, row in pairs)

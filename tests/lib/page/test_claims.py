@@ -271,7 +271,7 @@ def test_the_table_of_verdicts_says_all_in_words_and_carries_the_record():
     assert rows(html)[1] == [
         f"{FIELDS['statement']} ({FIELDS['source']})", "holds",
         "1.25 (1.00 to 1.50) points, n\u00a0=\u00a0500 (BCa, 95 %)", "1.2 points",
-        "0.5 to 2 points; would hold at 0.75 to 1.75, fail at below 0.25 or above 2.25",
+        "0.5 to 2 (holds: 0.75 to 1.75; fails: below 0.25 or above 2.25)",
     ]  # fmt: skip
     assert '<table class="sgd-claims">' in html and '<span class="verdict-holds">' in html
     assert not re.search("<script|<style|color", html) and "&lt;2 points" in html
