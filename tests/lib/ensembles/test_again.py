@@ -18,7 +18,7 @@ WALK = drift.Setting(
 )
 STAGES = [staged.Stage(1, ((20, 0.01),)), staged.Stage(2, ((20, 0.01),), fresh=(1,))]
 RECIPE = {"images": (0, 100), "sizes": (784, 8, 6, 10), "sd": 0.1, "bias": 0.1, "batch": 50, "ridge": 0.01}
-JUMP = {"order": 1, "factors": [1.0, 3.0], "jump": 1, "back": 1}
+JUMP = {"order": 1, "factors": [1.0, 3.0], "jump": 1, "back": 1, "watch": 1}
 CASES = {
     "phases": (phases.job, {"a": TRAINED.config(), "b": MORE.config()}, 20),
     "plateaus": (plateaus.job, {"a": NETS.config(), "b": {"after": NETS.config(), **JUMP}}, 8),
