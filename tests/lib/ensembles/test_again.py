@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lib.ensembles import ensemble, places
-from lib.questions import drift, phases, plateaus, staged
+from lib.questions import drift, ends, phases, plateaus, staged
 
 SMALL = {"images": 60, "hidden": 5, "precision": "float32"}
 TRAINED = phases.Phase(epochs=1, looks=(), keep=True, **SMALL)
@@ -19,7 +19,10 @@ WALK = drift.Setting(
 STAGES = [staged.Stage(1, ((20, 0.01),)), staged.Stage(2, ((20, 0.01),), fresh=(1,))]
 RECIPE = {"images": (0, 100), "sizes": (784, 8, 6, 10), "sd": 0.1, "bias": 0.1, "batch": 50, "ridge": 0.01}
 JUMP = {"order": 1, "factors": [1.0, 3.0], "jump": 1, "back": 1, "watch": 1}
+ALL = staged.Stage(2, ((20, 0.01),))
+WAYS = [staged.recipe(stages, **RECIPE) for stages in ([ALL], [*STAGES, ALL])]
 CASES = {
+    "ends": (ends.job, {"a": ends.plan(*WAYS, 20, 0.01, 3)}, 8),
     "phases": (phases.job, {"a": TRAINED.config(), "b": MORE.config()}, 20),
     "plateaus": (plateaus.job, {"a": NETS.config(), "b": {"after": NETS.config(), **JUMP}}, 8),
     "drift": (drift.job, {"a": WALK.config(), "b": replace(WALK, after=WALK).config()}, 1),

@@ -1,0 +1,205 @@
+"""Where trainings that begin alike end: how far apart, and what the loss does on the straight line between.
+
+`job` for `lib.ensembles` trains each network whole, another way, and whole with its batches in reverse order;
+then all three go on until they fit. Beside them stand two networks of one way from different starts. Copies
+whose hidden units are reordered or turned round (tanh is odd) compute the same function, so ends are compared
+as they are and as the nearest such copy that is found.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from lib import diagnose, nets, train
+from lib.backend import tf
+from lib.checks import number, whole
+from lib.questions import images as pictures
+from lib.questions import staged
+
+CHUNK = 8  # networks at once: they are few, and all cores are to have some
+WAYS = ("whole", "other", "reversed")
+PAIRS = (  # two ends each
+    "two ways",
+    "two ways, matched",
+    "two orders",
+    "before and after",  # going on
+    "two starts",
+    "two starts, matched",
+)
+MEASURES = ("train", "test", "error")  # along the line: losses [nats], and wrong test images [fraction]
+ROUNDS = 100  # of matching
+Network = Sequence[np.ndarray]
+
+
+def plan(one: Mapping, other: Mapping, more: int, rate: float, points: int) -> dict:
+    """A comparison as plain data.
+
+    Args:
+        one: Recipe of `staged`, of a single stage in which all layers learn by plain descent.
+        other: Another recipe, for the same networks and images.
+        more: Updates after either recipe.
+        rate: Their learning rate.
+        points: On each straight line, its ends among them.
+
+    Raises:
+        ValueError: The recipes are not of one kind, or a number does not fit.
+    """
+    (stage,) = one["stages"]
+    plain = {"depth": len(one["sizes"]) - 2, "learns": None, "loss": staged.LABELS, "optimiser": "sgd"}
+    if any(stage[name] != wanted for name, wanted in plain.items()) or stage["fresh"] or stage["images"]:
+        raise ValueError(f"one must train all layers by plain descent, got {stage}")
+    differ = [name for name in one if name not in ("stages", "ridge") and one[name] != other[name]]
+    if differ:
+        raise ValueError(f"the recipes must agree but for their stages, they differ in {', '.join(differ)}")
+    return {
+        "one": dict(one),
+        "other": dict(other),
+        "more": whole(1, 10**9)("more", more),
+        "rate": number(0, staged.LARGEST)("rate", rate),
+        "points": whole(3, 1001)("points", points),
+    }
+
+
+def copy(layers: Network, orders: Network, signs: Network) -> list[np.ndarray]:
+    """The copy whose unit i of hidden layer k is ``signs[k][:, i]`` times unit ``orders[k][:, i]``.
+
+    Args:
+        layers: L layers (M, n_in + 1, n_out) of tanh units.
+        orders: For each hidden layer a permutation for each member (M, n).
+        signs: Likewise, 1 or -1.
+    """
+    layers = [np.asarray(w) for w in layers]
+    for k, (order, sign) in enumerate(zip(orders, signs, strict=True)):
+        sign = sign.astype(layers[k].dtype)
+        layers[k] = np.take_along_axis(layers[k], order[:, None], axis=2) * sign[:, None]
+        rows = np.take_along_axis(layers[k + 1][:, :-1], order[:, :, None], axis=1) * sign[:, :, None]
+        layers[k + 1] = np.concatenate([rows, layers[k + 1][:, -1:]], axis=1)
+    return layers
+
+
+def _distance(a: Network, b: Network) -> np.ndarray:
+    """Between all weights of two networks: (M,)."""
+    return np.linalg.norm(diagnose.distances(a, b), axis=1)
+
+
+def _units(layers: Network, k: int) -> np.ndarray:
+    """All weights of each unit of hidden layer k, of one network: (n, n_in + 1 + n_out)."""
+    return np.concatenate([layers[k][0].T, layers[k + 1][0, :-1]], axis=1)
+
+
+def match(fixed: Network, moving: Network) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Orders and signs that bring a network of tanh units near to another, for `copy`.
+
+    Layer after layer, until none changes, by one linear assignment each: every step brings the copy nearer,
+    but it need not be the nearest of all. A network that is not finite stays as it is.
+
+    Source: Ainsworth et al. 2022, arXiv 2209.04836 (weight matching); here with signs.
+    """
+    members, sizes = len(fixed[0]), [w.shape[2] for w in fixed[:-1]]
+    orders = [np.tile(np.arange(n), (members, 1)) for n in sizes]
+    signs = [np.ones((members, n)) for n in sizes]
+    for m in range(members):
+        target, source = ([np.asarray(w[m : m + 1], float) for w in n] for n in (fixed, moving))
+        if not all(np.isfinite(w).all() for w in (*target, *source)):
+            continue
+        for _ in range(ROUNDS):
+            changed = False
+            for k, n in enumerate(sizes):
+                now = copy(source, [o[m : m + 1] for o in orders], [s[m : m + 1] for s in signs])
+                inner = _units(target, k) @ _units(now, k).T
+                _, best = linear_sum_assignment(np.abs(inner), maximize=True)
+                turn = np.where(inner[np.arange(n), best] < 0, -1.0, 1.0)
+                changed |= bool((best != np.arange(n)).any() or (turn < 0).any())
+                orders[k][m], signs[k][m] = orders[k][m][best], signs[k][m][best] * turn
+            if not changed:
+                break
+    return orders, signs
+
+
+def _along(a: Network, b: Network, config: Mapping) -> np.ndarray:
+    """Each of `MEASURES` on the straight line from a to b: (M, 3, points)."""
+    inputs, targets = pictures.taught(*config["one"]["images"], config["one"]["divisor"])
+    test, labels = pictures.judged(None, config["one"]["divisor"])
+    classes, value = np.eye(10, dtype=np.float32)[labels], train.LOSSES[staged.LABELS].value
+    result = []
+    for share in np.linspace(0, 1, config["points"], dtype=np.float32):
+        layers = [tf.constant(v + share * (w - v)) for v, w in zip(a, b, strict=True)]
+        seen = [tf.reduce_mean(value(nets.forward(layers, inputs.x, "tanh")[-1], targets), axis=1).numpy()]
+        losses, wrong = [], []
+        for i in range(0, len(test), staged.BLOCK):
+            z = nets.forward(layers, test[i : i + staged.BLOCK], "tanh")[-1]
+            losses.append(value(z, classes[i : i + staged.BLOCK]).numpy())
+            wrong.append(diagnose.guess(z) != labels[i : i + staged.BLOCK])
+        result.append([*seen, *(np.concatenate(part, axis=1).mean(axis=1) for part in (losses, wrong))])
+    return np.moveaxis(np.array(result), -1, 0).transpose(0, 2, 1)
+
+
+def _ends(config: Mapping, seeds: Sequence[int]) -> tuple[Network, dict[str, Network], dict[str, Network]]:
+    """Starts; and the ends of each of `WAYS`, before and after going on."""
+    one, more, size = config["one"], config["more"], config["one"]["batch"]
+    inputs, targets = pictures.taught(*one["images"], one["divisor"])
+
+    def fit(layers, rates, backwards):
+        batches = train.cycled(len(inputs), size, len(rates))[:: -1 if backwards else 1]
+        return train.fit(layers, inputs, targets, batches, rates, hidden="tanh", loss=staged.LABELS)
+
+    start, first = staged.networks(one, seeds)
+    rates = np.concatenate([np.full(n, rate) for n, rate in one["stages"][0]["rates"]])
+    other = staged.networks(config["other"], seeds)[1]
+    before = dict(zip(WAYS, (first, other, fit(start, rates, True)), strict=True))
+    on = np.full(more, config["rate"])
+    after = {way: fit(layers, on, way == "reversed") for way, layers in before.items()}
+    return [w.numpy() for w in start], *(
+        {way: [w.numpy() for w in layers] for way, layers in ends.items()} for ends in (before, after)
+    )
+
+
+def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+    """Train the networks with these seeds to their ends, and compare the ends.
+
+    Args:
+        config: From `plan`.
+        seeds: M seeds. Each second one stands beside the one before it as the other start.
+
+    Returns:
+        Arrays with M rows. For each of `WAYS`: ``loss`` on the training images [nats] and ``fitted``
+        (fraction of them) after going on, ``moved`` (distance from the start), and ``right``, the fraction of
+        the test images before and after going on (M, 3, 2). For each of `PAIRS`: ``distance``, and ``along``
+        (M, 6, 3, points), each of `MEASURES` on the straight line; NaN for two starts where a seed has none
+        beside it. ``kept``: fraction of the hidden units that keep place and sign when the two ways are
+        matched.
+    """
+    start, before, after = _ends(config, seeds)
+    inputs, targets = pictures.taught(*config["one"]["images"], config["one"]["divisor"])
+    test = pictures.judged(None, config["one"]["divisor"])
+    looks = [staged._look([tf.constant(w) for w in after[way]], inputs.x, targets, None)[0] for way in WAYS]
+    right = [[staged._judge(e[way], [], *test)[-1].mean(axis=1) for e in (before, after)] for way in WAYS]
+    orders, signs = match(after["whole"], after["other"])
+    same = [(o == np.arange(o.shape[1])) & (s > 0) for o, s in zip(orders, signs, strict=True)]
+    firsts = np.arange(0, len(seeds) - 1, 2)
+    a, b = ([w[firsts + k] for w in after["whole"]] for k in (0, 1))
+    ends = {
+        "two ways": (after["whole"], after["other"]),
+        "two ways, matched": (after["whole"], copy(after["other"], orders, signs)),
+        "two orders": (after["whole"], after["reversed"]),
+        "before and after": (before["whole"], after["whole"]),
+        "two starts": (a, b),
+        "two starts, matched": (a, copy(b, *match(a, b))),
+    }
+    distance = np.full((len(seeds), len(PAIRS)), np.nan)
+    along = np.full((len(seeds), len(PAIRS), len(MEASURES), config["points"]), np.nan)
+    for k, name in enumerate(PAIRS):
+        rows = firsts if name.startswith("two starts") else np.arange(len(seeds))
+        if len(rows):
+            distance[rows, k] = _distance(*ends[name])
+            along[rows, k] = _along(*ends[name], config)
+    return {
+        "loss": np.stack([look["loss"] for look in looks], axis=1),
+        "fitted": np.stack([look["fitted"] for look in looks], axis=1),
+        "moved": np.stack([_distance(after[way], start) for way in WAYS], axis=1),
+        "right": np.moveaxis(np.array(right), -1, 0),
+        "distance": distance,
+        "along": along,
+        "kept": np.concatenate(same, axis=1).mean(axis=1),
+    }

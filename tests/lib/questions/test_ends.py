@@ -1,0 +1,65 @@
+"""Ends of trainings: copies that compute the same, and what is compared is what the engine trained."""
+
+import numpy as np
+import pytest
+
+from lib import nets, streams
+from lib.questions import ends, staged
+from lib.questions.staged import Stage
+
+FIXED = {"images": (100, 40), "sizes": (784, 6, 5, 10), "sd": 0.1, "bias": 0.1, "batch": 10}
+ONE = ((6, 0.01), (2, 0.003))
+
+
+def plan(one=(Stage(2, ONE),), other=(Stage(1, ((3, 0.01),)), Stage(2, ONE)), **change):
+    return ends.plan(staged.recipe(one, **FIXED), staged.recipe(other, **FIXED | change), 8, 0.01, 3)
+
+
+def drawn(seeds):
+    shapes = nets.shapes(FIXED["sizes"])
+    layers = nets.truncated_normal(seeds, shapes, 0.3, 0.1, streams.weights("initial", 0))
+    return [w.numpy() for w in layers]
+
+
+def test_a_copy_computes_the_same_and_is_found():
+    rng, layers = np.random.default_rng(0), drawn([1, 2, 3])
+    orders = [rng.permuted(np.tile(np.arange(n), (3, 1)), axis=1) for n in (6, 5)]
+    signs = [rng.choice([-1.0, 1.0], (3, n)) for n in (6, 5)]
+    copy, x = ends.copy(layers, orders, signs), rng.random((7, 784), np.float32)
+    same = [nets.forward(net, x, "tanh")[-1].numpy() for net in (layers, copy)]
+    np.testing.assert_allclose(*same, rtol=1e-4, atol=1e-5)
+    back = ends.copy(copy, *ends.match(layers, copy))
+    for w, v in zip(layers, back, strict=True):
+        np.testing.assert_array_equal(w, v)
+    copy[0][1] = np.nan  # stays as it is
+    assert (ends.match(layers, copy)[0][0][1] == np.arange(6)).all()
+
+
+def test_the_ends_are_those_of_the_recipes():
+    result = ends.job(plan(), [5, 6, 7])
+    full = staged.recipe((Stage(2, (*ONE, (8, 0.01))),), **FIXED)
+    alone = staged.job(full, [5, 6, 7])
+    np.testing.assert_allclose(result["loss"][:, 0], alone["loss"], rtol=1e-4)
+    np.testing.assert_allclose(result["moved"][:, 0], np.linalg.norm(alone["moved"], axis=1), rtol=1e-3)
+    greedy = (Stage(1, ((3, 0.01),)), Stage(2, (*ONE, (8, 0.01))))
+    np.testing.assert_allclose(
+        result["loss"][:, 1], staged.job(staged.recipe(greedy, **FIXED), [5, 6, 7])["loss"], rtol=1e-4
+    )
+    along = result["along"]
+    assert along.shape == (3, len(ends.PAIRS), len(ends.MEASURES), 3)
+    np.testing.assert_allclose(along[:, 0, 0, [0, 2]], result["loss"][:, :2], rtol=1e-4)
+    np.testing.assert_allclose(1 - along[:, 0, 2, [0, 2]], result["right"][:, :2, 1], atol=2e-4)
+    assert np.isfinite(along[0]).all() and np.isnan(along[1:, 4:]).all()
+    assert (result["distance"][:, 1] <= result["distance"][:, 0] + 1e-6).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"one": (Stage(2, ONE, learns=(0,)),)}, "must train all layers"),
+        ({"images": (200, 40)}, "differ in images"),
+    ],
+)
+def test_a_comparison_that_does_not_fit_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        plan(**change)
