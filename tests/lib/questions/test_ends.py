@@ -11,7 +11,10 @@ FIXED = {"images": (100, 40), "sizes": (784, 6, 5, 10), "sd": 0.1, "bias": 0.1, 
 ONE = ((6, 0.01), (2, 0.003))
 
 
-def plan(one=(Stage(2, ONE),), other=(Stage(1, ((3, 0.01),)), Stage(2, ONE)), **change):
+WHOLE, HEAD_START = (Stage(2, ONE),), (Stage(1, ((3, 0.01),)), Stage(2, ONE))
+
+
+def plan(one=WHOLE, other=HEAD_START, **change):
     return ends.plan(staged.recipe(one, **FIXED), staged.recipe(other, **FIXED | change), 8, 0.01, 3)
 
 
