@@ -2,8 +2,8 @@
 
 `job` for `lib.ensembles` trains each network whole, another way, and whole with its batches in reverse order;
 then all three go on until they fit. Beside them stand two networks of one way from different starts. Copies
-whose hidden units are reordered or turned round (tanh is odd) compute the same function, so ends are compared
-as they are and as the nearest such copy that is found.
+whose hidden units are reordered or turned round (tanh is odd) compute the same function, so two starts are
+compared as they are and matched: one of them as the nearest such copy that is found.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,12 @@ CHUNK = 8  # networks at once: they are few, and all cores are to have some
 WAYS = ("whole", "other", "reversed")
 PAIRS = (  # two ends each
     "two ways",
-    "two ways, matched",
     "two orders",
     "before and after",  # going on
     "two starts",
     "two starts, matched",
 )
-MEASURES = ("train", "test", "error")  # along the line: losses [nats], and wrong test images [fraction]
+MEASURES = ("loss", "wrong")  # along a line: on the training images [nats]; of the test images [fraction]
 ROUNDS = 100  # of matching
 Network = Sequence[np.ndarray]
 
@@ -118,21 +117,29 @@ def match(fixed: Network, moving: Network) -> tuple[list[np.ndarray], list[np.nd
 
 
 def _along(a: Network, b: Network, config: Mapping) -> np.ndarray:
-    """Each of `MEASURES` on the straight line from a to b: (M, 3, points)."""
+    """Each of `MEASURES` on the straight line from a to b: (M, 2, points)."""
     inputs, targets = pictures.taught(*config["one"]["images"], config["one"]["divisor"])
     test, labels = pictures.judged(None, config["one"]["divisor"])
-    classes, value = np.eye(10, dtype=np.float32)[labels], train.LOSSES[staged.LABELS].value
-    result = []
-    for share in np.linspace(0, 1, config["points"], dtype=np.float32):
-        layers = [tf.constant(v + share * (w - v)) for v, w in zip(a, b, strict=True)]
-        seen = [tf.reduce_mean(value(nets.forward(layers, inputs.x, "tanh")[-1], targets), axis=1).numpy()]
-        losses, wrong = [], []
-        for i in range(0, len(test), staged.BLOCK):
-            z = nets.forward(layers, test[i : i + staged.BLOCK], "tanh")[-1]
-            losses.append(value(z, classes[i : i + staged.BLOCK]).numpy())
-            wrong.append(diagnose.guess(z) != labels[i : i + staged.BLOCK])
-        result.append([*seen, *(np.concatenate(part, axis=1).mean(axis=1) for part in (losses, wrong))])
-    return np.moveaxis(np.array(result), -1, 0).transpose(0, 2, 1)
+    shares = np.linspace(0, 1, config["points"], dtype=np.float32)
+    upper = [[tf.constant(v + s * (w - v)) for v, w in zip(a[1:], b[1:], strict=True)] for s in shares]
+
+    def outputs(x):
+        # the largest product is taken at the two ends only: on the line its result goes straight, too
+        x = nets.with_ones(x)
+        first, last = (nets.stacked(tf.matmul(x, nets.wide(tf.constant(n[0]))), len(n[0])) for n in (a, b))
+        for share, layers in zip(shares, upper, strict=True):
+            z = first + share * (last - first)
+            for layer in layers:
+                z = tf.matmul(nets.with_ones(tf.tanh(z)), layer)
+            yield z
+
+    value = train.LOSSES[staged.LABELS].value
+    losses = [tf.reduce_mean(value(z, targets), axis=1).numpy() for z in outputs(inputs.x)]
+    wrong = np.zeros((len(shares), len(a[0])))
+    for i in range(0, len(test), staged.BLOCK):
+        for k, z in enumerate(outputs(test[i : i + staged.BLOCK])):
+            wrong[k] += (diagnose.guess(z) != labels[i : i + staged.BLOCK]).sum(axis=1)
+    return np.stack([losses, wrong / len(test)]).transpose(2, 0, 1)
 
 
 def _ends(config: Mapping, seeds: Sequence[int]) -> tuple[Network, dict[str, Network], dict[str, Network]]:
@@ -166,7 +173,7 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         Arrays with M rows. For each of `WAYS`: ``loss`` on the training images [nats] and ``fitted``
         (fraction of them) after going on, ``moved`` (distance from the start), and ``right``, the fraction of
         the test images before and after going on (M, 3, 2). For each of `PAIRS`: ``distance``, and ``along``
-        (M, 6, 3, points), each of `MEASURES` on the straight line; NaN for two starts where a seed has none
+        (M, 5, 2, points), each of `MEASURES` on the straight line; NaN for two starts where a seed has none
         beside it. ``kept``: fraction of the hidden units that keep place and sign when the two ways are
         matched.
     """
@@ -181,7 +188,6 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     a, b = ([w[firsts + k] for w in after["whole"]] for k in (0, 1))
     ends = {
         "two ways": (after["whole"], after["other"]),
-        "two ways, matched": (after["whole"], copy(after["other"], orders, signs)),
         "two orders": (after["whole"], after["reversed"]),
         "before and after": (before["whole"], after["whole"]),
         "two starts": (a, b),
