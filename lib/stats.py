@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+LEVEL = 0.95  # of all intervals but those of ``mean`` and ``paired_difference``, which take any
 RESAMPLES = 9999  # drawn for an interval or a permutation test
 FEW = 8  # fewest networks that are resampled: below, an interval of resampling is of twice the width
 UNKNOWN = 1e9  # ends of the interval where the data say nothing about the mean
+ALPHA = 0.05  # of the test whose power is told
 _EQUAL = 1e-11  # of the largest value: what differs by less differs by rounding
 _BATCH = 250_000  # numbers held at once while resampling: memory and speed, not results
 
@@ -154,18 +156,13 @@ def _arms(a: ArrayLike, b: ArrayLike, paired: bool) -> tuple[_Array, _Array]:
     return one, two
 
 
-def _resampling(seed: Any, level: Any) -> None:
-    _whole("seed", seed, 0)
-    _number("level", level, 0, 1, ends=False)
-
-
-def _estimate(value: Any, ends: _Ends, n: int, method: str, level: float) -> Estimate:
+def _estimate(value: Any, ends: _Ends, n: int, method: str, level: float = LEVEL) -> Estimate:
     # rounding must not push a value out of its own interval
     low, high = min(ends[0], value), max(ends[1], value)
     return Estimate(float(value), float(low), float(high), int(n), f"{method}, {100 * level:g} %")
 
 
-def _half(error: float, freedom: float, level: float) -> float:
+def _half(error: float, freedom: float, level: float = LEVEL) -> float:
     """Half the width of Student's interval."""
     return float(stats.t.ppf((1 + level) / 2, freedom) * error)
 
@@ -227,7 +224,7 @@ def _bounds(x: _Array, within: Sequence[float] | None) -> _Ends | None:
     return low, high
 
 
-def mean(x: ArrayLike, seed: int, level: float = 0.95, within: Sequence[float] | None = None) -> Estimate:
+def mean(x: ArrayLike, seed: int, level: float = LEVEL, within: Sequence[float] | None = None) -> Estimate:
     """Mean over networks, with an interval that covers it.
 
     * Below ``FEW`` networks Student's t, from there the wider of Student's t and the bootstrap t at either
@@ -262,7 +259,8 @@ def mean(x: ArrayLike, seed: int, level: float = 0.95, within: Sequence[float] |
         Math. Meth. Statist. 14, 451-467, as Learned-Miller & Thomas 2019, arXiv 1905.06208, have it.
     """
     values = _sample("x", x)
-    _resampling(seed, level)
+    _whole("seed", seed, 0)
+    _number("level", level, 0, 1, ends=False)
     bounds, center = _bounds(values, within), values.mean()
     unit = _EQUAL * max(np.abs(values).max(), *np.abs(bounds or (0, 0))) or 1
     _, first, counts = np.unique(np.rint((values - values[0]) / unit), return_index=True, return_counts=True)
@@ -276,18 +274,17 @@ def mean(x: ArrayLike, seed: int, level: float = 0.95, within: Sequence[float] |
     return _estimate(center, (low, high), values.size, method, level)
 
 
-def proportion(x: ArrayLike, level: float = 0.95) -> Estimate:
+def proportion(x: ArrayLike) -> Estimate:
     """Fraction of networks for which something is true, with the exact interval of Clopper and Pearson.
 
     Args:
         x: whether it is true of each network, bool, shape (M,), M at least 1.
-        level: confidence, above 0 and below 1.
 
     Returns:
         The estimate, 0 to 1; none or all of them still give an interval of some width.
 
     Raises:
-        ValueError: values that are not bool or of another shape, a bad level.
+        ValueError: values that are not bool or of another shape.
 
     Source:
         Clopper & Pearson 1934; ``scipy.stats.binomtest``.
@@ -295,13 +292,12 @@ def proportion(x: ArrayLike, level: float = 0.95) -> Estimate:
     values = np.asarray(x)
     if values.dtype != bool or values.ndim != 1 or not values.size:
         raise ValueError(f"x: got {values.dtype} of shape {values.shape}, wanted one bool for each network")
-    _number("level", level, 0, 1, ends=False)
-    ends = stats.binomtest(int(values.sum()), values.size).proportion_ci(level, "exact")
-    return _estimate(values.mean(), (ends.low, ends.high), values.size, "Clopper-Pearson", level)
+    ends = stats.binomtest(int(values.sum()), values.size).proportion_ci(LEVEL, "exact")
+    return _estimate(values.mean(), (ends.low, ends.high), values.size, "Clopper-Pearson")
 
 
 def paired_difference(
-    a: ArrayLike, b: ArrayLike, seed: int, level: float = 0.95, within: Sequence[float] | None = None
+    a: ArrayLike, b: ArrayLike, seed: int, level: float = LEVEL, within: Sequence[float] | None = None
 ) -> Estimate:
     """Mean of a - b over pairs of networks: ``mean`` of the differences.
 
@@ -363,7 +359,7 @@ def sign_flip(a: ArrayLike, b: ArrayLike, seed: int, resamples: int = RESAMPLES)
     return float(result.pvalue)
 
 
-def superiority(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False, level: float = 0.95) -> Estimate:
+def superiority(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False) -> Estimate:
     """P(A > B) + P(A = B) / 2 for one network of each arm, drawn independently: U / (M M').
 
     The interval is Student's, of the log odds, with DeLong's error: the spread of each network's share of
@@ -374,34 +370,33 @@ def superiority(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False, lev
         b: the other arm, shape (M',).
         seed: a whole number; nothing is drawn.
         paired: whether network i of both arms started alike; else the arms are independent.
-        level: confidence, above 0 and below 1.
 
     Returns:
         The estimate; swapping the arms gives 1 - P. Where no network's share of wins differs from another's
         (arms that do not overlap) Wilson's interval over min(M, M') independent pairs, M / 2 when paired.
 
     Raises:
-        ValueError: bad samples, seed or level; pairs of different length.
+        ValueError: bad samples or seed; pairs of different length.
 
     Source:
         Mann & Whitney 1947, Ann. Math. Statist. 18, 50-60; the measure A of Vargha & Delaney 2000, J. Educ.
         Behav. Stat. 25, 101-132. The error: DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44, 837-845.
     """
     one, two = _arms(a, b, paired)
-    _resampling(seed, level)
+    _whole("seed", seed, 0)
     wins, losses = _below(one, two), _below(two, one)
     value, n = float(wins.mean()), min(one.size, two.size)
     error, freedom = _error(wins, 1 - losses, paired, plus=True)
     if 0 < value < 1 and error > 0:
         odds = math.log(value / (1 - value))
-        half = _half(error / (value * (1 - value)), freedom, level)
+        half = _half(error / (value * (1 - value)), freedom)
         ends, method = tuple(special.expit((odds - half, odds + half))), "Student t of the log odds"
     else:
-        z2 = stats.norm.isf((1 - level) / 2) ** 2 / (max(1, n // 2) if paired else n)
+        z2 = stats.norm.isf((1 - LEVEL) / 2) ** 2 / (max(1, n // 2) if paired else n)
         half = math.sqrt(z2 * value * (1 - value) + z2**2 / 4)
         ends = tuple((value + z2 / 2 + end) / (1 + z2) for end in (-half, half))
         method = "Wilson"
-    return _estimate(value, ends, n, method, level)
+    return _estimate(value, ends, n, method)
 
 
 def _below(x: _Array, y: _Array) -> _Array:
@@ -429,7 +424,7 @@ def _without(x: _Array) -> tuple[_Array, _Array]:
     return x.mean() - off / (n - 1), squares / (n - 2) if n > 2 else np.full(n, np.nan)
 
 
-def cohen_d(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False, level: float = 0.95) -> Estimate:
+def cohen_d(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False) -> Estimate:
     """Difference of the means in pooled standard deviations.
 
     ``d = (mean a - mean b) / s``, ``s^2 = ((M - 1) s_a^2 + (M' - 1) s_b^2) / (M + M' - 2)``. The interval is
@@ -441,7 +436,6 @@ def cohen_d(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False, level: 
         b: the other arm, shape (M',).
         seed: a whole number; nothing is drawn.
         paired: whether network i of both arms started alike; else the arms are independent.
-        level: confidence, above 0 and below 1.
 
     Returns:
         The estimate; swapping the arms changes its sign. Where the jackknife cannot serve (2 networks; arms
@@ -455,7 +449,7 @@ def cohen_d(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False, level: 
         Statistical Methods for Meta-Analysis.
     """
     one, two = _arms(a, b, paired)
-    _resampling(seed, level)
+    _whole("seed", seed, 0)
     if np.ptp(one) == 0 and np.ptp(two) == 0:
         raise ValueError("a and b: both constant, wanted at least one that varies")
     n, m = one.size, two.size
@@ -471,22 +465,22 @@ def cohen_d(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False, level: 
     else:
         ones = (n - 1) * d(_without(one), n - 1, theirs, m)
         jackknife = _error(ones, (m - 1) * d(ours, n, _without(two), m - 1), paired)
-    half = _half(math.sqrt((n + m) / (n * m) + value**2 / (2 * (n + m))), n + m - 2, level)
-    theory = _estimate(value, (value - half, value + half), min(n, m), "normal theory", level)
-    return _jackknifed(jackknife, theory, level)
+    half = _half(math.sqrt((n + m) / (n * m) + value**2 / (2 * (n + m))), n + m - 2)
+    theory = _estimate(value, (value - half, value + half), min(n, m), "normal theory")
+    return _jackknifed(jackknife, theory)
 
 
-def _jackknifed(jackknife: tuple[float, float], theory: Estimate, level: float) -> Estimate:
+def _jackknifed(jackknife: tuple[float, float], theory: Estimate) -> Estimate:
     """The estimate of theory, with Student's interval where the jackknife has an error (and its freedom)."""
     error, freedom = jackknife
     if not math.isfinite(error) or error == 0:
         return theory
-    half = _half(error, freedom, level)
+    half = _half(error, freedom)
     ends = theory.value - half, theory.value + half
-    return _estimate(theory.value, ends, theory.n, "Student t, jackknife", level)
+    return _estimate(theory.value, ends, theory.n, "Student t, jackknife")
 
 
-def variance_ratio(a: ArrayLike, b: ArrayLike, seed: int, paired: bool, level: float = 0.95) -> Estimate:
+def variance_ratio(a: ArrayLike, b: ArrayLike, seed: int, paired: bool) -> Estimate:
     """Ratio of the variances s_a^2 / s_b^2; needs no normal data, unlike F.
 
     The interval is Student's for its logarithm, with the jackknife's error. At 5 to 500 networks it covers
@@ -497,7 +491,6 @@ def variance_ratio(a: ArrayLike, b: ArrayLike, seed: int, paired: bool, level: f
         b: the other arm, shape (M',).
         seed: a whole number; nothing is drawn.
         paired: whether network i of both arms started alike; else the arms are independent.
-        level: confidence, above 0 and below 1.
 
     Returns:
         The estimate; swapping the arms gives its inverse. Where the jackknife cannot serve (2 networks; an
@@ -510,24 +503,24 @@ def variance_ratio(a: ArrayLike, b: ArrayLike, seed: int, paired: bool, level: f
         Miller 1968, Jackknifing variances, Ann. Math. Statist. 39, 567-582.
     """
     one, two = _arms(a, b, paired)
-    _resampling(seed, level)
+    _whole("seed", seed, 0)
     for name, arm in (("a", one), ("b", two)):
         if np.ptp(arm) == 0:
             raise ValueError(f"{name}: constant, wanted values that vary")
 
     value = float(np.log(np.var(one, ddof=1)) - np.log(np.var(two, ddof=1)))
-    outer = np.log(stats.f.ppf(((1 + level) / 2, (1 - level) / 2), one.size - 1, two.size - 1))
+    outer = np.log(stats.f.ppf(((1 + LEVEL) / 2, (1 - LEVEL) / 2), one.size - 1, two.size - 1))
     theory = _estimate(
-        value, (value - outer[0], value - outer[1]), min(one.size, two.size), "F, normal theory", level
+        value, (value - outer[0], value - outer[1]), min(one.size, two.size), "F, normal theory"
     )
     with np.errstate(all="ignore"):
         shares = [(x.size - 1) * np.log(_without(x)[1]) for x in (one, two)]
-        found = _jackknifed(_error(*shares, paired), theory, level)
+        found = _jackknifed(_error(*shares, paired), theory)
     return found._replace(value=math.exp(value), low=math.exp(found.low), high=math.exp(found.high))
 
 
-def power(effect: float, sd: float, n: int, level: float = 0.05) -> float:
-    """Chance that the two-sided paired t test finds an effect.
+def power(effect: float, sd: float, n: int) -> float:
+    """Chance that the two-sided paired t test at the level ``ALPHA`` finds an effect.
 
     ``P(|T| > t)``, T noncentral t with n - 1 degrees of freedom and noncentrality ``|effect| sqrt(n) / sd``.
 
@@ -535,10 +528,9 @@ def power(effect: float, sd: float, n: int, level: float = 0.05) -> float:
         effect: true mean difference, any unit.
         sd: standard deviation of the differences, same unit, above 0.
         n: pairs, at least 2.
-        level: significance level of the test, above 0 and below 1.
 
     Returns:
-        The power; ``level`` at effect 0.
+        The power; ``ALPHA`` at effect 0.
 
     Raises:
         ValueError: an argument out of its range.
@@ -547,7 +539,7 @@ def power(effect: float, sd: float, n: int, level: float = 0.05) -> float:
         O'Brien & Lohr 1984, as cited by SAS for the power of paired t tests.
     """
     shift = abs(_number("effect", effect)) / _number("sd", sd, 0, ends=False) * math.sqrt(_whole("n", n, 2))
-    far = stats.t.isf(_number("level", level, 0, 1, ends=False) / 2, n - 1)
+    far = stats.t.isf(ALPHA / 2, n - 1)
     # the other tail is less than Phi(-shift); SciPy 1.17 has NaN for some of those from shift 5.5 up
     return float(stats.nct.sf(far, n - 1, shift) + np.nan_to_num(stats.nct.cdf(-far, n - 1, shift)))
 
@@ -555,14 +547,13 @@ def power(effect: float, sd: float, n: int, level: float = 0.05) -> float:
 _power = power  # ``needed`` has an argument of that name
 
 
-def needed(effect: float, sd: float, power: float = 0.8, level: float = 0.05) -> int:
+def needed(effect: float, sd: float, power: float = 0.8) -> int:
     """Fewest pairs with which the two-sided paired t test has the power wanted.
 
     Args:
         effect: true mean difference, not 0.
         sd: standard deviation of the differences, same unit, above 0.
         power: wanted, above 0 and below 1.
-        level: significance level of the test, above 0 and below 1.
 
     Returns:
         Pairs, at least 2.
@@ -571,20 +562,18 @@ def needed(effect: float, sd: float, power: float = 0.8, level: float = 0.05) ->
         ValueError: an argument out of its range, and when more than 10^9 pairs would be needed.
     """
     wanted, enough = _number("power", power, 0, 1, ends=False), 2
-    while _power(effect, sd, enough, level) < wanted:
+    while _power(effect, sd, enough) < wanted:
         enough *= 2
         if enough > 10**9:
             raise ValueError(f"effect: got {effect!r} at sd {sd!r}, wanted one that 10^9 pairs can show")
-    return 2 + bisect_left(range(2, enough), wanted, key=lambda n: _power(effect, sd, n, level))
+    return 2 + bisect_left(range(2, enough), wanted, key=lambda n: _power(effect, sd, n))
 
 
-def welch_from_summary(
-    mean1: float, sd1: float, n1: int, mean2: float, sd2: float, n2: int, ddof: int = 0, level: float = 0.95
-) -> Estimate:
+def welch_from_summary(mean1: float, sd1: float, n1: int, mean2: float, sd2: float, n2: int) -> Estimate:
     """Difference of the published means of two independent arms, with Welch's interval.
 
-    ``mean1 - mean2 -+ t sqrt(v1 + v2)``, ``v = sd^2 / (n - 1)`` for sd as ``numpy.std`` gives it (ddof 0) and
-    ``sd^2 / n`` for ddof 1; t has ``(v1 + v2)^2 / (v1^2 / (n1 - 1) + v2^2 / (n2 - 1))`` degrees of freedom.
+    ``mean1 - mean2 -+ t sqrt(v1 + v2)``, ``v = sd^2 / (n - 1)`` for sd as ``numpy.std`` gives it (ddof 0);
+    t has ``(v1 + v2)^2 / (v1^2 / (n1 - 1) + v2^2 / (n2 - 1))`` degrees of freedom.
 
     Args:
         mean1: mean of the first arm, any unit.
@@ -593,8 +582,6 @@ def welch_from_summary(
         mean2: mean of the second arm.
         sd2: its standard deviation, at least 0.
         n2: its networks, at least 2.
-        ddof: 0 or 1: the published standard deviations divide by n - ddof.
-        level: confidence, above 0 and below 1.
 
     Returns:
         The estimate, in the unit of the means.
@@ -607,19 +594,16 @@ def welch_from_summary(
         Satterthwaite 1946, Biometrics Bull. 2, 110-114; Welch 1947, Biometrika 34, 28-35.
     """
     difference = _number("mean1", mean1) - _number("mean2", mean2)
-    _number("level", level, 0, 1, ends=False)
-    if ddof not in (0, 1):
-        raise ValueError(f"ddof: got {ddof!r}, wanted 0 or 1")
-    v1 = _number("sd1", sd1, 0) ** 2 / (_whole("n1", n1, 2) - 1 + ddof)
-    v2 = _number("sd2", sd2, 0) ** 2 / (_whole("n2", n2, 2) - 1 + ddof)
+    v1 = _number("sd1", sd1, 0) ** 2 / (_whole("n1", n1, 2) - 1)
+    v2 = _number("sd2", sd2, 0) ** 2 / (_whole("n2", n2, 2) - 1)
     if max(sd1, sd2) <= 1e-12 * max(abs(mean1), abs(mean2)) or v1 + v2 == 0:
         raise ValueError(f"sd1 and sd2: got {sd1!r} and {sd2!r}, wanted one above 0 by more than rounding")
     freedom = (v1 + v2) ** 2 / (v1**2 / (n1 - 1) + v2**2 / (n2 - 1))
-    half = stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(v1 + v2)
-    return _estimate(difference, (difference - half, difference + half), min(n1, n2), "Welch t", level)
+    half = _half(math.sqrt(v1 + v2), freedom)
+    return _estimate(difference, (difference - half, difference + half), min(n1, n2), "Welch t")
 
 
-def split_variance(correct: NDArray[np.bool_], seed: int, level: float = 0.95) -> Spread:
+def split_variance(correct: NDArray[np.bool_], seed: int) -> Spread:
     """Splits the variance of accuracy between networks into test-set noise and true variance.
 
     With p_i the share of all networks that get image i right, exactly, on these N images::
@@ -633,7 +617,6 @@ def split_variance(correct: NDArray[np.bool_], seed: int, level: float = 0.95) -
     Args:
         correct: whether network m gets image i right, bool, shape (M, N), M at least 3, N at least 2.
         seed: of the resampling.
-        level: confidence, above 0 and below 1.
 
     Returns:
         Variances of accuracy as a share (1e-4 is one point squared), each a mean over pairs of networks and
@@ -641,7 +624,7 @@ def split_variance(correct: NDArray[np.bool_], seed: int, level: float = 0.95) -
         those of ``mean`` for the jackknife's pseudo-values, which cover 94 % to 97 % at 16 networks and more.
 
     Raises:
-        ValueError: ``correct`` is not such an array; a bad seed or level.
+        ValueError: ``correct`` is not such an array; a bad seed.
 
     Source:
         Jordan, On the Variance of Neural Network Training with respect to Test Sets and Distributions, ICLR
@@ -665,37 +648,35 @@ def split_variance(correct: NDArray[np.bool_], seed: int, level: float = 0.95) -
     # Not the networks themselves are resampled: one drawn twice makes pairs that do not differ, and the
     # interval of test_noise then covers 16 % to 50 %.
     def over(pairs: _Array, least: float = 0) -> Estimate:
-        found = mean(pairs.mean() + 2 * (m - 1) / (m - 2) * (pairs - pairs.mean()), seed, level)
+        found = mean(pairs.mean() + 2 * (m - 1) / (m - 2) * (pairs - pairs.mean()), seed)
         # no variance or covariance of numbers from 0 to 1 is larger than 1 / 4
         ends = max(found.low, least), min(found.high, 1 / 4)
         return _estimate(
-            found.value, ends, m, f"{found.method.rpartition(',')[0]}, of jackknife pseudo-values", level
+            found.value, ends, m, f"{found.method.rpartition(',')[0]}, of jackknife pseudo-values"
         )
 
     return Spread(over(total), over(noise), over(n / (n - 1) * (total - noise), -1 / 4))
 
 
-def across(estimates: Sequence[Estimate], level: float = 0.95) -> Across:
+def across(estimates: Sequence[Estimate]) -> Across:
     """An effect over subsets of the data: its mean with Student's interval, and how often it is positive.
 
     The subsets are the draws: the interval holds the variation between them, not the estimates' own ones.
 
     Args:
         estimates: one for each of S subsets, at least 2.
-        level: confidence, above 0 and below 1.
 
     Returns:
         Mean over subsets (its n is S), subsets with an effect above 0, and S.
 
     Raises:
-        ValueError: fewer than 2 estimates, values that are not finite, a bad level.
+        ValueError: fewer than 2 estimates, values that are not finite.
     """
     values = _sample("estimates", [estimate.value for estimate in estimates])
-    _number("level", level, 0, 1, ends=False)
     center, half = values.mean(), UNKNOWN
     if np.ptp(values) > 0:
-        half = _half(stats.sem(values), values.size - 1, level)
-    over = _estimate(center, (center - half, center + half), values.size, "Student t over subsets", level)
+        half = _half(stats.sem(values), values.size - 1)
+    over = _estimate(center, (center - half, center + half), values.size, "Student t over subsets")
     return Across(over, int(np.sum(values > 0)), values.size)
 
 
