@@ -293,13 +293,7 @@ class Ledger:
         for claim in self.claims:
             if claim.id not in self._measured:
                 claim = replace(claim, applies=False)
-            found = self._measured.get(claim.id, dict.fromkeys(_MEASURED))
-            stated = {name: getattr(claim, name) for name in _STATED}
-            possible = outcomes(claim, **found) if found["n"] else (None, None)
-            entries.append(
-                {**stated, **found, **dict(zip(_OUTCOMES, possible, strict=True))}
-                | {"verdict": verdict(claim, found["interval"])}
-            )
+            entries.append(_entry(claim, self._measured.get(claim.id, dict.fromkeys(_MEASURED))))
         return {"chapter": chapter, "claims": entries}
 
     def verdicts(self) -> Shown:
@@ -331,6 +325,13 @@ class Ledger:
         pairs = zip(self.claims, rows, strict=True)
         text = "\n".join(f"{c.id}: {row[1][0]}; {row[2]}, accepted {c.accepted}" for c, row in pairs)
         return Shown(html, text, MIME, record)
+
+
+def _entry(claim: Claim, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record holds of a claim and of what was measured for it, all None where nothing was."""
+    possible = outcomes(claim, **found) if found["n"] else (None, None)
+    told = dict(zip(_OUTCOMES, possible, strict=True)) | {"verdict": verdict(claim, found["interval"])}
+    return {name: getattr(claim, name) for name in _STATED} | found | told
 
 
 def _run() -> int | None:
@@ -473,36 +474,25 @@ def validate(record: Any) -> None:
         ValueError: naming the claim and the field that is wrong, also when the verdict is not the one that
             the rule gives for the interval.
     """
-    whole = isinstance(record, dict) and set(record) == {"chapter", "claims"}
-    if not (whole and isinstance(record["claims"], list)):
-        raise ValueError("claims record: wanted an object of 'chapter' and a list 'claims'")
-    claims = []
-    for entry in record["claims"]:
-        fields = {*_STATED, *_MEASURED, *_OUTCOMES, "verdict"}
-        wrong = set(entry) ^ fields if isinstance(entry, dict) else {"all fields"}
-        if wrong:
-            raise ValueError(f"claims record: missing or unknown in a claim: {', '.join(sorted(wrong))}")
-        if entry["verdict"] not in VERDICTS:
-            got = f"claim {entry['id']!r}, verdict: got {entry['verdict']!r}"
-            raise ValueError(f"{got}, wanted one of {', '.join(VERDICTS)}")
-        applies = entry["verdict"] != "out of range"
-        claim = Claim(**{name: entry[name] for name in _STATED if name != "expected"}, applies=applies)
-        if entry["expected"] != claim.expected:
-            got = f"claim {claim.id!r}, expected: got {entry['expected']!r}"
-            raise ValueError(f"{got}, wanted {claim.expected!r}, since why is {claim.why!r}")
-        found = {name: entry[name] for name in _MEASURED}
-        possible = None, None
-        if applies or any(v is not None for v in found.values()):
-            possible = outcomes(claim, **_measurement(f"claim {claim.id!r}", **found))
-        if possible != tuple(entry[name] for name in _OUTCOMES):
-            raise ValueError(f"claim {claim.id!r}: its outcomes are not those of its range and interval")
-        if verdict(claim, entry["interval"]) != entry["verdict"]:
-            raise ValueError(f"claim {claim.id!r}: verdict {entry['verdict']!r} is not that of its interval")
-        claims.append(claim)
-    ids = [claim.id for claim in claims]
-    twice = sorted({i for i in ids if ids.count(i) > 1})
-    chapter = record["chapter"]
+    if not (isinstance(record, dict) and set(record) == {"chapter", "claims"}):
+        raise ValueError("claims record: wanted an object of 'chapter' and 'claims'")
+    chapter, ids = record["chapter"], []
     if not (isinstance(chapter, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]*", chapter)):
         raise ValueError(f"chapter: got {chapter!r}, wanted the name of its file without ending")
+    for entry in record["claims"]:
+        try:
+            stated = {name: entry[name] for name in _STATED if name != "expected"}
+            found = {name: entry[name] for name in _MEASURED}
+            applies = entry["verdict"] != "out of range"
+        except (KeyError, TypeError):
+            raise ValueError(f"claims record: a claim is not whole: {entry!r}") from None
+        claim = Claim(**stated, applies=applies)
+        if applies or any(v is not None for v in found.values()):
+            found = _measurement(f"claim {claim.id!r}", **found)
+        made = _entry(claim, found)
+        if wrong := sorted(name for name in {*made, *entry} if made.get(name, ...) != entry.get(name, ...)):
+            raise ValueError(f"claim {claim.id!r}: {', '.join(wrong)} are not as its range and interval say")
+        ids.append(claim.id)
+    twice = sorted({i for i in ids if ids.count(i) > 1})
     if not ids or twice:
         raise ValueError(f"claims: {'none' if not ids else f'{twice} stated twice'}, wanted each once")
