@@ -56,7 +56,10 @@ class Split(NamedTuple):
 
 
 class DataError(RuntimeError):
-    """The data cannot be had, or not be kept; the message says why."""
+    """The data cannot be had, or not be kept; the message says why. Notebooks show no stack."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
 
 
 def load() -> Mnist:

@@ -8,7 +8,6 @@
 ``SGD_BOOK_OFFLINE=1`` forbids 4 and 5. No chapter imports this: what it does changes none of their results.
 """
 
-import argparse
 import gzip
 import http.client
 import itertools
@@ -21,7 +20,7 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -166,32 +165,3 @@ def _keep(m: data.Mnist, path: Path) -> None:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``fetch``, ``verify`` (hash what is there, fetch nothing) or ``where`` (its path).
-
-    Args:
-        arguments: The command's; by default those of the process.
-
-    Returns:
-        The exit status: 0, or 1 with the reason on standard error.
-    """
-    parser = argparse.ArgumentParser(prog="sgd-book data", description="Fetch, verify and locate MNIST.")
-    parser.add_argument("command", choices=("fetch", "verify", "where"))
-    command = parser.parse_args(arguments).command
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        if command == "fetch":
-            fetch()
-        elif command == "verify":
-            data.load()
-    except (data.DataError, ValueError) as e:
-        print(e, file=sys.stderr)
-        return 1
-    print(data.place() if command == "where" else f"{data.place()}: MNIST, content verified")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,17 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from lib import data
+
 SHIPPED = "datasets/data/digits.csv.gz"  # in the package sklearn
 NAMES = ("digits", "fashion")
 TRAINING = {"digits": 1300, "fashion": 50_000}  # images to train on; those after them are to validate
 SIZE = {"digits": 1797, "fashion": 60_000}
-
-
-class MissingError(RuntimeError):
-    """A set of images is not to be had; the message says why, and what to do. Notebooks show no stack."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]
 
 
 @functools.lru_cache(maxsize=2)
@@ -34,11 +29,11 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
         name: Name in `NAMES`.
 
     Raises:
-        MissingError: The package or the network that has it is missing, or what came is something else.
+        data.DataError: The package or the network that has it is missing, or what came is something else.
     """
     x, y = _digits() if name == "digits" else _fashion()
     if x.shape != (SIZE[name], 784) or y.shape != x.shape[:1] or set(y.tolist()) != set(range(10)):
-        raise MissingError(f"the images called {name} are not what they should be: {x.shape}, {y.shape}")
+        raise data.DataError(f"the images called {name} are not what they should be: {x.shape}, {y.shape}")
     for a in (x, y):
         a.setflags(write=False)
     return x, y
@@ -52,7 +47,7 @@ def content(name: str) -> str:
 def _digits():
     found = importlib.util.find_spec("sklearn")
     if found is None:
-        raise MissingError(
+        raise data.DataError(
             "the images called digits come with scikit-learn, which is not installed: install "
             "requirements.txt, or take other images (other_images: fashion)"
         )
@@ -61,7 +56,7 @@ def _digits():
         with gzip.open(path, "rt") as file:
             table = np.loadtxt(file, delimiter=",")
     except (OSError, ValueError) as e:
-        raise MissingError(f"scikit-learn is there, but not its digits, {path}: {e}") from e
+        raise data.DataError(f"scikit-learn is there, but not its digits, {path}: {e}") from e
     grey = np.rint(table[:, :-1] * (255 / 16)).reshape(-1, 8, 8)
     grey = np.pad(grey.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2)))
     return grey.reshape(-1, 784).astype(np.uint8), table[:, -1].astype(np.uint8)
@@ -73,7 +68,7 @@ def _fashion():
     try:
         (x, y), _ = tf.keras.datasets.fashion_mnist.load_data()
     except Exception as e:  # what a download raises is no closed list
-        raise MissingError(
+        raise data.DataError(
             f"Keras could not fetch Fashion-MNIST, which needs a network once: {' '.join(str(e).split())}. "
             "Take other images (other_images: digits)."
         ) from e

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import importlib.metadata
-import math
 import os
 import platform
 import re
@@ -95,40 +94,9 @@ def cores() -> list[int]:
 
 def at_once() -> int:
     """How many processes can compute at once: a core each, within what a container's quota allows."""
-    return max(1, math.ceil(min(len(cores()), quota())))
+    from joblib import cpu_count  # here, for it takes a moment
 
-
-def quota(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Cores' worth of time that control groups leave to this process; infinite where they set no limit.
-
-    Args:
-        own: Linux's list of this process's groups.
-        root: Where groups are shown, those of version 2 or, in folders by name, of version 1.
-    """
-    try:
-        lines = own.read_text("utf-8").splitlines()
-    except OSError:
-        return math.inf
-    least = math.inf
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = root / controllers if controllers else root
-        path = base / group.lstrip("/")
-        for folder in (path, *path.parents):  # each group lies within the limits of those above it
-            if not folder.is_relative_to(base):
-                break
-            try:
-                if controllers:
-                    used, period = ((folder / f"cpu.cfs_{end}_us").read_text() for end in ("quota", "period"))
-                else:
-                    used, period = (folder / "cpu.max").read_text().split()
-                if float(used) > 0:  # -1 in version 1: no limit
-                    least = min(least, float(used) / float(period))
-            except (OSError, ValueError):  # no limit is set there; "max" is none either
-                continue
-    return least
+    return cpu_count()
 
 
 def pinned(root: Path) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def test_data_that_was_not_fetched_is_one_clear_error(alone, tmp_path):
     """Each source says why it fails, and none is waited for."""
     place = {"SGD_BOOK_CACHE": str(tmp_path), "KERAS_HOME": str(tmp_path), "HOME": str(tmp_path)}
     done = subprocess.run(
-        [*alone, sys.executable, "-m", "lib.fetch", "fetch"],
+        [*alone, sys.executable, "-m", "book", "data", "fetch"],
         cwd=toy_book.PROJECT, env={**os.environ, **place}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 1

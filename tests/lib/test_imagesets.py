@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from lib import imagesets
+from lib import data, imagesets
 from lib.backend import tf
 
 
@@ -29,7 +29,7 @@ def test_digits_are_squares_of_three_pixels_in_a_margin_of_two():
 
 def test_without_the_package_it_is_said(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(imagesets.MissingError, match="scikit-learn, which is not installed"):
+    with pytest.raises(data.DataError, match="scikit-learn, which is not installed"):
         imagesets.load("digits")
 
 
@@ -44,5 +44,5 @@ def test_fashion_is_what_keras_fetches_or_it_is_said_why_not(monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(fashion, "load_data", offline)
-    with pytest.raises(imagesets.MissingError, match="could not fetch Fashion-MNIST.*no network"):
+    with pytest.raises(data.DataError, match="could not fetch Fashion-MNIST.*no network"):
         imagesets.load("fashion")

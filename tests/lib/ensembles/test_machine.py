@@ -1,9 +1,10 @@
 """What results depend on beside code: versions, processor, variables; and how many processes fit."""
 
-import math
+import os
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky.backend import context
 
 from lib.ensembles import machine
 
@@ -64,23 +65,11 @@ def test_versions_count():
     assert {"numpy", "tensorflow", "keras"} < {*pinned}
 
 
-@pytest.mark.parametrize(("version", "limits", "cores"), [
-    (2, {"a/b": "max 100000"}, math.inf), (2, {"a/b": "150000 100000"}, 1.5),
-    (2, {"a": "50000 100000", "a/b": "150000 100000"}, 0.5), (2, {"": "200000 100000"}, 2),
-    (1, {"a/b": "-1 100000"}, math.inf), (1, {"a": "300000 100000"}, 3), (2, {"other": "1 100000"}, math.inf),
-])  # fmt: skip
-def test_a_quota_of_control_groups_is_the_least_on_the_way_up(version, limits, cores, tmp_path, monkeypatch):
-    own, base = tmp_path / "own", tmp_path / ("cpu,cpuacct" if version == 1 else ".")
-    own.write_text("4:memory:/a\n" + ("3:cpu,cpuacct:/a/b\n" if version == 1 else "0::/a/b\n"))
-    for group, limit in limits.items():
-        (base / group).mkdir(parents=True, exist_ok=True)
-        files = {"cpu.max": limit}
-        if version == 1:
-            files = dict(zip(("cpu.cfs_quota_us", "cpu.cfs_period_us"), limit.split(), strict=True))
-        for name, text in files.items():
-            (base / group / name).write_text(text)
-    assert machine.quota(own, tmp_path) == cores
-    assert machine.quota(tmp_path / "none", tmp_path) == math.inf
-    monkeypatch.setattr(machine, "quota", lambda: cores)
-    monkeypatch.setattr(machine, "cores", lambda: list(range(8)))
-    assert machine.at_once() == max(1, math.ceil(min(8, cores)))
+def test_as_many_at_once_as_cores_and_quota_allow(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {*range(8)})
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    for limit, count in (("max 100000", 8), ("150000 100000", 2), ("9900000 100000", 8), ("100 100000", 1)):
+        (tmp_path / "cpu.max").write_text(limit)
+        monkeypatch.setattr(context, "open", lambda name: open(tmp_path / Path(name).name), raising=False)
+        monkeypatch.setattr(os.path, "exists", lambda name: "cpu" in name)
+        assert machine.at_once() == count
