@@ -25,6 +25,7 @@ from lib.data import CLASSES
 
 SIDE = 28  # of the images
 TILES = {1: (13,), 2: (12, 5), 3: (10, 4, 1)}  # pooled rows that are used, by the number of blocks
+_FRACTION = checks.number(0, math.nextafter(1, 0))
 PIECE = 250  # images at a time in measurements: their activations then stay near the processor
 
 
@@ -40,7 +41,7 @@ class Design:
 
     channels: Annotated[tuple[int, ...], checks.wholes(1, 1000, 1, 3)] = (8, 16)
     dense: Annotated[tuple[int, ...], checks.wholes(1, 1000, 0, 5)] = (64,)
-    slope: Annotated[float, checks.number(0, math.nextafter(1, 0))] = 0.0
+    slope: Annotated[float, _FRACTION] = 0.0
 
     def __post_init__(self) -> None:
         """Checks it.
@@ -99,8 +100,7 @@ def initial(seeds: Sequence[int], design: Design, init: str) -> tuple[tf.Tensor,
         ValueError: A seed is out of range, or init is not known.
     """
     checks.seeds(seeds)
-    if init not in INITS:
-        raise ValueError(f"init must be one of {sorted(INITS)}, got {init!r}")
+    checks.choice(INITS)("init", init)
     layers = []
     for number, (rows, columns) in enumerate(design.shapes):
         window = 9 if number < len(design.channels) else 1
@@ -330,8 +330,7 @@ def fit(
         raise ValueError(f"rates must be ({len(batches)},) or ({len(batches)}, {members}), got {rates.shape}")
     if not (np.isfinite(rates).all() and (rates > 0).all()):
         raise ValueError("rates must be above 0 and finite, as float32")
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must be from 0 to below 1, got {momentum}")
+    _FRACTION("momentum", momentum)
     if clip is not None and not 0 < clip < np.inf:
         raise ValueError(f"clip must be above 0 and finite, or None, got {clip}")
     if rates.ndim == 1:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
-from lib import streams
+from lib import checks, streams
 from lib.backend import tf
 
 Layers = Sequence[tf.Tensor]
@@ -112,14 +112,12 @@ def top_eigenvalue(
     start = np.asarray(start, np.float64)
     if start.ndim != 2 or not (np.isfinite(start).all() and start.any(axis=1).all()):
         raise ValueError("start must be a finite matrix (M, P) without a row of zeros")
-    whole = isinstance(iterations, (int, np.integer)) and iterations >= 1
-    if not whole or not 0 < tolerance < np.inf:
-        raise ValueError(
-            f"iterations and tolerance must be positive, iterations whole; got {iterations} and {tolerance}"
-        )
+    iterations = checks.whole(1, 10**9)("iterations", iterations)
+    if not 0 < tolerance < np.inf:
+        raise ValueError(f"tolerance must be above 0 and finite, got {tolerance}")
     members, size = start.shape
     fine, ended, settled = np.ones(members, bool), np.zeros(members, bool), np.zeros(members, int)
-    most = min(int(iterations), size)
+    most = min(iterations, size)
     basis, mix = np.zeros((members, most, size)), np.zeros((members, most))
     value = np.zeros(members)
     basis[:, 0] = start / np.linalg.norm(start, axis=1, keepdims=True)
@@ -185,8 +183,7 @@ def stiffest(
     start = np.asarray(start, np.float64)
     if start.ndim != 1 or not np.isfinite(start).all() or not start.any():
         raise ValueError("start must be a finite vector (P,) that is not zero")
-    if not isinstance(count, (int, np.integer)) or not 1 <= count < len(start):
-        raise ValueError(f"count must be a whole number from 1 to {len(start) - 1}, got {count!r}")
+    count = checks.whole(1, len(start) - 1)("count", count)
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance must lie between 0 and 1, got {tolerance}")
 
@@ -200,8 +197,7 @@ def stiffest(
         scale = max(scale, np.linalg.norm(result))
         return result
 
-    size, count = len(start), int(count)
-    values, vectors = np.zeros(0), np.zeros((0, size))
+    values, vectors = np.zeros(0), np.zeros((0, size := len(start)))
     # of zeros it fails, of many equal eigenvalues it may not converge: the search below then finds all
     with contextlib.suppress(ArpackError):
         matrix = LinearOperator((size, size), matvec=times, dtype=np.float64)

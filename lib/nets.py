@@ -148,8 +148,7 @@ def forward(layers: Sequence[tf.Tensor], x: np.ndarray, hidden: str) -> tuple[tf
     Raises:
         ValueError: Unknown activation, or the inputs' width does not fit the first layer.
     """
-    if hidden not in ACTIVATIONS:
-        raise ValueError(f"hidden must be one of {sorted(ACTIVATIONS)}, got {hidden!r}")
+    checks.choice(ACTIVATIONS)("hidden", hidden)
     inputs = tf.convert_to_tensor(x, layers[0].dtype)
     if inputs.shape[-1] + 1 != layers[0].shape[1]:
         raise ValueError(f"x has {inputs.shape[-1]} columns, the first layer takes {layers[0].shape[1] - 1}")

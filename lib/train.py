@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib import nets
+from lib import checks, nets
 from lib.backend import tf
 
 
@@ -223,13 +223,8 @@ def fit(
     trained = (True,) * len(layers) if trained is None else tuple(bool(t) for t in trained)
     batches, rates = np.asarray(batches), np.asarray(rates)
     targets = tf.convert_to_tensor(targets, dtype)
-    for name, value, known in (
-        ("hidden", hidden, nets.ACTIVATIONS),
-        ("loss", loss, LOSSES),
-        ("optimiser", optimiser, OPTIMISERS),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {sorted(known)}, got {value!r}")
+    _check_names(hidden, loss)
+    checks.choice(OPTIMISERS)("optimiser", optimiser)
     if len(trained) != len(layers) or not any(trained):
         raise ValueError(f"trained must hold {len(layers)} flags, at least one true, got {trained}")
     if inputs.x.dtype != dtype or inputs.x.shape[1] + 1 != layers[0].shape[1]:
@@ -328,9 +323,7 @@ def gradient(
     Raises:
         ValueError: Unknown activation or loss, or no examples.
     """
-    for name, value, known in (("hidden", hidden, nets.ACTIVATIONS), ("loss", loss, LOSSES)):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {sorted(known)}, got {value!r}")
+    _check_names(hidden, loss)
     x, y = inputs.x[examples], tf.convert_to_tensor(targets, layers[0].dtype)[examples]
     if not len(x):
         raise ValueError("examples must be at least one, got none")
@@ -339,6 +332,11 @@ def gradient(
         for k, part in enumerate(_gradient(hidden, loss)(tuple(layers), x[i : i + PIECE], y[i : i + PIECE])):
             total[k] += part
     return tuple(t / tf.cast(len(x), t.dtype) for t in total)
+
+
+def _check_names(hidden: str, loss: str) -> None:
+    checks.choice(nets.ACTIVATIONS)("hidden", hidden)
+    checks.choice(LOSSES)("loss", loss)
 
 
 PIECE = 1000  # examples at a time: their activations then stay in the cache

@@ -104,13 +104,10 @@ def run(
     wanted = {name: [int(s) for s in chosen] for name, chosen in wanted.items()}
     if workers is None:
         workers = 1 if places.is_alone() or _has_gpu() else machine.at_once()
-    whole = all(isinstance(n, (int, np.integer)) for n in (chunk, workers))
-    if not whole or chunk < 1 or workers < 1:
-        raise ValueError(f"chunk and workers must be whole numbers from 1, got {chunk} and {workers}")
+    chunk, workers = checks.whole(1, 2**31)("chunk", chunk), checks.whole(1, 10**6)("workers", workers)
     largest = max(max(chosen) for chosen in wanted.values())
     if (largest // chunk + 1) * chunk > 2**31:
         raise ValueError(f"the chunk of {chunk} seeds around {largest} goes beyond {2**31 - 1}")
-    chunk, workers = int(chunk), int(workers)
     code = store.code(job)
     lines = {name: _line(config) for name, config in configs.items()}
     together: dict[tuple[str, int], set[int]] = {}  # of a configuration and a block: who is computed together

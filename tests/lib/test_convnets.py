@@ -691,7 +691,7 @@ BAD = [
     ("rates", [RATES[:-1], 0.1, np.ones((6, 2)), np.ones((3, 6))], r"rates must be \(6,\) or \(6, 3\)"),
     ("rates", [-RATES, 0 * RATES, 1e-50 * RATES, np.full(6, np.inf), np.full(6, np.nan)],
      "rates must be above 0 and finite"),
-    ("momentum", [1, -0.1, np.nan], "momentum must be from 0 to below 1, got {}"),
+    ("momentum", [1, -0.1, np.nan], "momentum must be a number from 0 to 1, got {}"),
     ("clip", [0, -1.0, np.inf, np.nan], "clip must be above 0 and finite, or None, got {}"),
     ("data", [convnets.images(areas(N), labels(N), Design((1,) * blocks)) for blocks in (1, 3)],
      "data was cut for .* another number"),

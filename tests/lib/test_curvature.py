@@ -454,7 +454,10 @@ def test_nothing_but_products_that_are_not_finite():
     assert all(np.isnan(part).all() for part in found)
 
 
-FINITE, POSITIVE = "start must be a finite matrix", "iterations and tolerance must be positive"
+FINITE, POSITIVE = (
+    "start must be a finite matrix",
+    "iterations must be a whole number|tolerance must be above",
+)
 STARTS = np.ones(3), np.ones((1, 2, 3)), [[1, np.nan]], [[1, np.inf]], [[1, 0], [0, 0]], np.zeros((2, 0))
 LIMITS = (0, 0.1), (-1, 0.1), (3, 0), (3, -0.1), (3, np.nan), (3, np.inf)
 
