@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,6 +25,15 @@ LIMITS = (  # with less, sockets end in a traceback, and NumPy's libraries wait 
     ("open files", resource.RLIMIT_NOFILE, 256, "ulimit -n 256"),
     ("bytes of memory", resource.RLIMIT_AS, 2 << 30, "ulimit -v unlimited"),
 )
+KINDS = "uniform:LOW:HIGH, log:LOW:HIGH, int:LOW:HIGH or choice:V,V,..."  # of random values in a sweep
+EXAMPLES = """\b
+Examples of what follows the command:
+  greedy_layerwise_training --smoke --grid rate=0.001,0.01 --grid networks=4,8 --dry-run
+  greedy_layerwise_training -p networks 50 --sample rate=log:1e-4:1e-1 --runs 20 --seed 1
+  plateau_after_lr_jump --preview --grid first_seed=1,2,3 --measure optimum
+  broken_net_recovery --list my_runs.csv --scheduler tcp://host:8786"""
+MANY: dict[str, Any] = {"multiple": True}
+FOLDER = click.Path(path_type=Path, file_okay=False)
 NOTHING = "not run: nothing is there yet. make book makes everything, make preview a first look in minutes"
 PREVIEW = click.option("--preview", is_flag=True, help="Reduced parameters, every page marked as a preview.")
 
@@ -221,7 +231,7 @@ def defaults(root: Path) -> None:
 
 
 @cli.command()
-@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", required=False, type=FOLDER)
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.pass_obj
 def serve(root: Path, folder: Path | None, port: int) -> None:
@@ -249,15 +259,32 @@ def serve(root: Path, folder: Path | None, port: int) -> None:
             server.serve_forever()
 
 
-@cli.command(
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False
+@cli.command(epilog=EXAMPLES, context_settings={"max_content_width": 110})
+@click.argument("name", metavar="CHAPTER")
+@click.option("--grid", "axes", metavar="NAME=V,V", help="Values; repeat for combinations.", **MANY)
+@click.option("--list", "file", type=Path, metavar="FILE", help="CSV (a line each) or JSON (an object each).")
+@click.option("--sample", "specs", metavar="NAME=KIND", help=f"Random: {KINDS}; repeat for more.", **MANY)
+@click.option("--runs", type=click.IntRange(1), metavar="N", help="Size of the sample.")
+@click.option("--seed", type=click.IntRange(0), metavar="S", help="Of the sample (default 0).")
+@click.option("-p", "fixed", nargs=2, metavar="NAME VALUE", help="A parameter of all runs.", **MANY)
+@click.option("--preview", is_flag=True, help="Start from the reduced parameters.")
+@click.option("--smoke", is_flag=True, help="Start from the smallest parameters.")
+@click.option("--dry-run", is_flag=True, help="Check, show runs and estimated time, run nothing.")
+@click.option("--measure", metavar="NAME", help="Claim or number to draw (default the first claim).")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Default _build/sweeps/<chapter>-<hash>.")
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Runs at once here (default a core each)."
 )
-@click.pass_context
-def sweep(context: click.Context) -> int:
-    """Run a chapter over many sets of parameters; done runs are never run again."""
+@click.option("--scheduler", metavar="ADDRESS", help="Run on a Dask cluster, e.g. tcp://host:8786.")
+@click.pass_obj
+def sweep(root: Path, **chosen: Any) -> int:
+    """Run CHAPTER, the name of a chapter or the path of a notebook like one, over many sets of parameters.
+
+    The sets come from one of --grid, --list and --sample. Done runs are never run again.
+    """
     from book import sweep
 
-    return sweep.sweep.main(context.args, "sgd-book sweep", standalone_mode=False)
+    return sweep.command(root, **chosen)
 
 
 @contextlib.contextmanager

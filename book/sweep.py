@@ -12,7 +12,6 @@ import hashlib
 import io
 import itertools
 import json
-import logging
 import math
 import os
 import re
@@ -29,18 +28,16 @@ import nbformat
 import numpy as np
 from tqdm import tqdm
 
-from book import gate, record, run, summary
+from book import contents, gate, record, run, summary
 from book.progress import Progress
 from lib.ensembles import cluster, machine, places, store
 from lib.page import params
 from lib.page.text import expressions
 
-ROOT = Path(__file__).resolve().parents[1]
 _REFRESH_SECONDS = 20.0  # at least, between two writings of the results while runs finish
 _REFRESH_SHARE = 0.02  # of the time, at most, for writing them
 _LOG_SECONDS = 30.0
 _SCALES = ("smoke", "preview", "full")  # a larger one takes longer
-_KINDS = "uniform:LOW:HIGH, log:LOW:HIGH, int:LOW:HIGH or choice:V,V,..."
 
 
 class SweepError(RuntimeError):
@@ -152,8 +149,6 @@ def sample(specs: Sequence[str], runs: int, seed: int) -> list[dict[str, Any]]:
     Raises:
         ValueError: for a spec of another form, or two of one name.
     """
-    if runs < 1 or seed < 0:
-        raise ValueError(f"--runs wants 1 or more and --seed 0 or more, got {runs} and {seed}")
     columns: dict[str, list[Any]] = {}
     for name, spec in _named("--sample", specs).items():
         columns[name] = _drawn(name, spec, np.random.default_rng([seed, *name.encode()]).random(runs))
@@ -173,7 +168,8 @@ def _drawn(name: str, spec: str, draws: np.ndarray) -> list[Any]:
             return [low + int(u * (high - low + 1)) for u in draws]
         first, last = map(math.log, (low, high)) if kind == "log" else (low, high)
     except ValueError:
-        raise ValueError(f"--sample: got {name}={spec!r}, wanted NAME={_KINDS}, LOW below HIGH") from None
+        wanted = "NAME=KIND:LOW:HIGH, LOW below HIGH, KIND uniform, log or int, or NAME=choice:V,V,..."
+        raise ValueError(f"--sample: got {name}={spec!r}, wanted {wanted}") from None
     values = first + draws * (last - first)
     # six digits can be typed again, and are never outside the ends
     return [min(max(float(f"{v:.6g}"), low), high) for v in (np.exp(values) if kind == "log" else values)]
@@ -273,7 +269,7 @@ def execute(job: Mapping[str, Any]) -> dict[str, Any]:
         the run failed, or None when it did not; ``seconds`` that it took.
     """
     places.alone()
-    root, start = Path(job["root"] or ROOT), time.monotonic()
+    root, start = Path(job["root"] or contents.ROOT), time.monotonic()
     if job["folder"]:
         Path(job["folder"]).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=job["folder"]) as folder:
@@ -514,34 +510,8 @@ def _held(out: Path) -> Iterator[None]:
         yield
 
 
-_EXAMPLES = """\b
-Examples of what follows the command:
-  greedy_layerwise_training --smoke --grid rate=0.001,0.01 --grid networks=4,8 --dry-run
-  greedy_layerwise_training -p networks 50 --sample rate=log:1e-4:1e-1 --runs 20 --seed 1
-  plateau_after_lr_jump --preview --grid first_seed=1,2,3 --measure optimum
-  broken_net_recovery --list my_runs.csv --scheduler tcp://host:8786"""
-_MANY: dict[str, Any] = {"multiple": True}
-
-
-@click.command(
-    epilog=_EXAMPLES,
-    context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
-)
-@click.argument("name", metavar="CHAPTER")
-@click.option("--grid", "axes", metavar="NAME=V,V", help="Values; repeat for combinations.", **_MANY)
-@click.option("--list", "file", type=Path, metavar="FILE", help="CSV (a line each) or JSON (an object each).")
-@click.option("--sample", "specs", metavar="NAME=KIND", help=f"Random: {_KINDS}; repeat for more.", **_MANY)
-@click.option("--runs", type=int, metavar="N", help="Size of the sample.")
-@click.option("--seed", type=int, metavar="S", help="Of the sample (default 0).")
-@click.option("-p", "fixed", nargs=2, metavar="NAME VALUE", help="A parameter of all runs.", **_MANY)
-@click.option("--preview", is_flag=True, help="Start from the reduced parameters.")
-@click.option("--smoke", is_flag=True, help="Start from the smallest parameters.")
-@click.option("--dry-run", is_flag=True, help="Check, show runs and estimated time, run nothing.")
-@click.option("--measure", metavar="NAME", help="Claim or number to draw (default the first claim).")
-@click.option("--out", type=Path, metavar="DIR", help="Default _build/sweeps/<chapter>-<hash>.")
-@click.option("--workers", type=int, metavar="N", help="Runs at once here (default one for each core).")
-@click.option("--scheduler", metavar="ADDRESS", help="Run on a Dask cluster, e.g. tcp://host:8786.")
-def sweep(
+def command(
+    root: Path,
     name: str,
     axes: Sequence[str],
     file: Path | None,
@@ -556,89 +526,77 @@ def sweep(
     out: Path | None,
     workers: int | None,
     scheduler: str | None,
-) -> None:
-    """Run CHAPTER, the name of a chapter or the path of a notebook like one, over many sets of parameters.
+) -> int:
+    """What ``sgd-book sweep`` does with its options, which `book.cli` describes.
 
-    The sets come from one of --grid, --list and --sample. Done runs are never run again.
+    Returns:
+        The exit status: 1 when any run failed.
+
+    Raises:
+        ValueError: for options that are not so, or cannot be together, before anything is run or said.
+        OSError: when results cannot be written.
+        SweepError, places.Lost: as `carry_out`.
     """
-    try:
-        given = [kind for kind, value in (("grid", axes), ("list", file), ("sample", specs)) if value]
-        if len(given) != 1:
-            got = " and ".join(f"--{kind}" for kind in given) or "none"
-            raise ValueError(f"wanted one of --grid, --list and --sample, got {got}")
-        if (runs is None) == bool(specs) or (seed is not None and not specs):
-            raise ValueError("--runs N and --seed S belong to --sample, and --sample wants --runs N")
-        if preview and smoke:
-            raise ValueError("wanted one of --preview and --smoke, got both")
-        if len(dict(fixed)) < len(fixed):
-            raise ValueError(f"-p: wanted each name once, got {', '.join(each for each, _ in fixed)}")
-        if workers is not None and (workers < 1 or scheduler):
-            raise ValueError("--workers: wanted 1 or more, and none with --scheduler, which has its own")
-        if scheduler:
-            cluster.check_address("--scheduler", scheduler)
-        path, scale = chapter(name, ROOT), "preview" if preview else "smoke" if smoke else "full"
-        sets = grid(axes) if axes else listed(file) if file else sample(specs, runs, seed or 0)
-        work = plan(path, scale, dict(fixed), sets)
-        if measure:
-            check_measure(work, measure, ROOT)
-        text = json.dumps([one.given for one in work.runs], sort_keys=True)
-        short = hashlib.sha256(text.encode()).hexdigest()[:8]
-        folder = out or ROOT / "_build" / "sweeps" / f"{path.stem}-{short}"
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"--out: {os.fspath(folder)!r} is a file, wanted a folder")
-        if not dry_run:
-            store.check_writable(folder)
-        results = Results(work, folder.resolve(), ROOT, measure)
-        if repeated := len(sets) - len(work.runs):
-            click.echo(f"{repeated} set(s) of parameters left out, each equal to one before it")
-        at_once = min(workers or machine.at_once(), len(work.runs))
-        each, time_words = estimate(results, ROOT, at_once)
-        todo, done = len(results.todo), results.count("done")
-        if dry_run:
-            states = [one["status"] for one in results.records.values()]
-            shown = [[summary.shown(one.values[name]) for name in work.swept] for one in work.runs]
-            rows = [(k, *row, state) for k, (row, state) in enumerate(zip(shown, states, strict=True), 1)]
-            click.echo(record.table(rows, ("run", *work.swept, "status")))
-            place = f"{at_once} at once; results in {os.path.relpath(results.out)}"
-            click.echo(f"{todo} to run of {len(rows)}, {place}")
-        else:
-            click.echo(f"{path.stem}: {todo} to run" + (f", {done} done before" if done else ""))
-        if todo and (dry_run or not scheduler):
-            click.echo(time_words)
-        if not dry_run:
-            sys.exit(_run(results, each, at_once, scheduler))
-    except (ValueError, OSError, places.Lost) as error:
-        raise click.ClickException(str(error)) from None
-
-
-def _run(results: Results, each: float | None, workers: int, scheduler: str | None) -> int:
-    """Carry out a sweep and say what came of it; returns the exit status."""
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it complains of what an interruption leaves
-    status = 0
+    given = [kind for kind, value in (("grid", axes), ("list", file), ("sample", specs)) if value]
+    if len(given) != 1:
+        got = " and ".join(f"--{kind}" for kind in given) or "none"
+        raise ValueError(f"wanted one of --grid, --list and --sample, got {got}")
+    if (runs is None) == bool(specs) or (seed is not None and not specs):
+        raise ValueError("--runs N and --seed S belong to --sample, and --sample wants --runs N")
+    if preview and smoke:
+        raise ValueError("wanted one of --preview and --smoke, got both")
+    if len(dict(fixed)) < len(fixed):
+        raise ValueError(f"-p: wanted each name once, got {', '.join(each for each, _ in fixed)}")
+    if workers and scheduler:
+        raise ValueError("--workers: wanted none with --scheduler, which has its own")
+    if scheduler:
+        cluster.check_address("--scheduler", scheduler)
+    path, scale = chapter(name, root), "preview" if preview else "smoke" if smoke else "full"
+    sets = grid(axes) if axes else listed(file) if file else sample(specs, runs, seed or 0)
+    work = plan(path, scale, dict(fixed), sets)
+    if measure:
+        check_measure(work, measure, root)
+    text = json.dumps([one.given for one in work.runs], sort_keys=True)
+    short = hashlib.sha256(text.encode()).hexdigest()[:8]
+    folder = out or root / "_build" / "sweeps" / f"{path.stem}-{short}"
+    if not dry_run:
+        store.check_writable(folder)
+    results = Results(work, folder.resolve(), root, measure)
+    if repeated := len(sets) - len(work.runs):
+        click.echo(f"{repeated} set(s) of parameters left out, each equal to one before it")
+    at_once = min(workers or machine.at_once(), len(work.runs))
+    each, time_words = estimate(results, root, at_once)
+    todo, done = len(results.todo), results.count("done")
+    if dry_run:
+        states = [one["status"] for one in results.records.values()]
+        shown = [[summary.shown(one.values[name]) for name in work.swept] for one in work.runs]
+        rows = [(k, *row, state) for k, (row, state) in enumerate(zip(shown, states, strict=True), 1)]
+        click.echo(record.table(rows, ("run", *work.swept, "status")))
+        place = f"{at_once} at once; results in {os.path.relpath(results.out)}"
+        click.echo(f"{todo} to run of {len(rows)}, {place}")
+    else:
+        click.echo(f"{path.stem}: {todo} to run" + (f", {done} done before" if done else ""))
+    if todo and (dry_run or not scheduler):
+        click.echo(time_words)
+    if dry_run:
+        return 0
     with _held(results.out):
         try:
-            if not results.todo:
+            if not todo:
                 results.write()
             elif scheduler:
                 carry_out(results, cluster.Cluster(scheduler, same_processor=False), None, each)
             else:
-                carry_out(results, places.Processes(workers), ROOT, each)
-        except (SweepError, places.Lost) as error:
-            click.echo(f"Error: {error}", err=True)
-            click.echo(f"{results.count('done')} runs are kept; the same command goes on from there")
-            status = 1
-        except KeyboardInterrupt:
-            click.echo("\ninterrupted; what was finished is kept, the same command goes on from there")
-            status = 130
+                carry_out(results, places.Processes(at_once), root, each)
+        finally:  # also of a sweep that stops: what was finished is kept
+            _tell(results)
+    return int(results.count("failed") > 0)
+
+
+def _tell(results: Results) -> None:
+    """Say what came of a sweep."""
     for one in results.records.values():
         if one["status"] == "failed":
             click.echo(f"run {one['run']} FAILED: {one['reason']} (kept at {one['notebook']})")
     click.echo(f"{results.count('done')} of {len(results.records)} done, {results.count('failed')} failed")
     click.echo(f"results: {os.path.relpath(results.out / 'index.html')}, results.csv, results.json")
-    return status or int(results.count("failed") > 0)
-
-
-if __name__ == "__main__":
-    from book.sweep import sweep as command  # by its own name, under which workers find what it calls
-
-    command()

@@ -21,7 +21,7 @@ import pytest
 import toy_book
 from smoke import GIVEN, GREEDY, shown
 
-from book import gate, sweep
+from book import cli, gate
 from lib.ensembles import cluster, ensemble, places
 
 pytest.importorskip("distributed", reason=f"Dask is not installed: {cluster.INSTALL}")
@@ -95,14 +95,12 @@ def toy(tmp_path):
 
 def run(*arguments: object) -> int:
     """The exit status of the command, in this process."""
-    with pytest.raises(SystemExit) as ended:
-        sweep.sweep([*map(str, arguments)])
-    return ended.value.code
+    return cli.main(["sweep", *map(str, arguments)])
 
 
 def command(*arguments: object, **more) -> subprocess.Popen:
     """The command line, as a process."""
-    words = [sys.executable, "-m", "book.sweep", *map(str, arguments)]
+    words = [sys.executable, "-m", "book", "sweep", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
@@ -197,7 +195,7 @@ def test_the_scheduler_gone_is_one_clear_error_and_what_is_done_is_kept(toy, tmp
         own.kill(*list(own.processes))
     assert process.returncode == 1
     errors = [line for line in err.splitlines() if "runs ended" not in line]
-    assert errors == [f"Error: the scheduler at {own.address} is gone"]
+    assert errors == [f"the scheduler at {own.address} is gone"]
     assert "1 of 3 done, 0 failed" in out
     (done,) = (tmp_path / "out" / "runs").iterdir()
     before = done.stat().st_mtime_ns
