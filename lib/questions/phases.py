@@ -121,22 +121,20 @@ def _shrink(layers, fresh, hidden, z, factor, sd=0.0):
     return [factor * w + sd * f for w, f in zip(layers, fresh, strict=True)]
 
 
-def _parts(layer):
-    """Weights and biases of a layer: they are shuffled and matched apart."""
-    return layer[:, :-1], layer[:, -1:]
+def _by_parts(change, layers, fresh):
+    """Layers of which weights and biases are changed apart: ``change(part, part of the fresh one)``."""
+    return [
+        np.concatenate([change(w[:, :-1], f[:, :-1]), change(w[:, -1:], f[:, -1:])], axis=1)
+        for w, f in zip(layers, fresh, strict=True)
+    ]
 
 
 def _match(layers, fresh, hidden, z):
-    def scaled(part, like):
+    def scaled(like, part):
         size = [np.sqrt((a * a).sum(axis=(1, 2), keepdims=True)) for a in (like, part)]
         return part * size[0] / size[1]
 
-    return [
-        np.concatenate(
-            [scaled(f, w) for f, w in zip(_parts(fresh[k]), _parts(layers[k]), strict=True)], axis=1
-        )
-        for k in range(len(layers))
-    ]
+    return _by_parts(scaled, layers, fresh)
 
 
 def _shuffle(layers, fresh, hidden, z):
@@ -144,12 +142,7 @@ def _shuffle(layers, fresh, hidden, z):
         order = by.reshape(len(part), -1).argsort(axis=1, kind="stable")
         return np.take_along_axis(part.reshape(len(part), -1), order, axis=1).reshape(part.shape)
 
-    return [
-        np.concatenate(
-            [shuffled(w, f) for w, f in zip(_parts(layers[k]), _parts(fresh[k]), strict=True)], axis=1
-        )
-        for k in range(len(layers))
-    ]
+    return _by_parts(shuffled, layers, fresh)
 
 
 def _by_inputs(layers, fresh, hidden, z):
