@@ -60,30 +60,23 @@ class Copy(NamedTuple):
 # ---- content key -----------------------------------------------------------------------------------------
 
 
-def content_key(notebook: Mapping[str, Any], parameters: Mapping[str, Any], root: Path) -> str:
-    """Hash of all that an executed copy depends on.
+def content_keys(
+    notebook: Mapping[str, Any], runs: Iterable[Mapping[str, Any]], root: Path, anywhere: bool = False
+) -> list[str]:
+    """Hashes of all that executed copies of a notebook depend on.
 
-    It covers the cells (text, type, tags, ids, but no outputs), what the modules do that they reach (no
+    They cover the cells (text, type, tags, ids, but no outputs), what the modules do that they reach (no
     comments or docstrings), all parameters, the data's content, and `machine.environment` with the versions
     of all packages that the requirements pin.
 
     Args:
         notebook: notebook as nested dicts.
-        parameters: values of all parameters of the run.
+        runs: values of all parameters of each run.
         root: the project's folder.
+        anywhere: leave out processor and GPU, of which the machines of a cluster may have others.
 
     Returns:
-        64 hexadecimal digits.
-    """
-    return content_keys(notebook, [parameters], root)[0]
-
-
-def content_keys(
-    notebook: Mapping[str, Any], runs: Iterable[Mapping[str, Any]], root: Path, anywhere: bool = False
-) -> list[str]:
-    """The `content_key` of each of many runs of one notebook; the library is read once for all.
-
-    With ``anywhere`` it is that of runs on any processor or GPU, as the machines of a cluster may have them.
+        64 hexadecimal digits for each run.
     """
     cells = [
         (c.get("id"), c["cell_type"], "".join(c["source"]), sorted(c["metadata"].get("tags", ())))
@@ -152,7 +145,7 @@ def expected_copy(notebook: Path, root: Path, scale: str) -> Copy:
     content, given = load(notebook), reduced(notebook, scale)
     values = params.check(params.schema(notebook), given)
     path = copy_path(notebook, root, scale)
-    return Copy(path, content_key(content, values, root), {name: values[name] for name in given})
+    return Copy(path, content_keys(content, [values], root)[0], {name: values[name] for name in given})
 
 
 def is_current(copy: Copy, root: Path) -> bool:
@@ -227,7 +220,7 @@ def run(
     notebook, out = Path(notebook).resolve(), Path(out).resolve()
     root = Path(root or contents.ROOT).resolve()
     values, loaded = params.check(params.schema(notebook), parameters), load(notebook)
-    key = content_key(loaded, values, root)
+    (key,) = content_keys(loaded, [values], root)
     temporary = out.with_name(f".{out.stem}.running.ipynb")
     failed = out.with_name(f"{out.stem}.failed.ipynb")
     chunks = temporary.with_suffix(".progress")
@@ -250,7 +243,7 @@ def run(
                 on_cell_start=lambda cell, cell_index: shown.cell(timed(cell)),
             )
             faults = gate.notebook_faults(executed, [root])
-            if content_key(load(notebook), values, root) != key:
+            if content_keys(load(notebook), [values], root) != [key]:
                 faults += ["its text, the library or the requirements changed while it ran; run it again"]
             if faults:
                 raise RunError("\n".join(faults))

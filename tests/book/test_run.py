@@ -40,12 +40,12 @@ def test_key_changes_with_what_matters_and_with_nothing_else(tmp_path):
     toy_book.library(tmp_path)
     notebook = toy_book.chapter("%matplotlib inline\nfrom lib import near")
     values = {"size": 3}
-    key = run.content_key(notebook, values, tmp_path)
+    key = run.content_keys(notebook, [values], tmp_path)
 
     def after(path: str, text: str) -> str:
         before = (tmp_path / path).read_text() if (tmp_path / path).exists() else None
         (tmp_path / path).write_text(text)
-        found = run.content_key(notebook, values, tmp_path)
+        found = run.content_keys(notebook, [values], tmp_path)
         (tmp_path / path).unlink() if before is None else (tmp_path / path).write_text(before)
         return found
 
@@ -56,11 +56,11 @@ def test_key_changes_with_what_matters_and_with_nothing_else(tmp_path):
     assert after("lib/unrelated.py", "Y = 2\n") == key
     assert after("requirements.txt", "# why\nnumpy==3.0  # pinned\n\n") == key
     assert after("lib/near.py", '"""Near."""\n\nfrom .far import f  # why\nX = 1\n') == key
-    assert run.content_key(notebook, {"size": 4}, tmp_path) != key
+    assert run.content_keys(notebook, [{"size": 4}], tmp_path) != key
 
     notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="x")]
     notebook.metadata["sgd_book"] = {"cover": "fig-toy"}
-    assert run.content_key(notebook, values, tmp_path) == key
+    assert run.content_keys(notebook, [values], tmp_path) == key
     for change in ("tags", "source", "id"):
         other = nbformat.from_dict(notebook)
         other = nbformat.reads(nbformat.writes(other), as_version=4)
@@ -68,7 +68,7 @@ def test_key_changes_with_what_matters_and_with_nothing_else(tmp_path):
             other.cells[-1].metadata["tags"] = ["hide-input"]
         else:
             other.cells[-1][change] += {"source": "\n1", "id": "1"}[change]
-        assert run.content_key(other, values, tmp_path) != key, change
+        assert run.content_keys(other, [values], tmp_path) != key, change
 
 
 @pytest.mark.parametrize(("owner", "name", "value"), [
