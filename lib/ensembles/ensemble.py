@@ -27,7 +27,6 @@ import importlib
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -120,15 +119,10 @@ def run(
     found: dict[store.Chunk, Results] = {}  # of those asked for
     there: set[store.Chunk] = set()
     places_of: dict[tuple[str, int], store.Chunk] = {}  # of each block
-    uses: dict[store.Chunk, Counter[str]] = {}  # how many networks of each name
     for name, line in lines.items():
-        for block, count in Counter(seed // chunk for seed in wanted[name]).items():
+        for block in dict.fromkeys(seed // chunk for seed in wanted[name]):
             links = _links(name, line, block, together, code, chunk)
-            last = links[0].chunk
-            places_of[name, block] = last
-            uses.setdefault(last, Counter())[name] += count
-            if last in found or last in tasks:
-                continue
+            places_of[name, block] = last = links[0].chunk
             missing = []
             for link in links:
                 if link.chunk in tasks or link.chunk in there:
@@ -142,18 +136,10 @@ def run(
             tasks |= {link.chunk: link for link in reversed(missing)}
     if tasks:
         store.check_writable(store.folder())
-    extra = sum(len(each.seeds) for each in tasks if each not in uses)
-    total = sum(map(len, wanted.values())) + extra
-    with _Progress(next(iter(configs)), total) as progress, contextlib.ExitStack() as stack:
-
-        def advance(done: store.Chunk) -> None:
-            own = {tasks[done].label: len(done.seeds)} if done in tasks else {}
-            for name, count in uses.get(done, own).items():
-                progress.advance(name, count)
-
-        for done in list(found):
-            advance(done)
-        coming = stack.enter_context(contextlib.closing(_computed(job, code, tasks, workers, progress.say)))
+    with (
+        _Progress(next(iter(configs)), sum(len(each.seeds) for each in tasks)) as progress,
+        contextlib.closing(_computed(job, code, tasks, workers, progress.say)) as coming,
+    ):
         for done, result in coming:
             for array, value in result.items():
                 if value.shape[:1] != (len(done.seeds),):
@@ -161,9 +147,9 @@ def run(
                         f"{array} has shape {value.shape}, wanted {len(done.seeds)} rows, one for each seed"
                     )
             store.write(done, result)
-            if done in uses:
+            if done in places_of.values():
                 found[done] = result
-            advance(done)
+            progress.advance(tasks[done].label, len(done.seeds))
     rows = {each: {seed: k for k, seed in enumerate(each.seeds)} for each in found}
     return {
         name: {
@@ -298,14 +284,14 @@ def _computed(
 
 
 class _Progress:
-    """A progress bar where it is seen, or lines in the file SGD_BOOK_PROGRESS for who runs the chapter."""
+    """Of the networks to compute: a bar where it is seen, or lines in the file SGD_BOOK_PROGRESS names."""
 
     def __init__(self, label: str, total: int):
         self.label, self.total, self.done = label, total, 0
         self.file = os.environ.get("SGD_BOOK_PROGRESS")
 
     def __enter__(self):
-        stream = None if self.file else _audience()
+        stream = None if self.file or not self.total else _audience()
         self.bar = stream and tqdm(
             total=self.total, desc=self.label, unit="net", leave=False, file=stream, ncols=100
         )
@@ -317,7 +303,7 @@ class _Progress:
         if self.bar:
             self.bar.set_description(label, refresh=False)
             self.bar.update(count)
-        elif self.file:
+        elif self.file and self.total:
             with open(self.file, "a", encoding="utf-8") as f:
                 f.write(json.dumps({"label": label, "done": self.done, "total": self.total}) + "\n")
 
