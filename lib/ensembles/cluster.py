@@ -107,7 +107,7 @@ def _here() -> str:
 # ---- on this machine -------------------------------------------------------------------------------------
 
 
-class Cluster:
+class Cluster(places.Place):
     """A Dask cluster whose workers are like this machine: a place to compute."""
 
     def __init__(self, address: str, same_processor: bool) -> None:
@@ -203,16 +203,13 @@ class Cluster:
         return len(self._threads())
 
     def submit(self, module: str, name: str, *arguments: Any) -> Future:
-        """Have a worker call a function; another one does when its own one dies."""
+        """Have a worker call a function; Dask has another one do so when its own one dies."""
         return self._executor.submit(call, self._wanted, self._packages, module, name, *arguments)
 
     def check(self) -> None:
         """Raises `places.Lost` when the scheduler is gone."""
         if self._client.status != "running":
             raise self._gone()
-
-    def again(self) -> None:
-        """Nothing to do: Dask has lost work done again."""
 
     def close(self) -> None:
         """Leave the cluster; what it still computes is dropped."""

@@ -16,18 +16,12 @@ import tempfile
 import threading
 import types
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    CancelledError,
-    Future,
-    ProcessPoolExecutor,
-    wait,
-)
+from concurrent import futures
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from lib.ensembles import machine
 
@@ -56,21 +50,24 @@ class Task(NamedTuple):
     after: Hashable = None
 
 
-class Place(Protocol):
-    """Somewhere to compute."""
+class Place:
+    """Somewhere to compute.
 
-    @property
-    def workers(self) -> int:
-        """How many tasks are computed at once; 0 where nobody is there now."""
+    Attributes:
+        workers: How many tasks are computed at once; 0 where nobody is there now.
+    """
+
+    workers: int
 
     def submit(self, module: str, name: str, *arguments: Any) -> Future:
         """Have a function called; a BrokenExecutor means that workers were lost."""
+        raise NotImplementedError
 
     def check(self) -> None:
         """Raises `Lost` where the place is gone for good."""
 
     def again(self) -> None:
-        """Start new workers in the place of lost ones."""
+        """Start new workers in the place of lost ones, where the place does not do so itself."""
 
     def close(self) -> None:
         """Drop what is being computed: nobody waits for it."""
@@ -109,7 +106,7 @@ def results(
                     running[place.submit(module, function, *arguments())] = name
                     del waiting[name]
                 tell(len(running), "" if there else "waiting for a worker")
-                ended, _ = wait(running, 1.0 if running else 0, FIRST_COMPLETED)
+                ended, _ = futures.wait(running, 1.0 if running else 0, futures.FIRST_COMPLETED)
                 if not running:
                     threading.Event().wait(1.0)
                 place.check()
@@ -140,7 +137,7 @@ def _outcome(future: Future) -> Any:
         return future.result()
     except BrokenExecutor:
         raise
-    except CancelledError:
+    except futures.CancelledError:
         raise Lost("what was to compute was cancelled") from None
     except Exception as error:
         if type(error).__name__ != "KilledWorker":  # Dask's own kind, which is not there where Dask is not
@@ -168,7 +165,7 @@ def is_alone() -> bool:
     return ONE_THREAD in os.environ
 
 
-class Itself:
+class Itself(Place):
     """This process, where it is one of many."""
 
     workers = 1
@@ -182,13 +179,8 @@ class Itself:
             future.set_exception(error)
         return future
 
-    def check(self) -> None:
-        """It is there."""
 
-    again = close = check
-
-
-class Processes:
+class Processes(Place):
     """Processes of this machine; started once and used again, since starting TensorFlow takes seconds."""
 
     def __init__(self, workers: int) -> None:
@@ -203,9 +195,6 @@ class Processes:
             _pools[self.workers] = ProcessPoolExecutor(self.workers, context, _start)
         with _starting():
             return _pools[self.workers].submit(call, module, name, *arguments)
-
-    def check(self) -> None:
-        """It is there."""
 
     def close(self) -> None:
         """End the processes, whose work is no longer wanted."""

@@ -229,7 +229,7 @@ def test_workers_that_differ_are_refused_by_name_before_anything_is_submitted(da
     finally:
         dask.kill("library", "package", "data", "wide")
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == f"Error: workers of {dask.address} are not like this machine"
+    assert lines[0] == f"workers of {dask.address} are not like this machine"
     assert len(lines) == 5 and all(line.startswith("worker tcp://127.0.0.1:") for line in lines[1:])
     text = "\n".join(lines)
     for wanted in (
