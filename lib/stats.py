@@ -318,30 +318,28 @@ def paired_difference(
     return mean(one - two, seed, level, within)
 
 
-def sign_flip(a: ArrayLike, b: ArrayLike, seed: int, resamples: int = RESAMPLES) -> float:
+def sign_flip(a: ArrayLike, b: ArrayLike, seed: int) -> float:
     """Two-sided p of the sign-flip (paired permutation) test of the mean difference.
 
     ``p = P(|sum s_i d_i| >= |sum d_i|)`` over signs s, d = a - b: over all 2^M when that is at most
-    ``resamples``, else over that many drawn ones and the observed, so that p is at least 1 / (resamples + 1).
+    ``RESAMPLES``, else over that many drawn ones and the observed, so that p is at least 1 / (RESAMPLES + 1).
 
     Args:
         a: one value per network, shape (M,).
         b: the other arm, same seeds in the same order, shape (M,).
         seed: of the drawn signs.
-        resamples: how many sign vectors, at least 1.
 
     Returns:
         p, above 0 and at most 1.
 
     Raises:
-        ValueError: bad samples, arms of different length, a bad seed or number of resamples.
+        ValueError: bad samples, arms of different length, a bad seed.
 
     Source:
         ``scipy.stats.permutation_test``, one sample, ``permutation_type="samples"``.
     """
     one, two = _arms(a, b, paired=True)
     _whole("seed", seed, 0)
-    _whole("resamples", resamples, 1)
     largest = max(np.abs(one).max(), np.abs(two).max())
     # ties count, and rounding breaks them: whole multiples of 1e-12 of the largest value add up exactly
     unit = 10.0 ** (math.ceil(math.log10(largest)) - 12) if largest > 0 else 1.0
@@ -350,7 +348,7 @@ def sign_flip(a: ArrayLike, b: ArrayLike, seed: int, resamples: int = RESAMPLES)
         lambda d, axis: np.abs(np.sum(d, axis=axis)),
         permutation_type="samples",
         vectorized=True,
-        n_resamples=resamples,
+        n_resamples=RESAMPLES,
         batch=max(1, _BATCH // one.size),
         alternative="greater",
         axis=-1,

@@ -187,7 +187,6 @@ def test_sign_flip_of_many_is_near_the_t_test():
     a = a - a.mean() + b.mean() + 0.16
     assert stats.sign_flip(a, b, 1) == pytest.approx(reference.ttest_rel(a, b).pvalue, abs=0.01)
     assert stats.sign_flip(a + 9, b, 1) == 1 / (stats.RESAMPLES + 1)
-    assert stats.sign_flip(a + 9, b, 1, resamples=99) == 0.01
 
 
 def test_sign_flip_of_no_difference():
@@ -539,7 +538,6 @@ RIGHT = np.eye(3, dtype=bool)
         (lambda: stats.paired_difference(GOOD, [1, 2, math.nan], 1), "b"),
         (lambda: stats.sign_flip(GOOD, [1, 2], 1), "a and b"),
         (lambda: stats.sign_flip(GOOD, GOOD, -1), "seed"),
-        (lambda: stats.sign_flip(GOOD, GOOD, 1, resamples=0), "resamples"),
         (lambda: stats.superiority(GOOD, [1, 2], 1, paired=True), "a and b"),
         (lambda: stats.superiority(GOOD, GOOD, "1"), "seed"),
         (lambda: stats.cohen_d([1, 1], [2, 2], 1), "a and b"),
