@@ -58,17 +58,9 @@ def record(
         "seconds": seconds,
         "notebook": place,
         "claims": stated[0]["claims"] if stated else [],
-        "values": values(found),
+        "values": {name: v for _, text in gate.filled(found) for name, v in text["values"].items()},
         "stamp": stamps[0] if stamps else None,
     }
-
-
-def values(notebook: Mapping[str, Any]) -> dict[str, Any]:
-    """What the text of an executed chapter shows in its fields, by their expressions."""
-    found: dict[str, Any] = {}
-    for _, filled in gate.filled(notebook):
-        found |= filled["values"]
-    return found
 
 
 def measures(notebook: Mapping[str, Any]) -> list[str]:

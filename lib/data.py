@@ -126,8 +126,12 @@ def read(path: Path) -> Mnist:
     except FileNotFoundError:
         raise DataError("no such file") from None
     except Exception as e:  # what damaged zip and NumPy files raise is no closed list
-        said = (isinstance(e, OSError) and e.strerror) or " ".join(str(e).split()) or type(e).__name__
-        raise DataError(f"damaged or not MNIST: {said}") from e
+        raise DataError(f"damaged or not MNIST: {why(e)}") from e
+
+
+def why(e: Exception) -> str:
+    """What an exception says, in one line."""
+    return (isinstance(e, OSError) and e.strerror) or " ".join(str(e).split()) or type(e).__name__
 
 
 _read_once = functools.lru_cache(maxsize=1)(read)

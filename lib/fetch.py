@@ -77,7 +77,7 @@ def fetch() -> Path:
             with tempfile.TemporaryDirectory() as folder:
                 m = source.read(Path(folder))
         except _FAILURES as e:
-            reasons.append(f"{source.name}: {_why(e)}")
+            reasons.append(f"{source.name}: {data.why(e)}")
             if isinstance(e, data.DataError) and str(e) != "no such file":
                 _log.warning("MNIST refused: %s", reasons[-1])
             continue
@@ -90,10 +90,6 @@ def fetch() -> Path:
         f"no source gives MNIST:\n{listed}Set SGD_BOOK_MNIST to a copy ({data.FORMS}), "
         "or run `sgd-book data fetch` where there is a network."
     )
-
-
-def _why(e: Exception) -> str:
-    return (isinstance(e, OSError) and e.strerror) or " ".join(str(e).split()) or type(e).__name__
 
 
 def _sources() -> list[_Source]:
@@ -159,8 +155,8 @@ def _keep(m: data.Mnist, path: Path) -> None:
         os.replace(part, path)
     except (OSError, data.DataError) as e:
         raise data.DataError(
-            f"cannot keep MNIST in {path.parent}: {_why(e)}. Set SGD_BOOK_CACHE to a folder with 60 MB to "
-            "write to, or SGD_BOOK_MNIST to a copy of the data."
+            f"cannot keep MNIST in {path.parent}: {data.why(e)}. Set SGD_BOOK_CACHE to a folder with 60 MB "
+            "to write to, or SGD_BOOK_MNIST to a copy of the data."
         ) from e
     finally:
         with suppress(OSError):

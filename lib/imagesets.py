@@ -69,7 +69,7 @@ def _fashion():
         (x, y), _ = tf.keras.datasets.fashion_mnist.load_data()
     except Exception as e:  # what a download raises is no closed list
         raise data.DataError(
-            f"Keras could not fetch Fashion-MNIST, which needs a network once: {' '.join(str(e).split())}. "
+            f"Keras could not fetch Fashion-MNIST, which needs a network once: {data.why(e)}. "
             "Take other images (other_images: digits)."
         ) from e
     return np.array(x.reshape(-1, 784)), np.array(y)

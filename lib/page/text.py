@@ -102,10 +102,6 @@ class Filled(NamedTuple):
     words: list[dict[str, Any]]
     values: dict[str, Any]
 
-    def record(self) -> dict[str, Any]:
-        """The same, ready for JSON."""
-        return self._asdict()
-
 
 def names() -> Mapping[str, Any]:
     """The names of the running notebook; none where there is no notebook."""
@@ -247,7 +243,7 @@ def _cited(key: str, inside: bool) -> str:
 
 def bundle(filled: Filled, shown: str) -> dict[str, Any]:
     """A filled text as an output: what front ends show, and what the book and the gate read."""
-    return {"text/markdown": shown, "text/plain": shown, TEXT_MIME: filled.record()}
+    return {"text/markdown": shown, "text/plain": shown, TEXT_MIME: filled._asdict()}
 
 
 # ---- tables ----------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def test_what_was_filled_in_is_recorded():
     gap = [0.2231, 0.152, 0.298, 500]
     assert filled.values == {"n": 3, "gap": gap, "yes": 1, "single": 0.5, "word": "up", "2 * x": 0.5}
     bundle = text.bundle(filled, "seen")
-    assert json.loads(json.dumps(bundle[text.TEXT_MIME], allow_nan=False)) == filled.record()
+    assert json.loads(json.dumps(bundle[text.TEXT_MIME], allow_nan=False)) == filled._asdict()
     assert bundle["text/markdown"] == bundle["text/plain"] == "seen"
 
 
