@@ -200,20 +200,12 @@ def recover(place: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def changed_verdicts(root: Path, notebooks: Sequence[Any], head: Sequence[str]) -> list[str]:
-    """Verdicts that are not the recorded ones, as a table; empty when all are."""
+def changed_verdicts(root: Path, notebooks: Sequence[Any]) -> list[str]:
+    """Verdicts that are not the recorded ones, counted and as a table; empty when all are."""
     changed = record.changes(record.read(root / record.VERDICTS), record.verdicts(notebooks))
     rows = [(c.chapter, c.claim, c.before or "(new)", c.now or "(gone)") for c in changed]
-    return (
-        [f"{len(rows)} verdict(s) differ from {record.VERDICTS}:", record.table(rows, head)] if rows else []
-    )
-
-
-def verdict_faults(root: Path, notebooks: Sequence[Any]) -> list[str]:
-    """What to say when verdicts are not the recorded ones; empty when they are."""
-    found = changed_verdicts(root, notebooks, ("chapter", "claim", "recorded", "now"))
-    remedy = "If that is right and explained in the chapter: sgd-book record (make record), then build again."
-    return found and [*found, remedy]
+    table = record.table(rows, ("chapter", "claim", "recorded", "now"))
+    return [f"{len(rows)} verdict(s) differ from {record.VERDICTS}:", table] if rows else []
 
 
 def judged(root: Path, scale: str) -> None:
@@ -223,7 +215,11 @@ def judged(root: Path, scale: str) -> None:
         RunError: naming all that is not so.
     """
     notebooks = executed(root, scale)
-    refuse(verdict_faults(root, notebooks) if scale == "full" else [])
+    if scale == "full" and (found := changed_verdicts(root, notebooks)):
+        remedy = (
+            "If that is right and explained in the chapter: sgd-book record (make record), then build again."
+        )
+        refuse([*found, remedy])
 
 
 def ready(root: Path, scale: str, say: Say = say) -> None:
@@ -315,20 +311,13 @@ def keep_record(root: Path, say: Say = say, scale: str = "full") -> int:
                 say(f"{chapter.name}: its run took kept work, so its times are not recorded")
         record.write(root / record.TIMINGS, timings, made)
         if scale == "full":
-            keep_verdicts(root, notebooks, say)
+            say("\n".join(changed_verdicts(root, notebooks)) or "no verdict changed")
+            record.write(root / record.VERDICTS, record.verdicts(notebooks), record.provenance(notebooks))
+            for chapter, notebook in zip(chapters(root), notebooks, strict=True):
+                if (picture := record.cover(notebook)) is not None:
+                    run.write(root / f"results/{chapter.name}.svg", picture)
     say(f"recorded in {record.VERDICTS + ' and ' if scale == 'full' else ''}{record.TIMINGS}")
     return 0
-
-
-def keep_verdicts(root: Path, notebooks: Sequence[Any], say: Say = say) -> None:
-    """Record the verdicts and covers of full-scale copies, and say which verdicts changed."""
-    head = ("chapter", "claim", "before", "now")
-    say("\n".join(changed_verdicts(root, notebooks, head)[1:]) or "no verdict changed")
-    record.write(root / record.VERDICTS, record.verdicts(notebooks), record.provenance(notebooks))
-    for chapter, notebook in zip(chapters(root), notebooks, strict=True):
-        picture = record.cover(notebook)
-        if picture is not None:
-            run.write(root / f"results/{chapter.name}.svg", picture)
 
 
 def check(root: Path, scale: str, say: Say = say) -> int:
