@@ -418,8 +418,13 @@ def test_split_against_all_covariances():
     assert {e.n for e in found} == {14}
 
 
-def test_split_is_unbiased_and_the_rival_formulas_are_not(monkeypatch):
-    monkeypatch.setattr(stats, "RESAMPLES", 79)
+@pytest.fixture
+def without_intervals(monkeypatch):
+    """Means without the resampling, for simulations that look at values alone."""
+    monkeypatch.setattr(stats, "mean", lambda x, *_: Estimate(*[x.mean()] * 3, len(x), "none, 95 %"))
+
+
+def test_split_is_unbiased_and_the_rival_formulas_are_not(without_intervals):
     p, slope, rng = np.array([0.5, 0.6, 0.4, 0.7, 0.5]), np.array([0.25, 0.2, 0.15, 0.1, 0.2]), generator(15)
     draws = [networks_with(p, slope, 8, rng) for _ in range(2000)]
     found = np.array([[e.value for e in stats.split_variance(correct, 1)] for correct in draws])
@@ -433,8 +438,7 @@ def test_split_is_unbiased_and_the_rival_formulas_are_not(monkeypatch):
         assert abs(rival.mean() - true_split(p, slope)[2]) > 6 * rival.std() / math.sqrt(len(rival))
 
 
-def test_split_finds_the_variance_on_endless_images(monkeypatch):
-    monkeypatch.setattr(stats, "RESAMPLES", 79)
+def test_split_finds_the_variance_on_endless_images(without_intervals):
     # images drawn anew each time; on endless ones a network's accuracy is E p + g E slope
     rng, found = generator(16), []
     for _ in range(1500):
