@@ -312,13 +312,18 @@ def test_as_html_it_is_finished_text(name, html, browser):
     context.close()
 
 
-def test_as_a_script_it_says_in_one_line_how_to_run_it(name, place, checkout, env):
-    chapter = checkout / "chapters" / f"{name}.ipynb"
-    folder = place / f"script of {name}"
-    done = python("-m", "nbconvert", "--to", "script", chapter, "--output-dir", folder, cwd=place, env=env)
+@pytest.fixture(scope="module")
+def scripts(place, checkout, env):
+    """Folder of all chapters as nbconvert's scripts."""
+    folder = place / "scripts"
+    chapters = (checkout / "chapters").glob("*.ipynb")
+    done = python("-m", "nbconvert", "--to", "script", *chapters, "--output-dir", folder, cwd=place, env=env)
     assert done.returncode == 0, done.stderr
-    (script,) = folder.iterdir()
-    done = python(script, cwd=folder, env=env)
+    return folder
+
+
+def test_as_a_script_it_says_in_one_line_how_to_run_it(name, scripts, env):
+    done = python(scripts / f"{name}.py", cwd=scripts, env=env)
     (line,) = (done.stdout + done.stderr).splitlines()
     assert done.returncode == 1 and "open it in Jupyter" in line and "papermill" in line
 
