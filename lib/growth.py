@@ -110,3 +110,54 @@ def standing(fits: Sequence[Mapping[str, Fit]], level: float = 0.95) -> tuple[st
     far = stats.t.ppf((1 + level) / 2, len(fits) - 1)
     more = {name: errors[name] - errors[first] for name in others}
     return first, *(name for name in others if more[name].mean() <= far * stats.sem(more[name]))
+
+
+class Beyond(NamedTuple):
+    """The law d^2 = noise^2 + (scale t^exponent)^2: jumps that are there at once, and what grows beyond them.
+
+    Attributes:
+        noise: Distance at short times that the jumps make.
+        scale: What multiplies the power of time, in units of distance.
+        exponent: Of that power.
+        off: Root mean square of ln(law / measured).
+    """
+
+    noise: float
+    scale: float
+    exponent: float
+    off: float
+
+
+def beyond_noise(lags: np.ndarray, distances: np.ndarray) -> Beyond:
+    """Fit that law by least squares of the logarithm to all lags.
+
+    Args:
+        lags: Distinct times (S,), above 0 and finite, at least four.
+        distances: At each of them (S,), above 0 and finite.
+
+    Raises:
+        ValueError: Something above does not hold.
+    """
+    t, d = np.asarray(lags, float), np.asarray(distances, float)
+    fits = t.ndim == 1 and t.shape == d.shape and len(np.unique(t)) == len(t) >= 4
+    if not fits or not ((t > 0) & (t < np.inf)).all() or not ((d > 0) & (d < np.inf)).all():
+        raise ValueError(
+            "lags and distances must be as many, at least four, above 0 and finite, no lag twice"
+        )
+    unit, size = np.exp(np.log(t).mean()), np.exp(np.log(d).mean())
+    x, y = np.log(t / unit), np.log(d / size)
+
+    def law(p):
+        return np.logaddexp(2 * p[0], 2 * (p[1] + p[2] * x)) / 2
+
+    found = [
+        least_squares(
+            lambda p: law(p) - y, (y.min() - low, y.max() / 2, a), bounds=([-30, -30, 0], [30, 30, 3])
+        )
+        for low in (0.1, 3.0)
+        for a in (0.2, 0.5, 0.9)
+    ]
+    best = min(found, key=lambda f: f.cost)
+    noise, scale, a = best.x
+    off = float(np.sqrt(((law(best.x) - y) ** 2).mean()))
+    return Beyond(float(size * np.exp(noise)), float(size * np.exp(scale) / unit**a), float(a), off)

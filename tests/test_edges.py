@@ -50,6 +50,7 @@ REFUSED = {
         "-p update 1000": "updates",
         "-p updates 1000050": "updates",
         "-p decay 0": "decay",
+        "-p strong 0.0001": "strong",
         "-p rates '[0.1, 0.1]'": "rates",
         "-p waiting '[200000]'": "waiting",
         "-p waiting '[200000, 1200000]'": "waiting",
@@ -61,7 +62,7 @@ REFUSED = {
 TINY = {
     BROKEN: dict(networks=3, trained_networks=3, other_networks=3, other_epochs=1, rescue_epochs=1)
     | dict(images=100, hidden=2),
-    DRIFT: dict(images=50, validation=10, hidden=2, stiff=1),
+    DRIFT: dict(images=50, validation=10, hidden=2, small=2),
     PLATEAU: dict(networks=2, images=20, validation=10, small_batch=10, factors=[1], jump_checkpoints=1)
     | dict(noise_steps=10),
 }

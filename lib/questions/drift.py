@@ -18,8 +18,8 @@ import numpy as np
 
 from lib import curvature, data, diagnose, nets, order, streams, train
 from lib.backend import tf
-from lib.checks import choice, numbers, whole, wholes
-from lib.questions import images, settings
+from lib.checks import choice, numbers, optional, whole, wholes
+from lib.questions import images, quiet, settings
 
 CHUNK = 1  # seeds at once: each has batches of its own
 PIECES = (5000, 500, 100)  # updates at a time, three shapes to compile; legs are multiples of the last one
@@ -30,6 +30,9 @@ LOSSES = ("cross-entropy", "squared error")
 LOOK = 5000  # training images on which a snapshot's loss is taken, at most
 CURVED = 2000  # training images whose loss gives the stiffest directions, at most
 TOLERANCE = 1e-3  # of their eigenvalues
+WATCH = 5000  # updates between two looks at the objective
+ANCHOR = 5000  # updates between two gradients of all images, where noise is taken off
+AT_ONCE = 5000  # images at a time in the objective
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,14 @@ class Setting(settings.Chain):
         validation: Validation images, from the 50,000th on.
         order: Number of the stream that orders of the images are drawn from; a clone takes another one.
         stiff: How many of the stiffest directions are found at the end.
+        watched: Stretches of time in which the objective is looked at every `WATCH` updates and at both ends:
+            first and last update of one, of the next, and so on, multiples of 100.
+        taken: For each arm the arm of the leg before whose networks it takes up; empty: arm by arm.
+        noises: For each arm what is left of the variance of the batches' noise, as `lib.questions.quiet`
+            takes it off; None: all of it, in the engine of `lib.train`.
     """
 
-    same: ClassVar[tuple[str, ...]] = ("hidden", "arms")
+    same: ClassVar[tuple[str, ...]] = ("hidden",)
 
     after: "Setting | None" = None
     updates: Annotated[int, whole(0, 10**9)] = 0
@@ -66,6 +74,9 @@ class Setting(settings.Chain):
     validation: Annotated[int, whole(1, 10_000)] = 10_000
     order: Annotated[int, whole(0, 2**31 - 1)] = 0
     stiff: Annotated[int, whole(0, 1000)] = 0
+    watched: Annotated[tuple[int, ...], wholes(0, 2 * 10**9)] = ()
+    taken: Annotated[tuple[int, ...], wholes(0, 1000)] = ()
+    noises: Annotated[tuple[float, ...] | None, optional(numbers(0, 1))] = None
 
     def check(self) -> None:
         """Checks what must fit on each other."""
@@ -77,6 +88,24 @@ class Setting(settings.Chain):
             raise ValueError(
                 f"decays must be as many as rates, got {len(self.decays)} for {len(self.rates)} rates"
             )
+        if self.noises and len(self.noises) != self.arms:
+            raise ValueError(f"noises must be as many as rates, got {len(self.noises)} for {self.arms}")
+        pairs = self.watched[::2], self.watched[1::2]
+        if len(self.watched) % 2 or any(
+            a > b or a % PIECES[-1] or b % PIECES[-1] for a, b in zip(*pairs, strict=True)
+        ):
+            raise ValueError(
+                f"watched must be pairs of times in hundreds, the first not after the last, "
+                f"got {self.watched}"
+            )
+        if isinstance(self.after, Setting):
+            before = self.after.arms
+            if not self.taken and before != self.arms:
+                raise ValueError(f"arms is {self.arms}, but {before} in the one before")
+            if self.taken and (len(self.taken) != self.arms or max(self.taken) >= before):
+                raise ValueError(
+                    f"taken must name one of {before} arms before for each of {self.arms}, got {self.taken}"
+                )
 
     @property
     def arms(self) -> int:
@@ -116,7 +145,7 @@ def walk(first: Setting, times: Sequence[int]) -> dict[int, Setting]:
         )
     for time in times:
         while (left := int(time) - end) > 0:
-            at = replace(first, after=at, updates=min(left, longest))
+            at = replace(first, after=at, updates=min(left, longest), taken=())
             end += at.updates
         legs[int(time)] = at
     return legs
@@ -194,6 +223,28 @@ def losses(z: tf.Tensor, y: np.ndarray, loss: str) -> np.ndarray:
     return tf.stack([tf.reduce_mean(value, axis=1), error]).numpy()
 
 
+def looks_of(setting: Setting) -> list[int]:
+    """Times in a leg at which the objective is looked at; that of its beginning belongs to the leg before."""
+    found = set()
+    for a, b in zip(setting.watched[::2], setting.watched[1::2], strict=True):
+        found |= {a, b, *range(-(-a // WATCH) * WATCH, b, WATCH)}
+    return sorted(t for t in found if setting.end - setting.updates < t <= setting.end)
+
+
+def objective(layers: Sequence[tf.Tensor], inputs: train.Inputs, targets: np.ndarray, setting: Setting):
+    """What training makes smaller, of each arm (A,).
+
+    It is the mean loss over all images, and half the decay times the sum of all squared weights, no biases.
+    """
+    total = np.zeros(setting.arms)
+    for i in range(0, len(inputs), AT_ONCE):
+        z = nets.forward(layers, inputs.x[i : i + AT_ONCE], "relu")[-1]
+        value = train.LOSSES[setting.loss].value(z, targets[i : i + AT_ONCE])
+        total += tf.reduce_sum(value, axis=1).numpy()
+    squares = sum((w[:, :-1].numpy().astype(float) ** 2).sum(axis=(1, 2)) for w in layers)
+    return total / len(inputs) + np.array(setting.decays) / 2 * squares
+
+
 def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) -> dict[str, np.ndarray]:
     """Train the arms of a seed through a leg, and look at them at its end.
 
@@ -209,7 +260,8 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
         those training images. With ``stiff`` k: ``values`` (1, A, k), the largest eigenvalues of the Hessian
         of the mean loss of the first `CURVED` training images at most, from the largest down, and
         ``vectors`` (1, A, k, P); NaN for a network that is not finite. The decay is left out there: it adds
-        the same to every direction of the weights.
+        the same to every direction of the weights. With ``watched`` the sum of the `objective` over the
+        leg's `looks_of`, and ``looks``, how many there were, both (1, A).
 
     Raises:
         ValueError: The configuration does not fit, or there is not one seed.
@@ -218,7 +270,7 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
         raise ValueError(f"seeds must be {CHUNK} at once, got {len(seeds)}")
     setting = Setting.of(config)
     inputs, targets = images.taught(0, setting.images, 255)
-    looks = {
+    parts = {
         "train": (inputs.x[:LOOK], targets[:LOOK].argmax(axis=1)),
         "validation": images.judged((50_000, setting.validation), 255),
     }
@@ -226,25 +278,38 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
     if before is None:
         layers = fresh(seed, setting.hidden, arms)
     else:
-        layers = tuple(tf.constant(before[f"w{k}"][0]) for k in range(len(setting.hidden) + 1))
-    done, first = 0, setting.end - setting.updates
-    while done < setting.updates:
-        count = next(p for p in PIECES if p <= setting.updates - done)
-        layers = train.fit(
-            layers,
-            inputs,
-            targets,
-            batches(setting, seed, first + done, count),
-            # the engine sums over the batch; the setting's rate and decay belong to its mean
-            np.tile(np.array(setting.rates) / setting.batch, (count, 1)),
-            hidden="relu",
-            loss=setting.loss,
-            decay=np.array(setting.decays) * setting.batch,
-            compiled=True,
-        )
-        done += count
+        taken = list(setting.taken or range(arms))
+        layers = tuple(tf.constant(before[f"w{k}"][0][taken]) for k in range(len(setting.hidden) + 1))
+    done, first, seen = 0, setting.end - setting.updates, np.zeros(arms)
+    for stop in sorted({*looks_of(setting), setting.end}):
+        while first + done < stop:
+            count = next(p for p in PIECES if p <= stop - first - done)
+            chosen = batches(setting, seed, first + done, count)
+            if setting.noises:
+                if done % ANCHOR == 0:
+                    anchors = layers, quiet.full(layers, inputs, targets, setting.loss)
+                each = setting.rates, setting.decays, setting.noises
+                layers = quiet.fit(layers, *anchors, inputs, targets, chosen, *each, setting.loss)
+            else:
+                layers = train.fit(
+                    layers,
+                    inputs,
+                    targets,
+                    chosen,
+                    # the engine sums over the batch; the setting's rate and decay belong to its mean
+                    np.tile(np.array(setting.rates) / setting.batch, (count, 1)),
+                    hidden="relu",
+                    loss=setting.loss,
+                    decay=np.array(setting.decays) * setting.batch,
+                    compiled=True,
+                )
+            done += count
+        if stop in looks_of(setting):
+            seen = seen + objective(layers, inputs, targets, setting)
     result = {f"w{k}": w.numpy()[None] for k, w in enumerate(layers)}
-    for name, (x, y) in looks.items():
+    if setting.watched:
+        result |= {"objective": seen[None], "looks": np.full((1, arms), len(looks_of(setting)))}
+    for name, (x, y) in parts.items():
         *hidden, z = nets.forward(layers, x, "relu")
         loss, error = losses(z, y, setting.loss)
         result |= {f"{name}_loss": loss[None], f"{name}_error": error[None]}

@@ -139,3 +139,19 @@ def test_five_networks_keep_the_true_law_and_drop_others_where_they_can(law):
 def test_what_cannot_be_fitted_is_refused(lags, distances, cut, match):
     with pytest.raises(ValueError, match=match):
         growth.fit(lags, distances, cut)
+
+
+@pytest.mark.parametrize(
+    ("noise", "scale", "exponent"), [(0.3, 0.01, 0.5), (1.0, 1e-4, 0.9), (0.3, 0.1, 0.2)]
+)
+def test_what_grows_beyond_the_jumps_is_found_again(noise, scale, exponent):
+    found = growth.beyond_noise(LAGS, np.hypot(noise, scale * LAGS**exponent))
+    assert found[:3] == pytest.approx((noise, scale, exponent), rel=1e-2) and found.off < 1e-3
+    pure = growth.beyond_noise(LAGS, scale * LAGS**exponent)
+    assert pure.exponent == pytest.approx(exponent, rel=1e-2)
+
+
+@pytest.mark.parametrize("distances", [[1.0, 2.0], [1.0, 2.0, 0.0, 3.0], [1.0, 2.0, 3.0, np.inf]])
+def test_distances_that_no_jumps_fit_are_refused(distances):
+    with pytest.raises(ValueError, match="lags and distances must be as many, at least four"):
+        growth.beyond_noise(LAGS[: len(distances)], distances)

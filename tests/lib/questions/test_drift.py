@@ -14,7 +14,7 @@ import pytest
 from lib import curvature, data, nets, order, train
 from lib.backend import tf
 from lib.ensembles import ensemble, store
-from lib.questions import drift
+from lib.questions import drift, quiet
 from lib.questions.drift import Setting
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -426,3 +426,61 @@ def test_outputs_that_are_not_finite_are_wrong_and_not_taken_for_a_class():
     z[1] = np.nan
     _, error = drift.losses(tf.constant(z), np.arange(10), "cross-entropy")
     assert error.tolist() == [0, 100]
+
+
+# The objective, and less noise
+
+
+def test_the_objective_is_watched_at_its_times_once_each(mnist):
+    whole = small(watched=(100, 200), **TWO)  # 300 updates
+    found, wanted = result_of(whole), 0.0
+    assert drift.looks_of(whole) == [100, 200] and found["looks"].tolist() == [[2, 2]]
+    for updates in (100, 200):
+        at = result_of(small(updates=updates, **TWO))
+        squares = np.array([sum((w[:-1] ** 2).sum() for w in layers_of(at, arm)) for arm in range(2)])
+        wanted += at["train_loss"][0] + np.array(TWO["decays"]) / 2 * squares
+    np.testing.assert_allclose(found["objective"][0], wanted, rtol=1e-4)
+    parts = [result_of(small(updates=200, watched=(100, 200), **TWO))["objective"]]
+    assert np.allclose(found["objective"], parts[0], rtol=1e-5)  # also where a leg ends at a look
+
+
+def test_arms_can_be_taken_from_other_arms():
+    trunk = small(updates=100, **TWO)
+    on = small(after=trunk, updates=100, taken=(1, 0, 1), rates=(0.2, 0.05, 0.2), decays=(0.01, 0.0, 0.01))
+    plain = result_of(small(after=trunk, updates=100, **TWO))
+    for arm, old in enumerate(on.taken):
+        np.testing.assert_allclose(layers_of(result_of(on), arm)[0], layers_of(plain, old)[0], atol=1e-5)
+    assert drift.walk(on, [300])[300].taken == ()
+
+
+def test_noise_is_taken_off_in_parts(mnist):
+    """At the anchor: with none left the step of all images, with a quarter of the variance half way there."""
+    inputs = train.Inputs(mnist.train[0][:42].astype(np.float32) / np.float32(255))
+    targets = np.eye(10, dtype=np.float32)[mnist.train[1][:42]]
+    layers = tuple(tf.repeat(w[:1], 3, axis=0) for w in drift.fresh(5, (4, 3), 1))
+    pull = quiet.full(layers, inputs, targets, "cross-entropy")
+    slope = train.gradient(layers, inputs, targets, hidden="relu", loss="cross-entropy")
+    found = quiet.fit(
+        layers,
+        layers,
+        pull,
+        inputs,
+        targets,
+        np.array([[3, 8, 20]]),
+        (0.1,) * 3,
+        (0.01,) * 3,
+        (0.0, 0.25, 1.0),
+        "cross-entropy",
+    )
+    for new, old, g in zip(found, layers, slope, strict=True):
+        new, old = new.numpy(), old.numpy()
+        decayed = np.concatenate([old[0, :-1], 0 * old[0, -1:]])
+        np.testing.assert_allclose(new[0], old[0] - 0.1 * (g.numpy()[0] + 0.01 * decayed), atol=1e-6)
+        np.testing.assert_allclose(new[1], (new[0] + new[2]) / 2, atol=1e-6)
+        assert np.abs(new[2] - new[0]).max() > 1e-3
+
+
+def test_with_all_of_its_noise_the_walk_is_the_walk():
+    on = {"after": small(updates=100, **TWO), "updates": 200, **TWO}
+    for a, b in zip(*(layers_of(result_of(small(**on, noises=n)), 1) for n in (None, (1, 1))), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)

@@ -1,0 +1,141 @@
+"""Descent with a part of its noise: networks that go on as in `lib.train`, but nearer to full batches.
+
+A batch's gradient is that of all images and noise. Here all gradients are known at an *anchor*, the network
+at some time before; the noise of the same batch there is much the same as here, and is taken off, all of it
+or a part. What is left is the noise of the little way since the anchor.
+
+Source: R. Johnson and T. Zhang 2013, Accelerating stochastic gradient descent using predictive variance
+reduction (SVRG), for all of it.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from lib import nets, train
+from lib.backend import tf
+
+PIECE = 2000  # images at a time in a full gradient
+Layers = Sequence[tf.Tensor]
+
+
+def full(layers: Layers, inputs: train.Inputs, targets: np.ndarray, loss: str) -> list[tf.Tensor]:
+    """Gradient of the mean loss over all images, in the shapes of the layers; rectifiers, without decay."""
+    total = [tf.zeros_like(w) for w in layers]
+    for i in range(0, len(inputs), PIECE):
+        part = _full(loss)(tuple(layers), inputs.whole[i : i + PIECE], targets[i : i + PIECE])
+        total = [a + b for a, b in zip(total, part, strict=True)]
+    return [g / len(inputs) for g in total]
+
+
+def fit(
+    layers: Layers,
+    anchors: Layers,
+    pull: Layers,
+    inputs: train.Inputs,
+    targets: np.ndarray,
+    batches: np.ndarray,
+    rates: Sequence[float],
+    decays: Sequence[float],
+    noises: Sequence[float],
+    loss: str,
+) -> tuple[tf.Tensor, ...]:
+    """Train M networks of rectifiers for T steps on the mean loss of each batch, with a part of its noise.
+
+    With gradients g of the batch and f of all images, a step goes along g(w) - (1 - s) (g(a) - f(a)), where a
+    is the anchor and s the part of the noise's size that is left.
+
+    Args:
+        layers: L tensors (M, n_in + 1, n_out).
+        anchors: In the same shapes: where all gradients are known.
+        pull: `full` of the anchors.
+        inputs: N training inputs, shared by all members.
+        targets: (N, K).
+        batches: Example numbers, int (T, B), shared by all members.
+        rates: Learning rate of each member (M,).
+        decays: L2 coefficient of each member (M,), for its weights without biases.
+        noises: What is left of the noise's variance, for each member (M,): 1 is plain descent, 0.1 has about
+            the noise of batches that are ten times as large.
+        loss: Name in `lib.train.LOSSES`.
+
+    Returns:
+        The trained layers.
+    """
+    off = 1 - np.sqrt(np.asarray(noises))
+    rates, decays, off = (tf.constant(v, layers[0].dtype) for v in (rates, decays, off))
+    pull = [g * (rates * off)[:, None, None] for g in pull]
+    found = _loop(loss)(
+        *((nets.wide(each[0]), *each[1:]) for each in (layers, anchors, pull)),
+        inputs.whole,
+        tf.constant(targets),
+        tf.constant(batches, tf.int32),
+        rates / batches.shape[1],
+        rates * decays,
+        off,
+    )
+    return nets.stacked(found[0], layers[0].shape[0]), *found[1:]
+
+
+def _back(layers, z, target, loss):
+    """From the first layer's pre-activations: what each later layer multiplies, and dL/dz of each layer."""
+    values, below = [], []
+    for w in layers[1:]:
+        values.append(tf.nn.relu(z))
+        below.append(nets.with_ones(values[-1]))
+        z = tf.matmul(below[-1], w)
+    deltas = [train.LOSSES[loss].delta(z, target)]
+    for h, w in zip(values[::-1], layers[:0:-1], strict=True):
+        d = tf.matmul(deltas[0], w[:, :-1], transpose_b=True)
+        deltas.insert(0, tf.raw_ops.ReluGrad(gradients=d, features=h))
+    return below, deltas
+
+
+@functools.cache
+def _full(loss):
+    @tf.function(autograph=False)  # a graph for each set of shapes, which the products side by side need
+    def gradient(layers, x, y):
+        z = nets.stacked(tf.matmul(x, nets.wide(layers[0])), layers[0].shape[0])
+        below, deltas = _back(layers, z, y, loss)
+        first = nets.stacked(tf.matmul(x, nets.wide(deltas[0]), transpose_a=True), layers[0].shape[0])
+        rest = zip(below, deltas[1:], strict=True)
+        return first, *(tf.matmul(h, d, transpose_a=True) for h, d in rest)
+
+    return gradient
+
+
+@functools.cache
+def _loop(loss):
+    def weights(w):
+        """1 for weights and 0 for biases, which stand in the last row."""
+        return tf.one_hot(w.shape[-2] - 1, w.shape[-2], 0.0, 1.0, dtype=w.dtype)[:, None]
+
+    def step(i, layers, anchors, pull, inputs, targets, batches, rates, shrink, off):
+        members, chosen = layers[1].shape[0], batches[i]
+        rows, target = tf.gather(inputs, chosen), tf.gather(targets, chosen)
+        here, there = (
+            _back(each, nets.stacked(tf.matmul(rows, each[0]), members), target, loss)
+            for each in (layers, anchors)
+        )
+        rates, shrink, off = (v[:, None, None] for v in (rates, shrink, off))
+        d = nets.wide(rates * (here[1][0] - off * there[1][0]))
+        # term by term: the weights are then read and written once, and nothing between
+        change = sum(rows[k][:, None] * d[k] for k in range(rows.shape[0])) + pull[0]
+        wide = tf.repeat(tf.squeeze(shrink, (1, 2)), layers[0].shape[1] // members)
+        result = [layers[0] - change - wide * weights(layers[0]) * layers[0]]
+        for k, w in enumerate(layers[1:]):
+            g, a = (tf.matmul(below[k], ds[k + 1], transpose_a=True) for below, ds in (here, there))
+            result.append(w - rates * (g - off * a) - pull[k + 1] - shrink * weights(w) * w)
+        return i + 1, tuple(result)
+
+    @functools.partial(tf.function, autograph=False, jit_compile=True)
+    def loop(layers, *given):
+        count = tf.shape(given[4])[0]
+        return tf.while_loop(
+            lambda i, _: i < count,
+            lambda i, layers: step(i, layers, *given),
+            (tf.constant(0), layers),
+            parallel_iterations=1,
+        )[1]
+
+    return loop
