@@ -3,6 +3,11 @@
 Networks are lists of float arrays (M, n_in + 1, n_out), one for each layer, the bias in the last row, as in
 `lib.nets`; M of them are treated at once, each for itself. A neuron stands for all of its weights: those that
 come in, its bias, and those that go out.
+
+The channels of a convolutional network, as in `lib.convnets`, are neurons as well. The layer above sees each
+at several pixels: those of its kernel, or of the map that is flattened. So its rows are those of the first
+pixel, one for each channel, then those of the second, and so on, and a channel takes its rows of all pixels
+along.
 """
 
 from collections.abc import Sequence
@@ -15,8 +20,15 @@ Network = Sequence[np.ndarray]
 
 
 def neurons(layers: Network, k: int = 0) -> np.ndarray:
-    """All weights of each neuron of hidden layer k, one row for each: (M, n, n_in + 1 + n_out)."""
-    return np.concatenate([np.swapaxes(layers[k], 1, 2), layers[k + 1][:, :-1]], axis=2)
+    """All weights of each neuron of hidden layer k, one row each: (M, n, n_in + 1 + pixels above n_out)."""
+    n = layers[k].shape[2]
+    out = np.swapaxes(_by_pixel(layers[k + 1][:, :-1], n), 1, 2)
+    return np.concatenate([np.swapaxes(layers[k], 1, 2), out.reshape(len(out), n, -1)], axis=2)
+
+
+def _by_pixel(rows: np.ndarray, n: int) -> np.ndarray:
+    """Weights without biases (M, pixels n, n_out) of a layer that sees n neurons: (M, pixels, n, n_out)."""
+    return rows.reshape(len(rows), -1, n, rows.shape[2])
 
 
 def permuted(layers: Network, orders: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -38,7 +50,9 @@ def permuted(layers: Network, orders: Sequence[np.ndarray]) -> list[np.ndarray]:
         raise ValueError(f"orders must hold a permutation for each hidden layer, of sizes {sizes}")
     for k, order in enumerate(orders):
         layers[k] = np.take_along_axis(layers[k], order[:, None], axis=2)
-        whole = np.concatenate([order, np.full((len(order), 1), sizes[k])], axis=1)  # the bias stays last
+        rows = layers[k + 1].shape[1] - 1
+        whole = (np.arange(0, rows, sizes[k])[:, None] + order[:, None]).reshape(len(order), rows)
+        whole = np.concatenate([whole, np.full((len(order), 1), rows)], axis=1)  # the bias stays last
         layers[k + 1] = np.take_along_axis(layers[k + 1], whole[:, :, None], axis=1)
     return layers
 
@@ -79,19 +93,25 @@ def mean_copy(layers: Network) -> np.ndarray:
     """
     total, last = 0.0, len(layers) - 1
     for k, w in enumerate(np.asarray(w, float) for w in layers):
-        weights, bias = w[:, :-1], w[:, -1:]
-        moved = tuple(axis for axis, moves in ((1, k > 0), (2, k < last)) if moves)
-        for part, axes in ((weights, moved), (bias, tuple(a for a in moved if a == 2))):
+        weights = _by_pixel(w[:, :-1], layers[k - 1].shape[2] if k else w.shape[1] - 1)
+        bias = w[:, None, -1:]
+        moved = tuple(axis for axis, moves in ((2, k > 0), (3, k < last)) if moves)
+        for part, axes in ((weights, moved), (bias, tuple(a for a in moved if a == 3))):
             if axes:
-                total = total + ((part - part.mean(axis=axes, keepdims=True)) ** 2).sum(axis=(1, 2))
+                total = total + ((part - part.mean(axis=axes, keepdims=True)) ** 2).sum(axis=(1, 2, 3))
     return np.sqrt(2 * total)
 
 
-def swap_margin(before: Network, after: Network) -> np.ndarray:
+def swap_margin(before: Network, after: Network, among: Sequence[np.ndarray] | None = None) -> np.ndarray:
     """How much the squared distance grows at least when two neurons of the later network are swapped: (M,).
 
     Swapping i and j adds 2 (u_i - u_j) . (v_i - v_j), with neurons u before and v after. Below zero, a swap
-    brings the later network nearer to the earlier one. Infinite with one neuron in each layer.
+    brings the later network nearer to the earlier one. Infinite where no layer has two neurons to exchange.
+
+    Args:
+        before: L layers.
+        after: L layers of the same shapes.
+        among: Which neurons may change places, as for `nearest_copy`; default all.
     """
     margins = []
     for k in range(len(before) - 1):
@@ -99,6 +119,8 @@ def swap_margin(before: Network, after: Network) -> np.ndarray:
         inner = u @ np.swapaxes(v, 1, 2)
         own = np.einsum("mii->mi", inner)
         change = 2 * (own[:, :, None] + own[:, None] - inner - np.swapaxes(inner, 1, 2))
+        free = np.full(u.shape[:2], True) if among is None else among[k]
+        change = np.where(free[:, :, None] & free[:, None], change, np.inf)
         change[:, range(u.shape[1]), range(u.shape[1])] = np.inf
         margins.append(change.min(axis=(1, 2)))
     return np.min(margins, axis=0)

@@ -56,6 +56,8 @@ REFUSED = {
         "-p waiting '[200000, 1200000]'": "waiting",
         "-p networks 2": "networks",
         "-p batch 500 -p images 400": "batch",
+        "-p conv_updates 1500": "conv_updates",
+        "-p conv_batch 500 -p conv_images 400": "conv_batch",
     },
 }
 # Beyond the smallest scale: what comes out does not hang on how many networks and images there are.
@@ -73,7 +75,7 @@ EDGES = {
     "none-learns": (PLATEAU, {"rate": 1e-6, "rates": [1e-9], "channels": [1, 1, 1], "dense": [1]}),
     "all-dead": (DRIFT, {"rates": [30, 100]}),
     "one-batch": (DRIFT, {"rates": [0.5], "batch": 50}),  # clones cannot differ
-    "one-diverges": (DRIFT, {"squared_rate": 900}),
+    "one-diverges": (DRIFT, {"squared_rate": 900, "conv_rate": 900}),
 }
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from lib import permutations
+from lib import convnets, permutations
 
 
-def network(*sizes, members=2, seed=0):
-    rng = np.random.default_rng(seed)
-    return [rng.normal(size=(members, a + 1, b)) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+def network(*sizes, members=2, seed=0, pixels=(1, 1, 1, 1)):
+    """Layer k sees the layer below at this many pixels."""
+    rng, shapes = np.random.default_rng(seed), zip(pixels, sizes[:-1], sizes[1:], strict=False)
+    return [rng.normal(size=(members, q * a + 1, b)) for q, a, b in shapes]
 
 
 def outputs(layers, x):
@@ -63,6 +64,32 @@ def test_what_is_no_permutation_is_refused(orders):
         permutations.permuted(network(2, 3, 2), orders)
 
 
+def test_copies_of_a_convolutional_network_compute_the_same_function():
+    """Two blocks, whose second map is flattened for a dense layer."""
+    design, rng = convnets.Design((2, 3), (4,)), np.random.default_rng(0)
+    layers = [w.numpy() for w in convnets.initial([1, 2], design, "he")]
+    layers = [w + rng.normal(size=w.shape, scale=0.1).astype(np.float32) for w in layers]
+    x = convnets.images(rng.random((5, 784), np.float32), np.arange(5), design)
+    orders = [np.array(o) for o in ([1, 0], [2, 0, 1], [3, 1, 0, 2])]
+    copy = permutations.permuted(layers, orders)
+    wanted, found = (convnets.forward(w, x.patches, design)[1].numpy() for w in (layers, copy))
+    assert np.std(wanted) > 0.1
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_channels_against_all_copies():
+    """The yardsticks and the margin, where layers see the one below at nine and at four pixels."""
+    layers = network(1, 3, 2, 3, pixels=(9, 9, 4), members=3)
+    far, margin = [], permutations.swap_margin(layers, layers)
+    for orders, copy in copies(layers):
+        far.append((sum((o != range(len(o))).any() for o in orders), permutations.distance(layers, copy)))
+    every = np.array([d for _, d in far])
+    alone = np.min([d for layers_moved, d in far if layers_moved == 1], axis=0)
+    np.testing.assert_allclose(permutations.nearest_copy(layers), alone, rtol=1e-12)
+    np.testing.assert_allclose(permutations.mean_copy(layers) ** 2, (every**2).mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(margin, alone**2, rtol=1e-9)  # of a network against itself
+
+
 @pytest.mark.parametrize("sizes", ONE)
 def test_nearest_copy_against_all_of_them(sizes):
     layers = network(*sizes, members=3)
@@ -79,6 +106,7 @@ def test_nearest_copy_among_some_of_the_neurons():
         if (order[[2, 4]] == [2, 4]).all() and (order != range(5)).any()
     ]
     found = permutations.nearest_copy(layers, [among])
+    np.testing.assert_allclose(permutations.swap_margin(layers, layers, [among]), found**2, rtol=1e-9)
     assert found[0] == pytest.approx(min(others), rel=1e-12) and np.isinf(found[1])
     assert np.array_equal(
         permutations.nearest_copy(layers, [among | True]), permutations.nearest_copy(layers)

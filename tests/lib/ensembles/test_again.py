@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lib.ensembles import ensemble, places
-from lib.questions import drift, ends, phases, plateaus, staged
+from lib.questions import drift, ends, phases, plateaus, staged, walks
 
 SMALL = {"images": 60, "hidden": 5, "precision": "float32"}
 TRAINED = phases.Phase(epochs=1, looks=(), keep=True, **SMALL)
@@ -16,6 +16,7 @@ NETS = plateaus.Setting(
 WALK = drift.Setting(
     updates=100, hidden=(4,), images=50, validation=20, rates=(0.1, 0.5), decays=(0, 0.01), stiff=3
 )
+CONV = walks.Setting(updates=100, channels=(2,), dense=(3,), images=50, validation=20, decay=0.01)
 STAGES = [staged.Stage(1, ((20, 0.01),)), staged.Stage(2, ((20, 0.01),), fresh=(1,))]
 RECIPE = {"images": (0, 100), "sizes": (784, 8, 6, 10), "sd": 0.1, "bias": 0.1, "batch": 50, "ridge": 0.01}
 JUMP = {"order": 1, "factors": [1.0, 3.0], "jump": 1, "back": 1, "watch": 1}
@@ -26,6 +27,7 @@ CASES = {
     "phases": (phases.job, {"a": TRAINED.config(), "b": MORE.config()}, 20),
     "plateaus": (plateaus.job, {"a": NETS.config(), "b": {"after": NETS.config(), **JUMP}}, 8),
     "drift": (drift.job, {"a": WALK.config(), "b": replace(WALK, after=WALK).config()}, 1),
+    "walks": (walks.job, {"a": CONV.config(), "b": replace(CONV, after=CONV).config()}, walks.CHUNK),
     "staged": (staged.job, {"a": staged.recipe(STAGES, **RECIPE)}, 16),
 }  # fmt: skip
 
