@@ -3,15 +3,13 @@
 Functions take functions: a loss of layers, a product of vectors. So each can be tried on a quadratic.
 """
 
-import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
-from lib import checks, streams
+from lib import checks
 from lib.backend import tf
 
 Layers = Sequence[tf.Tensor]
@@ -154,80 +152,3 @@ def top_eigenvalue(
     residual = np.linalg.norm(np.where(fine[:, None], left - value[:, None] * vector, 0), axis=1)
     nan = np.where(fine, 1.0, np.nan)
     return Top(value * nan, residual * nan, vector * nan[:, None])
-
-
-SEARCH, RESTARTS = 20, 100  # products in a search for an eigenvalue that ARPACK missed; times it goes on
-
-
-def stiffest(
-    product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, count: int, tolerance: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """The largest eigenvalues of a symmetric matrix and their eigenvectors, by ARPACK.
-
-    Args:
-        product: (P,) to (P,): the matrix times a vector.
-        start: First vector (P,), finite and not zero; random, so that no eigenvector is missed.
-        count: How many k, from 1 to P - 1.
-        tolerance: Of the eigenvalues, relative.
-
-    Returns:
-        Eigenvalues (k,) from the largest down, and orthonormal eigenvectors (k, P). An eigenvalue counts as
-        often as it is one: of a matrix of zeros all are 0, with some orthonormal vectors. All NaN where they
-        do not converge.
-
-    Raises:
-        ValueError: An argument is out of its range, or a product is not finite.
-
-    Source: SciPy's ``eigsh`` with ``which='LA'``: the largest, not those of largest magnitude.
-    """
-    start = np.asarray(start, np.float64)
-    if start.ndim != 1 or not np.isfinite(start).all() or not start.any():
-        raise ValueError("start must be a finite vector (P,) that is not zero")
-    count = checks.whole(1, len(start) - 1)("count", count)
-    if not 0 < tolerance < 1:
-        raise ValueError(f"tolerance must lie between 0 and 1, got {tolerance}")
-
-    scale = 0.0  # of the matrix: the longest product of a vector of norm 1 so far
-
-    def times(v: np.ndarray) -> np.ndarray:
-        nonlocal scale
-        result = np.asarray(product(v), np.float64)
-        if not np.isfinite(result).all():
-            raise ValueError("product must be finite, got a vector that is not")
-        scale = max(scale, np.linalg.norm(result))
-        return result
-
-    values, vectors = np.zeros(0), np.zeros((0, size := len(start)))
-    # of zeros it fails, of many equal eigenvalues it may not converge: the search below then finds all
-    with contextlib.suppress(ArpackError):
-        matrix = LinearOperator((size, size), matvec=times, dtype=np.float64)
-        values, vectors = eigsh(matrix, k=count, which="LA", v0=start, tol=tolerance)
-        values, vectors = values[::-1], vectors.T[::-1]
-    # One start holds one vector of each eigenspace: copies of an eigenvalue can be missed. So look, with a
-    # fresh start, whether what is left of the matrix has one that is larger than the last that was found.
-    fresh = streams.generator("restart")
-    for _ in range(2 * count + 1):
-        low = values.min(initial=0) - scale
-
-        def rest(rows, known=vectors, low=low):
-            """Of the matrix without the known directions, which go below all that is looked for."""
-            parts = known @ rows[0]
-            image = times(rows[0] - known.T @ parts)
-            return (image + known.T @ (low * parts - known @ image))[None]
-
-        start = fresh.normal(size=size)
-        for _ in range(RESTARTS):
-            start = start - vectors.T @ (vectors @ start)
-            (value,), (residual,), (start,) = top_eigenvalue(rest, start[None], SEARCH, tolerance)
-            rounding = np.finfo(np.float32).eps * scale
-            if len(values) == count and value <= values[-1] + max(tolerance * abs(values[-1]), rounding):
-                return values, vectors
-            if residual <= max(tolerance * abs(value), rounding):
-                break
-        else:
-            break
-        start = start - vectors.T @ (vectors @ start)
-        place = np.searchsorted(-values, -value, side="right")
-        values = np.insert(values, place, value)[:count]
-        vectors = np.insert(vectors, place, start / np.linalg.norm(start), axis=0)[:count]
-    return np.full(count, np.nan), np.full((count, size), np.nan)

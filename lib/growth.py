@@ -3,11 +3,9 @@
 The laws meet: a saturating one is a power law with exponent 1/2 as long as the time is short against its own.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 from scipy.optimize import least_squares
 
 # ln d of each law at time t, for parameters whose logarithms are a and b: both are scales above 0
@@ -85,31 +83,6 @@ def fit(lags: np.ndarray, distances: np.ndarray, cut: float) -> dict[str, Fit]:
             *(float(np.sqrt((errors[part] ** 2).mean())) for part in (short, ~short)),
         )
     return result
-
-
-def standing(fits: Sequence[Mapping[str, Fit]], level: float = 0.95) -> tuple[str, ...]:
-    """The laws that networks cannot tell apart by the lags held out, the best first.
-
-    The best errs least on average. Another stands beside it unless its errors are surely larger: unless
-    Student's interval of the difference, network by network, lies above zero. With five networks and the lags
-    of a long run, the true law was among those left in 98 of 100 simulated experiments (power laws,
-    logarithms, saturation, in 20 and 200 dimensions; 83 at worst), and left alone in 46: a walk with exponent
-    1/2 and a saturating one that is far from its end can hardly be told apart.
-
-    Args:
-        fits: Of each network.
-        level: Of the intervals.
-
-    Returns:
-        Names in `LAWS`; all of them for one network.
-    """
-    errors = {name: np.array([found[name].outside for found in fits]) for name in fits[0]}
-    first, *others = sorted(errors, key=lambda name: errors[name].mean())
-    if len(fits) < 2:
-        return first, *others
-    far = stats.t.ppf((1 + level) / 2, len(fits) - 1)
-    more = {name: errors[name] - errors[first] for name in others}
-    return first, *(name for name in others if more[name].mean() <= far * stats.sem(more[name]))
 
 
 class Beyond(NamedTuple):

@@ -18,8 +18,6 @@ PURPOSES = {
     "jump order": ("order", "epoch"),
     "drift order": ("seed", "order", "epoch"),
     "sharpness": ("seed",),  # where the search for an eigenvalue starts
-    "stiffness": ("seed", "arm"),
-    "restart": (),  # the same wherever a search for eigenvalues goes on from a fresh vector
     "steepness": (),  # where the search begins at the start of a break
 }
 LENGTH = 4  # of every stream: NumPy takes a shorter one for the same with zeros at its end

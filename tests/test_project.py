@@ -462,9 +462,17 @@ ANSWERS = {  # words of the README, and the verdicts that let it say so
         "plateau_after_lr_jump",
         {"clipping": "holds", "short-steps": "holds", "wait": "holds"},
     ),
-    "They drift on, farther than to the nearest": ("long_run_sgd_drift", {"local": "fails"}),
-    "along one valley without a barrier": ("long_run_sgd_drift", {"discrete": "fails"}),
-    "It is no random walk": ("long_run_sgd_drift", {"walk": "fails", "walk-drawn": "fails"}),
+    "it falls on, and most of the way is plain descent": (
+        "long_run_sgd_drift",
+        {"cost": "fails", "descent-slow": "holds", "descent-fast": "holds"},
+    ),
+    "With strong decay it stands still": ("long_run_sgd_drift", {"cost-strong": "holds"}),
+    "farther than to the nearest copy": ("long_run_sgd_drift", {"local": "fails"}),
+    "without a barrier on the straight line": ("long_run_sgd_drift", {"discrete": "fails"}),
+    "It is no random walk": (
+        "long_run_sgd_drift",
+        {"walk-still": "fails", "walk-drawn": "fails", "conv-walk": "fails"},
+    ),
 }
 
 

@@ -8,7 +8,6 @@ The arms of a seed start from the same weights and see the same batches, so they
 and decay alone; two seeds share nothing. The arms then also share products (see `lib.train`).
 """
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from lib import curvature, data, diagnose, nets, order, streams, train
+from lib import data, diagnose, nets, order, streams, train
 from lib.backend import tf
 from lib.checks import choice, numbers, optional, whole, wholes
 from lib.questions import images, quiet, settings
@@ -28,8 +27,6 @@ MOST = 200  # long legs of a walk
 LEGS = 800  # of a walk: they hold one another, and Python's stack is finite
 LOSSES = ("cross-entropy", "squared error")
 LOOK = 5000  # training images on which a snapshot's loss is taken, at most
-CURVED = 2000  # training images whose loss gives the stiffest directions, at most
-TOLERANCE = 1e-3  # of their eigenvalues
 WATCH = 5000  # updates between two looks at the objective
 ANCHOR = 5000  # updates between two gradients of all images, where noise is taken off
 AT_ONCE = 5000  # images at a time in the objective
@@ -52,7 +49,6 @@ class Setting(settings.Chain):
         images: Training images, the first ones of MNIST.
         validation: Validation images, from the 50,000th on.
         order: Number of the stream that orders of the images are drawn from; a clone takes another one.
-        stiff: How many of the stiffest directions are found at the end.
         watched: Stretches of time in which the objective is looked at every `WATCH` updates and at both ends:
             first and last update of one, of the next, and so on, multiples of 100.
         taken: For each arm the arm of the leg before whose networks it takes up; empty: arm by arm.
@@ -73,7 +69,6 @@ class Setting(settings.Chain):
     images: Annotated[int, whole(1, 50_000)] = 50_000
     validation: Annotated[int, whole(1, 10_000)] = 10_000
     order: Annotated[int, whole(0, 2**31 - 1)] = 0
-    stiff: Annotated[int, whole(0, 1000)] = 0
     watched: Annotated[tuple[int, ...], wholes(0, 2 * 10**9)] = ()
     taken: Annotated[tuple[int, ...], wholes(0, 1000)] = ()
     noises: Annotated[tuple[float, ...] | None, optional(numbers(0, 1))] = None
@@ -186,17 +181,8 @@ def batches(setting: Setting, seed: int, first: int, count: int) -> np.ndarray:
 
     They depend on the seed, the order and the images alone, not on where a leg begins.
     """
-    per_epoch, rows = setting.images // setting.batch, []
-    while count:
-        epoch, at = divmod(first, per_epoch)
-        take = min(count, per_epoch - at)
-        shown = _epoch(("drift order", seed, setting.order, epoch), setting.images, setting.sampling)
-        rows.append(order.batches(shown, setting.batch)[at : at + take])
-        first, count = first + take, count - take
-    return np.concatenate(rows)
-
-
-_epoch = functools.lru_cache(maxsize=2)(order.epoch)  # the next piece is often of the same epoch
+    stream = ("drift order", seed, setting.order)
+    return order.stretch(stream, setting.images, setting.batch, first, count, setting.sampling)
 
 
 def fresh(seed: int, hidden: Sequence[int], arms: int) -> tuple[tf.Tensor, ...]:
@@ -257,11 +243,8 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
         With one row for the seed and A arms in each: layers ``w0``, ``w1``, ... (1, A, n_in + 1, n_out);
         ``train_loss`` on the first `LOOK` images at most and ``validation_loss``; ``train_error`` and
         ``validation_error`` in %, all (1, A); ``live0``, ... (1, A, n), which hidden units are on for any of
-        those training images. With ``stiff`` k: ``values`` (1, A, k), the largest eigenvalues of the Hessian
-        of the mean loss of the first `CURVED` training images at most, from the largest down, and
-        ``vectors`` (1, A, k, P); NaN for a network that is not finite. The decay is left out there: it adds
-        the same to every direction of the weights. With ``watched`` the sum of the `objective` over the
-        leg's `looks_of`, and ``looks``, how many there were, both (1, A).
+        those training images. With ``watched`` the sum of the `objective` over the leg's `looks_of`, and
+        ``looks``, how many there were, both (1, A).
 
     Raises:
         ValueError: The configuration does not fit, or there is not one seed.
@@ -316,37 +299,4 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
         if name == "train":
             for k, h in enumerate(hidden):
                 result[f"live{k}"] = tf.reduce_any(h > 0, axis=1).numpy()[None]
-    if setting.stiff:
-        x, y = inputs.whole[:CURVED], targets[:CURVED]
-        found = [
-            _stiffest([w[arm : arm + 1] for w in layers], x, y, setting, seed, arm) for arm in range(arms)
-        ]
-        for name, values in zip(("values", "vectors"), zip(*found, strict=True), strict=True):
-            result[name] = np.stack(values)[None]
     return result
-
-
-def _stiffest(layers, x, y, setting, seed, arm):
-    """Eigenvalues and eigenvectors of one network (k,) and (k, P); x with its column of ones."""
-    size = sum(w.shape[1] * w.shape[2] for w in layers)
-    if not diagnose.finite(layers).all():
-        return np.full(setting.stiff, np.nan), np.full((setting.stiff, size), np.nan, np.float32)
-
-    def product(v):
-        _, result = _products(setting.loss)(layers, curvature.unflat(v[None], layers), x, y)
-        return curvature.flat(result)[0]
-
-    start = streams.generator("stiffness", seed, arm).normal(size=size)
-    values, vectors = curvature.stiffest(product, start, setting.stiff, TOLERANCE)
-    return values, vectors.astype(np.float32)
-
-
-@functools.cache
-def _products(loss):
-    def mean_loss(layers, x, y):  # x with its column of ones; one member
-        z = tf.matmul(x[None], layers[0])
-        for w in layers[1:]:
-            z = tf.matmul(nets.with_ones(tf.nn.relu(z)), w)
-        return tf.reduce_mean(train.LOSSES[loss].value(z, y[None]), axis=1)
-
-    return curvature.products(mean_loss)

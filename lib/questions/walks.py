@@ -81,17 +81,8 @@ def batches(setting: Setting, seed: int, first: int, count: int) -> np.ndarray:
 
     They depend on the seed, the order and the images alone, not on where a leg begins.
     """
-    per_epoch, rows = setting.images // setting.batch, []
-    while count:
-        epoch, at = divmod(first, per_epoch)
-        take = min(count, per_epoch - at)
-        shown = _epoch(("drift order", seed, APART + setting.order, epoch), setting.images)
-        rows.append(order.batches(shown, setting.batch)[at : at + take])
-        first, count = first + take, count - take
-    return np.concatenate(rows)
-
-
-_epoch = functools.lru_cache(maxsize=2 * CHUNK)(order.epoch)  # the next piece is often of the same epoch
+    stream = ("drift order", seed, APART + setting.order)
+    return order.stretch(stream, setting.images, setting.batch, first, count)
 
 
 def training(setting: Setting) -> convnets.Images:

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from scipy.sparse.linalg import eigsh
 
 from lib import convnets, curvature
 from lib.backend import tf
@@ -477,79 +477,3 @@ LIMITS = (0, 0.1), (-1, 0.1), (3, 0), (3, -0.1), (3, np.nan), (3, np.inf)
 def test_starts_without_a_direction_and_limits_that_are_none_are_refused(start, limits, message):
     with pytest.raises(ValueError, match=message):
         curvature.top_eigenvalue(lambda v: v, start, *limits)
-
-
-# The stiffest directions
-
-
-def saddle(size, seed=0):
-    """With known eigenvalues, half of them below zero and larger."""
-    rng = np.random.default_rng(seed)
-    directions, _ = np.linalg.qr(rng.normal(size=(size, size)))
-    values = np.linspace(-3 * size, size, size)
-    return values, directions, (directions * values) @ directions.T
-
-
-NO_VECTORS = np.zeros(9), np.full(9, np.nan), np.ones((3, 3))
-
-
-@pytest.mark.parametrize("count", [1, 3, 10])
-def test_the_stiffest_directions_are_those_of_the_largest_eigenvalues(count):
-    values, directions, matrix = saddle(40)
-    found, vectors = curvature.stiffest(lambda v: matrix @ v, np.ones(40), count, 1e-10)
-    np.testing.assert_allclose(found, values[::-1][:count], rtol=1e-8)
-    np.testing.assert_allclose(vectors @ vectors.T, np.eye(count), atol=1e-10)
-    overlap = np.abs(vectors @ directions[:, ::-1][:, :count])
-    np.testing.assert_allclose(overlap, np.eye(count), atol=1e-5)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 11, 39])
-@pytest.mark.parametrize(
-    "values",
-    [
-        np.zeros(40), [1e8] + [0] * 39, [-3] + [0] * 39, [0] * 20 + [-1] * 20, np.ones(40), -np.ones(40),
-        [7, 7, *np.linspace(5, -30, 38)], [9, 7, 7, 7, *np.linspace(5, -30, 36)],
-        [7, 6, 5, 4, 4, *np.linspace(3, -3, 35)], [-2, -2, -2, *np.linspace(-4, -30, 37)],
-    ],
-    ids=["zero", "rank one", "rank one, negative", "no more than zero", "identity", "identity, negative",
-         "double", "triple", "double at the fourth", "triple, negative"],
-)  # fmt: skip
-def test_every_copy_of_an_eigenvalue_counts(values, count):
-    """Against all eigenvalues of the matrix, up to all but one of them."""
-    values = np.asarray(values, float)
-    matrix, scale = spectrum(values) if values.any() else np.zeros((40, 40)), np.abs(values).max()
-    found, vectors = curvature.stiffest(lambda v: matrix @ v, normal(40, seed=4), count, 1e-8)
-    np.testing.assert_allclose(found, np.sort(values)[::-1][:count], atol=1e-6 * scale)
-    np.testing.assert_allclose(vectors @ vectors.T, np.eye(count), atol=1e-9)
-    np.testing.assert_allclose(vectors @ matrix, found[:, None] * vectors, atol=2e-6 * scale)
-
-
-def test_what_arpack_does_not_find_is_found(monkeypatch):
-    def none(matrix, k, **_):
-        raise ArpackNoConvergence("none", np.ones(1), np.ones((40, 1)))
-
-    monkeypatch.setattr(curvature, "eigsh", none)
-    values, directions, matrix = saddle(40)
-    found, vectors = curvature.stiffest(lambda v: matrix @ v, normal(40), 5, 1e-6)
-    np.testing.assert_allclose(found, values[::-1][:5], rtol=1e-6)
-    np.testing.assert_allclose(np.abs(vectors @ directions[:, ::-1][:, :5]), np.eye(5), atol=1e-3)
-    noise = np.random.default_rng(0)
-    values, vectors = curvature.stiffest(lambda v: noise.normal(size=40), np.ones(40), 2, 1e-3)
-    assert values.shape == (2,) and vectors.shape == (2, 40), "of what is no matrix none converges"
-    assert np.isnan(values).all() and np.isnan(vectors).all()
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        *(({"start": start}, "start must be a finite vector") for start in NO_VECTORS),
-        *(({"count": n}, f"count must be a whole number from 1 to 8, got {n}") for n in (0, 9)),
-        ({"count": 2.0}, "count must be a whole number"),
-        ({"tolerance": 0}, "tolerance must lie between 0 and 1, got 0"),
-        ({"product": lambda v: v * np.nan}, "product must be finite"),
-    ],
-)
-def test_what_has_no_stiffest_directions_is_refused(change, message):
-    arguments = {"product": lambda v: v, "start": np.arange(1.0, 10), "count": 2, "tolerance": 0.1} | change
-    with pytest.raises(ValueError, match=message):
-        curvature.stiffest(**arguments)

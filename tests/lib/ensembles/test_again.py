@@ -13,9 +13,7 @@ MORE = phases.Phase(after=TRAINED, epochs=1, **SMALL)
 NETS = plateaus.Setting(
     epochs=2, channels=(2,), dense=(4,), images=64, validation=20, batch=16, sharp=(2,), keep=True
 )
-WALK = drift.Setting(
-    updates=100, hidden=(4,), images=50, validation=20, rates=(0.1, 0.5), decays=(0, 0.01), stiff=3
-)
+WALK = drift.Setting(updates=100, hidden=(4,), images=50, validation=20, rates=(0.1, 0.5), decays=(0, 0.01))
 CONV = walks.Setting(updates=100, channels=(2,), dense=(3,), images=50, validation=20, decay=0.01)
 STAGES = [staged.Stage(1, ((20, 0.01),)), staged.Stage(2, ((20, 0.01),), fresh=(1,))]
 RECIPE = {"images": (0, 100), "sizes": (784, 8, 6, 10), "sd": 0.1, "bias": 0.1, "batch": 50, "ridge": 0.01}
