@@ -469,7 +469,7 @@ ANSWERS = {  # words of the README, and the verdicts that let it say so
     "With strong decay it stands still": ("long_run_sgd_drift", {"cost-strong": "holds"}),
     "farther than to the nearest copy": ("long_run_sgd_drift", {"local": "fails"}),
     "without a barrier on the straight line": ("long_run_sgd_drift", {"discrete": "fails"}),
-    "It is no random walk": (
+    "On average it is no random walk": (
         "long_run_sgd_drift",
         {"walk-still": "fails", "walk-drawn": "fails", "conv-walk": "fails"},
     ),
