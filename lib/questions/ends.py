@@ -7,6 +7,7 @@ compared as they are and matched: one of them as the nearest such copy that is f
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -16,6 +17,7 @@ from lib.backend import tf
 from lib.checks import number, whole
 from lib.questions import images as pictures
 from lib.questions import staged
+from lib.questions.staged import Stage
 
 CHUNK = 8  # networks at once: they are few, and all cores are to have some
 WAYS = ("whole", "other", "reversed")
@@ -45,8 +47,8 @@ def plan(one: Mapping, other: Mapping, more: int, rate: float, points: int) -> d
         ValueError: The recipes are not of one kind, or a number does not fit.
     """
     (stage,) = one["stages"]
-    plain = {"depth": len(one["sizes"]) - 2, "learns": None, "loss": staged.LABELS, "optimiser": "sgd"}
-    if any(stage[name] != wanted for name, wanted in plain.items()) or stage["fresh"] or stage["images"]:
+    plain = Stage(len(one["sizes"]) - 2, stage["rates"])
+    if stage != asdict(plain):
         raise ValueError(f"one must train all layers by plain descent, got {stage}")
     differ = [name for name in one if name not in ("stages", "ridge") and one[name] != other[name]]
     if differ:

@@ -114,7 +114,7 @@ def test_references_are_words_and_links_in_front_ends(myst, seen):
 
 
 def test_every_source_has_a_name_a_year_and_a_link():
-    assert len(text._references()) > 30
+    assert len(text._references()) >= 40
     for key in text._references():
         shown = front(f"{{cite}}`{key}`")
         assert shown.startswith("([") and "](http" in shown and not set("{}\\") & set(shown), shown
