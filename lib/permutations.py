@@ -31,12 +31,15 @@ def _by_pixel(rows: np.ndarray, n: int) -> np.ndarray:
     return rows.reshape(len(rows), -1, n, rows.shape[2])
 
 
-def permuted(layers: Network, orders: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The copy whose neuron i of hidden layer k is neuron ``orders[k][i]``.
+def permuted(
+    layers: Network, orders: Sequence[np.ndarray], signs: Sequence[np.ndarray] | None = None
+) -> list[np.ndarray]:
+    """The copy whose neuron i of hidden layer k is neuron ``orders[k][i]``, times ``signs[k][i]``.
 
     Args:
         layers: L layers.
         orders: For each of the L - 1 hidden layers a permutation (n,), or one for each member (M, n).
+        signs: Likewise, 1 or -1; for odd units, such as tanh. Default all 1.
 
     Raises:
         ValueError: There are not L - 1 permutations of the hidden layers' sizes.
@@ -54,6 +57,12 @@ def permuted(layers: Network, orders: Sequence[np.ndarray]) -> list[np.ndarray]:
         whole = (np.arange(0, rows, sizes[k])[:, None] + order[:, None]).reshape(len(order), rows)
         whole = np.concatenate([whole, np.full((len(order), 1), rows)], axis=1)  # the bias stays last
         layers[k + 1] = np.take_along_axis(layers[k + 1], whole[:, :, None], axis=1)
+        if signs is not None:
+            sign = np.atleast_2d(signs[k]).astype(layers[k].dtype)
+            layers[k] = layers[k] * sign[:, None]
+            turned = _by_pixel(layers[k + 1][:, :-1], sizes[k]) * sign[:, None, :, None]
+            turned = turned.reshape(len(turned), rows, -1)
+            layers[k + 1] = np.concatenate([turned, layers[k + 1][:, -1:]], axis=1)
     return layers
 
 
@@ -131,22 +140,38 @@ def match(fixed: Network, moving: Network, rounds: int = 100) -> list[np.ndarray
 
     With one hidden layer the nearest of all copies, by one linear assignment. With more, the layers are
     assigned in turn until none changes, or for this many rounds: each step brings the copy nearer, but it
-    need not be the nearest of all.
+    need not be the nearest of all. A network that is not finite stays as it is.
 
     Source: Ainsworth et al. 2022, arXiv 2209.04836 (weight matching).
     """
+    return _matched(fixed, moving, rounds, odd=False)[0]
+
+
+def match_odd(
+    fixed: Network, moving: Network, rounds: int = 100
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """`match` for odd units, which may be turned round as well: orders and signs for `permuted`."""
+    return _matched(fixed, moving, rounds, odd=True)
+
+
+def _matched(fixed, moving, rounds, odd):
     fixed, moving = ([np.asarray(w, float) for w in n] for n in (fixed, moving))
     members, sizes = len(fixed[0]), [w.shape[2] for w in fixed[:-1]]
     orders = [np.tile(np.arange(n), (members, 1)) for n in sizes]
+    signs = [np.ones((members, n)) for n in sizes]
     for m in range(members):
         target, source = ([w[m : m + 1] for w in n] for n in (fixed, moving))
+        if not all(np.isfinite(w).all() for w in (*target, *source)):
+            continue
         for _ in range(rounds):
             changed = False
-            for k in range(len(sizes)):
-                now = permuted(source, [o[m] for o in orders])
-                _, best = linear_sum_assignment(neurons(target, k)[0] @ neurons(now, k)[0].T, maximize=True)
-                changed |= bool((best != np.arange(sizes[k])).any())
-                orders[k][m] = orders[k][m][best]
+            for k, n in enumerate(sizes):
+                now = permuted(source, [o[m] for o in orders], [s[m] for s in signs])
+                inner = neurons(target, k)[0] @ neurons(now, k)[0].T
+                _, best = linear_sum_assignment(np.abs(inner) if odd else inner, maximize=True)
+                turn = np.where(odd & (inner[np.arange(n), best] < 0), -1.0, 1.0)
+                changed |= bool((best != np.arange(n)).any() or (turn < 0).any())
+                orders[k][m], signs[k][m] = orders[k][m][best], signs[k][m][best] * turn
             if not changed or len(sizes) == 1:
                 break
-    return orders
+    return orders, signs

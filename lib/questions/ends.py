@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
-from lib import diagnose, nets, train
+from lib import diagnose, nets, permutations, train
 from lib.backend import tf
 from lib.checks import number, whole
 from lib.questions import images as pictures
@@ -29,7 +28,6 @@ PAIRS = (  # two ends each
     "two starts, matched",
 )
 MEASURES = ("loss", "wrong")  # along a line: on the training images [nats]; of the test images [fraction]
-ROUNDS = 100  # of matching
 Network = Sequence[np.ndarray]
 
 
@@ -60,62 +58,6 @@ def plan(one: Mapping, other: Mapping, more: int, rate: float, points: int) -> d
         "rate": number(0, staged.LARGEST)("rate", rate),
         "points": whole(3, 1001)("points", points),
     }
-
-
-def copy(layers: Network, orders: Network, signs: Network) -> list[np.ndarray]:
-    """The copy whose unit i of hidden layer k is ``signs[k][:, i]`` times unit ``orders[k][:, i]``.
-
-    Args:
-        layers: L layers (M, n_in + 1, n_out) of tanh units.
-        orders: For each hidden layer a permutation for each member (M, n).
-        signs: Likewise, 1 or -1.
-    """
-    layers = [np.asarray(w) for w in layers]
-    for k, (order, sign) in enumerate(zip(orders, signs, strict=True)):
-        sign = sign.astype(layers[k].dtype)
-        layers[k] = np.take_along_axis(layers[k], order[:, None], axis=2) * sign[:, None]
-        rows = np.take_along_axis(layers[k + 1][:, :-1], order[:, :, None], axis=1) * sign[:, :, None]
-        layers[k + 1] = np.concatenate([rows, layers[k + 1][:, -1:]], axis=1)
-    return layers
-
-
-def _distance(a: Network, b: Network) -> np.ndarray:
-    """Between all weights of two networks: (M,)."""
-    return np.linalg.norm(diagnose.distances(a, b), axis=1)
-
-
-def _units(layers: Network, k: int) -> np.ndarray:
-    """All weights of each unit of hidden layer k, of one network: (n, n_in + 1 + n_out)."""
-    return np.concatenate([layers[k][0].T, layers[k + 1][0, :-1]], axis=1)
-
-
-def match(fixed: Network, moving: Network) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Orders and signs that bring a network of tanh units near to another, for `copy`.
-
-    Layer after layer, until none changes, by one linear assignment each: every step brings the copy nearer,
-    but it need not be the nearest of all. A network that is not finite stays as it is.
-
-    Source: Ainsworth et al. 2022, arXiv 2209.04836 (weight matching); here with signs.
-    """
-    members, sizes = len(fixed[0]), [w.shape[2] for w in fixed[:-1]]
-    orders = [np.tile(np.arange(n), (members, 1)) for n in sizes]
-    signs = [np.ones((members, n)) for n in sizes]
-    for m in range(members):
-        target, source = ([np.asarray(w[m : m + 1], float) for w in n] for n in (fixed, moving))
-        if not all(np.isfinite(w).all() for w in (*target, *source)):
-            continue
-        for _ in range(ROUNDS):
-            changed = False
-            for k, n in enumerate(sizes):
-                now = copy(source, [o[m : m + 1] for o in orders], [s[m : m + 1] for s in signs])
-                inner = _units(target, k) @ _units(now, k).T
-                _, best = linear_sum_assignment(np.abs(inner), maximize=True)
-                turn = np.where(inner[np.arange(n), best] < 0, -1.0, 1.0)
-                changed |= bool((best != np.arange(n)).any() or (turn < 0).any())
-                orders[k][m], signs[k][m] = orders[k][m][best], signs[k][m][best] * turn
-            if not changed:
-                break
-    return orders, signs
 
 
 def _along(a: Network, b: Network, config: Mapping) -> np.ndarray:
@@ -184,7 +126,7 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     test = pictures.judged(None, config["one"]["divisor"])
     looks = [staged._look([tf.constant(w) for w in after[way]], inputs.x, targets, None)[0] for way in WAYS]
     right = [[staged._judge(e[way], [], *test)[-1].mean(axis=1) for e in (before, after)] for way in WAYS]
-    orders, signs = match(after["whole"], after["other"])
+    orders, signs = permutations.match_odd(after["whole"], after["other"])
     same = [(o == np.arange(o.shape[1])) & (s > 0) for o, s in zip(orders, signs, strict=True)]
     firsts = np.arange(0, len(seeds) - 1, 2)
     a, b = ([w[firsts + k] for w in after["whole"]] for k in (0, 1))
@@ -193,19 +135,19 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         "two orders": (after["whole"], after["reversed"]),
         "before and after": (before["whole"], after["whole"]),
         "two starts": (a, b),
-        "two starts, matched": (a, copy(b, *match(a, b))),
+        "two starts, matched": (a, permutations.permuted(b, *permutations.match_odd(a, b))),
     }
     distance = np.full((len(seeds), len(PAIRS)), np.nan)
     along = np.full((len(seeds), len(PAIRS), len(MEASURES), config["points"]), np.nan)
     for k, name in enumerate(PAIRS):
         rows = firsts if name.startswith("two starts") else np.arange(len(seeds))
         if len(rows):
-            distance[rows, k] = _distance(*ends[name])
+            distance[rows, k] = permutations.distance(*ends[name])
             along[rows, k] = _along(*ends[name], config)
     return {
         "loss": np.stack([look["loss"] for look in looks], axis=1),
         "fitted": np.stack([look["fitted"] for look in looks], axis=1),
-        "moved": np.stack([_distance(after[way], start) for way in WAYS], axis=1),
+        "moved": np.stack([permutations.distance(after[way], start) for way in WAYS], axis=1),
         "right": np.moveaxis(np.array(right), -1, 0),
         "distance": distance,
         "along": along,

@@ -230,3 +230,26 @@ def test_the_assignment_is_that_of_scipy():
     u, v = permutations.neurons(fixed)[0], permutations.neurons(moving)[0]
     cost = ((u[:, None] - v[None]) ** 2).sum(axis=2)
     assert np.array_equal(permutations.match(fixed, moving)[0][0], linear_sum_assignment(cost)[1])
+
+
+def test_a_copy_of_odd_units_computes_the_same_and_is_found():
+    rng, layers = np.random.default_rng(0), network(40, 6, 5, 10, members=3)
+    orders = [rng.permuted(np.tile(np.arange(n), (3, 1)), axis=1) for n in (6, 5)]
+    signs = [rng.choice([-1.0, 1.0], (3, n)) for n in (6, 5)]
+    copy, x = permutations.permuted(layers, orders, signs), rng.random((7, 40))
+    np.testing.assert_allclose(outputs(copy, x), outputs(layers, x), rtol=1e-10, atol=1e-12)
+    back = permutations.permuted(copy, *permutations.match_odd(layers, copy))
+    for w, v in zip(layers, back, strict=True):
+        np.testing.assert_array_equal(w, v)
+    copy[0][1] = np.nan  # stays as it is
+    assert (permutations.match_odd(layers, copy)[0][0][1] == np.arange(6)).all()
+
+
+@pytest.mark.parametrize("k", [0, 1])
+def test_a_turned_channel_takes_its_rows_of_all_pixels_along(k):
+    layers, signs = network(5, 4, 3, 2, pixels=(1, 9, 4, 1)), [np.ones(4), np.ones(3)]
+    signs[k][1:] = -1
+    turned = permutations.permuted(layers, [np.arange(4), np.arange(3)], signs)
+    wanted = signs[k][:, None] * permutations.neurons(layers, k)
+    np.testing.assert_array_equal(permutations.neurons(turned, k), wanted)
+    assert np.array_equal(turned[k + 1][:, -1], layers[k + 1][:, -1]), "biases above stay"
