@@ -28,7 +28,7 @@ def neurons(layers: Network, k: int = 0) -> np.ndarray:
 
 def _by_pixel(rows: np.ndarray, n: int) -> np.ndarray:
     """Weights without biases (M, pixels n, n_out) of a layer that sees n neurons: (M, pixels, n, n_out)."""
-    return rows.reshape(len(rows), -1, n, rows.shape[2])
+    return rows.reshape(len(rows), rows.shape[1] // n, n, rows.shape[2])  # of no networks as well
 
 
 def permuted(
@@ -61,7 +61,7 @@ def permuted(
             sign = np.atleast_2d(signs[k]).astype(layers[k].dtype)
             layers[k] = layers[k] * sign[:, None]
             turned = _by_pixel(layers[k + 1][:, :-1], sizes[k]) * sign[:, None, :, None]
-            turned = turned.reshape(len(turned), rows, -1)
+            turned = turned.reshape(layers[k + 1][:, :-1].shape)
             layers[k + 1] = np.concatenate([turned, layers[k + 1][:, -1:]], axis=1)
     return layers
 
