@@ -270,7 +270,8 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
             chosen = batches(setting, seed, first + done, count)
             if setting.noises:
                 if done % ANCHOR == 0:
-                    anchors = layers, quiet.full(layers, inputs, targets, setting.loss)
+                    pull = train.gradient(layers, inputs, targets, hidden="relu", loss=setting.loss)
+                    anchors = layers, pull
                 each = setting.rates, setting.decays, setting.noises
                 layers = quiet.fit(layers, *anchors, inputs, targets, chosen, *each, setting.loss)
             else:

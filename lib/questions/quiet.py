@@ -16,17 +16,7 @@ import numpy as np
 from lib import nets, train
 from lib.backend import tf
 
-PIECE = 2000  # images at a time in a full gradient
 Layers = Sequence[tf.Tensor]
-
-
-def full(layers: Layers, inputs: train.Inputs, targets: np.ndarray, loss: str) -> list[tf.Tensor]:
-    """Gradient of the mean loss over all images, in the shapes of the layers; rectifiers, without decay."""
-    total = [tf.zeros_like(w) for w in layers]
-    for i in range(0, len(inputs), PIECE):
-        part = _full(loss)(tuple(layers), inputs.whole[i : i + PIECE], targets[i : i + PIECE])
-        total = [a + b for a, b in zip(total, part, strict=True)]
-    return [g / len(inputs) for g in total]
 
 
 def fit(
@@ -49,7 +39,7 @@ def fit(
     Args:
         layers: L tensors (M, n_in + 1, n_out).
         anchors: In the same shapes: where all gradients are known.
-        pull: `full` of the anchors.
+        pull: The anchors' `lib.train.gradient` of all images.
         inputs: N training inputs, shared by all members.
         targets: (N, K).
         batches: Example numbers, int (T, B), shared by all members.
@@ -89,19 +79,6 @@ def _back(layers, z, target, loss):
         d = tf.matmul(deltas[0], w[:, :-1], transpose_b=True)
         deltas.insert(0, tf.raw_ops.ReluGrad(gradients=d, features=h))
     return below, deltas
-
-
-@functools.cache
-def _full(loss):
-    @tf.function(autograph=False)  # a graph for each set of shapes, which the products side by side need
-    def gradient(layers, x, y):
-        z = nets.stacked(tf.matmul(x, nets.wide(layers[0])), layers[0].shape[0])
-        below, deltas = _back(layers, z, y, loss)
-        first = nets.stacked(tf.matmul(x, nets.wide(deltas[0]), transpose_a=True), layers[0].shape[0])
-        rest = zip(below, deltas[1:], strict=True)
-        return first, *(tf.matmul(h, d, transpose_a=True) for h, d in rest)
-
-    return gradient
 
 
 @functools.cache

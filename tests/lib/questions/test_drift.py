@@ -431,12 +431,11 @@ def test_noise_is_taken_off_in_parts(mnist):
     inputs = train.Inputs(mnist.train[0][:42].astype(np.float32) / np.float32(255))
     targets = np.eye(10, dtype=np.float32)[mnist.train[1][:42]]
     layers = tuple(tf.repeat(w[:1], 3, axis=0) for w in drift.fresh(5, (4, 3), 1))
-    pull = quiet.full(layers, inputs, targets, "cross-entropy")
     slope = train.gradient(layers, inputs, targets, hidden="relu", loss="cross-entropy")
     found = quiet.fit(
         layers,
         layers,
-        pull,
+        slope,
         inputs,
         targets,
         np.array([[3, 8, 20]]),
