@@ -12,7 +12,6 @@ LEARNED, FLAT = 0.5, 0.95
 SHUT = 0.05  # mean slope of a layer's units below which hardly any gradient gets through
 MOST = 0.75  # share of a layer's rectifiers that are off for all images, in a network that does not learn
 OFF = 0.01  # mean slope of a layer's rectifiers below which it is as good as off
-BLIND = 0.2  # share of outputs without a slope: so many classes cannot be learned
 BOUND = 2.0  # rate times sharpness above which a step along the steepest direction grows
 SLOW = 10_000  # updates that a network may need for its loss to fall, if it were to fall as at first
 TINY = 0.02  # rate times sharpness below which a rate a hundred times as high would still be stable
@@ -37,27 +36,27 @@ MECHANISMS = {
     "overflow": Mechanism(
         "Steps were so large that a weight or the loss is no finite number any more.",
         "plateau_after_lr_jump",
-        ("lower rate", "clipping", "normalised inputs"),
+        ("rate / 10", "clipping", "normalised inputs"),
     ),
     "dead units": Mechanism(
         "A layer of rectifiers is off for all images, or outputs are: no gradient gets through.",
         "plateau_after_lr_jump",
-        ("lower rate", "LeakyReLU", "clipping", "start again"),
+        ("rate / 10", "LeakyReLU", "clipping", "fitting initialisation"),
     ),
     "saturated units": Mechanism(
         "Sigmoids or tanhs stand so far from their middle that their slope is lost, and so is the gradient.",
         "broken_net_recovery",
-        ("fitting initialisation", "fitting loss", "lower rate", "start again"),
+        ("fitting initialisation", "fitting loss", "rate / 10"),
     ),
     "step too large": Mechanism(
         "All units are alive, but the rate times the sharpness is above 2: steps overshoot.",
         "plateau_after_lr_jump",
-        ("lower rate", "warm-up", "clipping"),
+        ("rate / 10", "warm-up", "clipping"),
     ),
     "step too small": Mechanism(
         "The gradient is not zero, but the rate times it is so small that the loss hardly falls.",
         "plateau_after_lr_jump",
-        ("higher rate", "fitting initialisation", "normalised inputs"),
+        ("rate x 10", "fitting initialisation", "normalised inputs"),
     ),
     "none of these": Mechanism("It does not learn, and none of the book's mechanisms is seen.", None),
 }
@@ -73,10 +72,10 @@ def diagnose(
 ) -> np.ndarray:
     """Which mechanism each network suffers from, by rule.
 
-    The first that fits: not finite; a loss that has learned; most of a layer of rectifiers, or a fifth of the
-    outputs, off for all images; a layer of sigmoids or tanhs that is all but shut; rate times sharpness above
-    2; rate times sharpness below `TINY`, or a loss that would take more than `SLOW` updates to fall, and not
-    for a decay that takes all weights away. A network that was never trained is healthy if none fits.
+    The first that fits: not finite; a loss that has learned; most of a layer of rectifiers, or an output, off
+    for all images; a layer of sigmoids or tanhs, or an output, that is all but shut; rate times sharpness
+    above 2; rate times sharpness below `TINY`, or a loss that would take more than `SLOW` updates to fall,
+    and not for a decay that takes all weights away. A network that was never trained is healthy if none fits.
 
     Args:
         found: Symptoms of M networks.
@@ -93,9 +92,9 @@ def diagnose(
     kinds = np.array([net.steps[k][0] for k in net.units] if net else ["linear"])
     rectifier = np.isin(kinds, ("relu", "gelu"))
     off = (found.lost >= MOST) | (found.slope < OFF)
-    dead = off[:, :-1][:, rectifier[:-1]].any(axis=1) | (rectifier[-1] & (last >= BLIND))
+    dead = off[:, :-1][:, rectifier[:-1]].any(axis=1) | (rectifier[-1] & (last > 0))
     smooth = np.isin(kinds, ("sigmoid", "tanh"))
-    shut = (found.slope[:, smooth] < SHUT).any(axis=1) | (smooth[-1] & (last >= BLIND))
+    shut = (found.slope[:, smooth] < SHUT).any(axis=1) | (smooth[-1] & (last > 0))
     steep = edge(found, rule, rate)
     with np.errstate(invalid="ignore"):
         rules = {
@@ -104,7 +103,7 @@ def diagnose(
             "dead units": dead,
             "saturated units": shut,
             "step too large": steep > BOUND,
-            "step too small": (~(found.gain * SLOW > 1) | (steep < TINY))
+            "step too small": ((found.gain * SLOW <= 1) | (steep < TINY))
             & (rule.decay * rate * updates <= 1),
         }
     end = "none of these" if updates else "healthy"

@@ -13,7 +13,7 @@ import numpy as np
 from lib import diagnose, sequential
 from lib.backend import tf
 from lib.sequential import Net, Rule
-from lib.symptoms import Symptoms
+from lib.symptoms import PIECE, Symptoms
 
 
 class ModelError(ValueError):
@@ -90,7 +90,7 @@ def drawn(model: str, seed: int) -> Any:
     draws = np.random.SeedSequence(seed).generate_state(1000).tolist()
     data = _seeded(json.loads(model), iter([d >> 1 for d in draws]))
     data.pop("compile_config")
-    return tf.keras.saving.deserialize_keras_object(data, safe_mode=True)
+    return tf.keras.models.model_from_json(json.dumps(data))  # in safe mode, which is its default
 
 
 def weights(models: list[Any]) -> tuple[tf.Tensor, ...]:
@@ -334,6 +334,12 @@ class Loop:
     def fit(self, x: tf.Tensor, labels: tf.Tensor, batches: np.ndarray) -> np.ndarray:
         """Train on batches (T, B); returns each batch's loss before its update (T,)."""
         return self._epoch(x, labels, tf.constant(batches, tf.int32)).numpy()
+
+    def accuracy(self, x: tf.Tensor, labels: np.ndarray) -> float:
+        """Accuracy on images in %."""
+        parts = [slice(i, i + PIECE) for i in range(0, len(x), PIECE)]
+        guess = [diagnose.guess(self.model(x[part], training=False).numpy()) for part in parts]
+        return 100 * float(np.mean(np.concatenate(guess) == labels))
 
     def look(self, x: tf.Tensor, labels: tf.Tensor) -> Symptoms:
         """What can be measured without knowing the layers, for one member; NaN elsewhere.

@@ -64,6 +64,8 @@ class Report:
         f = Symptoms(*(value[0] for value in self.found))
         mechanism = diagnosis.MECHANISMS[self.diagnosis]
         said = [f"{self.diagnosis.capitalize()}. {mechanism.says}"]
+        if mechanism.remedies:
+            said.append(f"To try, from fresh weights: {'; '.join(mechanism.remedies)}.")
         if np.isfinite(f.loss):
             part = f"{f.loss / f.level:.0%} of the {f.level:.3g} of an output that ignores the image"
             said.append(f"Loss {f.loss:.3g}: {part}.")
@@ -76,7 +78,7 @@ class Report:
                 kind = "dead" if unit == "relu" else "without a slope"
                 said.append(f"{layer}, {unit}: {lost:.0%} of the units {kind}; mean slope {slope:.2g}.")
         for layer, norm, nonzero in zip(self.net.names, f.gradient, f.nonzero, strict=True):
-            bits = "zero to the bit" if not nonzero else f"{norm:.2g}"
+            bits = f"{norm:.2g}" if nonzero else "zero to the bit"
             said.append(f"{layer}: gradient {bits}.")
         if np.isfinite(self.edge):
             sharp = np.fmax(f.sharpness, f.batch_sharpness)
@@ -97,20 +99,21 @@ class Report:
         shown = np.isfinite(f.slope)
         a.barh(np.arange(len(units))[shown], f.slope[shown], color="#4477aa")
         a.set(xlim=(0, 1), xlabel="mean slope of the units [1]", yticks=range(len(units)), yticklabels=units)
+        a.set(ylim=(len(units) - 0.5, -0.5))
         for k in np.flatnonzero(~shown):
             a.text(0.02, k, "never lost", va="center", color="#666666")
         size = np.where(f.gradient > 0, f.gradient, np.nan)
         b.plot(size, range(len(size)), "o", color="#cc6677")
-        b.set(xscale="log", xlabel="norm of the gradient [1]", yticks=range(len(size)))
-        b.set(yticklabels=self.net.names, ylim=(-0.5, len(size) - 0.5))
+        decades = np.log10(size[np.isfinite(size)]) if np.isfinite(size).any() else np.zeros(1)
+        ends = 10 ** np.floor(decades.min() - 0.1), 10 ** np.ceil(decades.max() + 0.1)
+        b.set(xscale="log", xlim=ends, xlabel="norm of the gradient [1]", yticks=range(len(size)))
+        b.set(yticklabels=self.net.names, ylim=(len(size) - 0.5, -0.5))
         for k in np.flatnonzero(~(f.gradient > 0)):
-            b.text(
-                0.02, k, "zero to the bit", va="center", transform=b.get_yaxis_transform(), color="#cc6677"
-            )
+            said = "zero to the bit" if f.gradient[k] == 0 else "not finite"
+            b.text(0.02, k, said, va="center", transform=b.get_yaxis_transform(), color="#cc6677")
         c.bar(range(len(f.predicted)), 100 * f.predicted, color="#999933")
         c.set(xlabel="class", ylabel="images put there [%]", ylim=(0, 100))
-        a.invert_yaxis()
-        b.invert_yaxis()
+        c.xaxis.get_major_locator().set_params(integer=True)
         return fig
 
     def __repr__(self) -> str:

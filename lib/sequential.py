@@ -35,13 +35,11 @@ class Activation(NamedTuple):
         slope: Its derivative from z and h, without a sign and as a part of the largest; None where a gradient
             always gets through.
         width: Of the pre-activations between which a slope is left; None where only the images tell.
-        numbers: How many numbers stand with its name.
     """
 
     value: Callable
     slope: Callable | None = None
     width: float | None = None
-    numbers: int = 0
 
 
 def _gelu_slope(z, h):
@@ -55,7 +53,7 @@ ACTIVATIONS = {
     "sigmoid": Activation(tf.sigmoid, lambda z, h: 4 * h * (1 - h), 4.0),
     "tanh": Activation(tf.tanh, lambda z, h: 1 - h * h, 2.0),
     "relu": Activation(tf.nn.relu, lambda z, h: tf.cast(z > 0, z.dtype)),
-    "leaky relu": Activation(tf.nn.leaky_relu, None, None, 1),
+    "leaky relu": Activation(tf.nn.leaky_relu),
     "gelu": Activation(lambda z: tf.nn.gelu(z, approximate=False), _gelu_slope),
 }
 RECTIFIERS = ("relu", "gelu")
@@ -351,14 +349,6 @@ class Rule:
     decay: float = 0.0
 
 
-class State:
-    """What an optimiser keeps between two calls of `fit`."""
-
-    def __init__(self):
-        """Nothing yet: the first call starts the optimiser."""
-        self.steps, self.slots = 0, None
-
-
 def fit(
     layers: Sequence[tf.Tensor],
     x: tf.Tensor,
@@ -369,7 +359,7 @@ def fit(
     net: Net,
     rule: Rule,
     seeds: Sequence[int],
-    state: State,
+    state: train.State,
 ) -> tuple[tuple[tf.Tensor, ...], np.ndarray]:
     """Train M networks for T steps on the mean loss of each batch.
 

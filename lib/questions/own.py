@@ -83,7 +83,7 @@ class Setting:
     momentum: Annotated[float, number(0, math.nextafter(1, 0))] = 0.9
     rate: Annotated[float, number(0, 1e12)] = 0.1
     changes: Annotated[tuple[int, ...], wholes(1, 10**6, rising=True)] = ()
-    rates: Annotated[tuple[float, ...], lambda name, v: numbers(0, 1e12)(name, v) if len(v) else ()] = ()
+    rates: Annotated[tuple[float, ...], lambda name, v: tuple(v) and numbers(0, 1e12)(name, v)] = ()
     warmup: Annotated[int, whole(0, 10**6)] = 0
     clip: Annotated[float | None, optional(number(1e-12, 1e30))] = None
     decay: Annotated[float, number(0, 1e6)] = 0.0
@@ -275,7 +275,7 @@ class _Engine:
 
     def __init__(self, setting: Setting, known: kerasmodels.Known, seeds: Sequence[int], x, y):
         self.setting, self.known, self.seeds, self.x, self.y = setting, known, seeds, x, y
-        self.state = sequential.State()
+        self.state = train.State()
         if setting.model is not None:
             self.layers = kerasmodels.weights([kerasmodels.drawn(setting.model, int(s)) for s in seeds])
         else:
@@ -323,7 +323,7 @@ class _OneByOne:
         return symptoms.Symptoms(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
     def test(self, x: tf.Tensor, y: np.ndarray) -> np.ndarray:
-        return np.concatenate([loop.look(x, tf.constant(y)).accuracy for loop in self.loops])
+        return np.array([loop.accuracy(x, y) for loop in self.loops])
 
 
 # --- what became of them ---
@@ -338,6 +338,7 @@ OUTCOMES = {
     "overflows": "a weight or the loss is not finite",
 }
 SWING, LATE = 0.2, 10  # of the level: a swing in the last parts
+RIGHT = 0.15  # of the way from chance to all images right: more than a network that has not started
 _NAMES = {
     "trained": "trains",
     "late bloomer": "trains",
@@ -365,6 +366,11 @@ def outcome(result: Mapping[str, np.ndarray], known: kerasmodels.Known | None) -
     by_rule = plateaus.outcome(part, dead, result["finite"][:, -1], level)
     swings = np.ptp(np.nan_to_num(part[:, -LATE:], nan=0, posinf=0), axis=1) >= SWING
     rest = np.where(swings, "jumps", "learns in part")
+    # a loss can be far above the level where many images are right and the others very wrong
+    chance = 100 / result["predicted"].shape[-1]
+    right = result["accuracy"][:, -1] > chance + RIGHT * (100 - chance)
+    some = (by_rule == "never started") & right & ~(dead == 1).any(axis=1)
+    by_rule = np.where(some, "oscillating", by_rule)
     return np.array([_NAMES.get(kind, other) for kind, other in zip(by_rule, rest, strict=True)])
 
 

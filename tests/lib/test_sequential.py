@@ -5,7 +5,8 @@ import pytest
 
 from lib import convnets, nets, sequential, train
 from lib.backend import tf
-from lib.sequential import Net, Rule, State
+from lib.sequential import Net, Rule
+from lib.train import State
 
 SEEDS = [3, 8]
 IMAGE = (8, 8, 1)

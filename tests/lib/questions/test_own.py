@@ -1,0 +1,229 @@
+"""A reader's own network: settings, the job both ways, outcomes, remedies, planted faults, cases."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lib import archive, diagnosis, kerasmodels, stats
+from lib.backend import tf
+from lib.ensembles import ensemble
+from lib.questions import cases, faults, own, remedies
+from lib.questions.own import Setting
+
+SEEDS = [20, 21]
+keras = tf.keras
+L = keras.layers
+
+
+def small(**change):
+    return Setting(
+        **{"images": "digits", "count": 64, "dense": (6,), "epochs": 2, "batch": 8, "looks": 2} | change
+    )
+
+
+def compiled(*steps, optimiser=None):
+    model = keras.Sequential([keras.Input((28, 28, 1)), L.Flatten(), *steps, L.Dense(10, "softmax")])
+    model.compile(optimiser or keras.optimizers.SGD(0.1, momentum=0.5), "sparse_categorical_crossentropy")
+    return kerasmodels.text(model)
+
+
+def test_the_job_gives_what_it_says_and_a_network_is_the_same_alone():
+    setting = small(changes=(1,), rates=(0.05,), dropout=0.3, optimiser="momentum")
+    both = own.job(setting.config(), SEEDS)
+    alone = own.job(setting.config(), SEEDS[1:])
+    assert both["part"].shape == (2, 16) and both["test"].shape == (2, 2)  # of 8 batches an epoch has 8 parts
+    assert both["look"].tolist() == [[0, 2]] * 2
+    for name, value in both.items():
+        tolerance = 0.05 if "sharpness" in name else 1e-3
+        np.testing.assert_allclose(alone[name][0], value[1], rtol=tolerance, atol=1e-5, err_msg=name)
+    assert np.isfinite(both["sharpness"]).all()
+    assert np.isnan(own.job(replace(setting, curved=False).config(), SEEDS)["sharpness"]).all()
+
+
+def test_both_ways_train_a_model_alike(monkeypatch):
+    setting = small(model=compiled(L.Dense(6, "tanh")))
+    engine = own.job(setting.config(), SEEDS)
+    known = setting.known()
+
+    def unknown(model, optimised=True):
+        raise kerasmodels.UnknownError("as if")
+
+    monkeypatch.setattr(kerasmodels, "known", unknown)
+    assert setting.known() is None
+    loop = own.job(setting.config(), SEEDS)
+    for name in ("part", "loss", "test", "accuracy", "predicted", "level"):
+        np.testing.assert_allclose(loop[name], engine[name], rtol=1e-3, atol=1e-3, err_msg=name)
+    np.testing.assert_allclose(
+        np.linalg.norm(loop["gradient"], axis=2), np.linalg.norm(engine["gradient"], axis=2), rtol=1e-2
+    )
+    assert (own.outcome(loop, None) == own.outcome(engine, known)).all()
+
+
+def test_a_model_with_a_layer_of_its_own_is_trained_by_keras():
+    setting = small(model=compiled(L.Dense(6), L.BatchNormalization(), L.ReLU()))
+    assert setting.known() is None
+    result = own.job(setting.config(), SEEDS)
+    assert np.isfinite(result["part"]).all() and np.isnan(result["sharpness"]).all()
+    assert set(own.diagnose(result, setting)) <= set(diagnosis.MECHANISMS)
+    again = own.job(setting.config(), SEEDS[::-1])
+    np.testing.assert_array_equal(again["part"][::-1], result["part"])
+
+
+def test_an_ensemble_runs_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path))
+    found = ensemble.run(own.job, {"mine": small(curved=False).config()}, SEEDS, chunk=own.CHUNK)
+    assert found["mine"]["part"].shape[0] == 2
+
+
+def test_a_readers_images(tmp_path):
+    path = tmp_path / "mine.npz"
+    rng = np.random.default_rng(0)
+    x, y = rng.random((40, 5, 6, 3)), np.arange(40) % 4
+    np.savez(path, x_train=x, y_train=y, x_test=x[:8], y_test=y[:8])
+    setting = small(images=str(path), count=None, pixels="standardised", curved=False)
+    config = setting.config()
+    assert own.job(config, SEEDS)["predicted"].shape == (2, 2, 4)
+    assert own.images(str(path), None, "standardised")[0].std() == pytest.approx(1, abs=1e-3)
+    with pytest.raises(kerasmodels.ModelError, match="10 outputs, the images 4 classes"):
+        replace(setting, model=compiled()).config()
+    np.savez(path, x_train=x + 1, y_train=y, x_test=x[:8], y_test=y[:8])
+    with pytest.raises(ValueError, match="other images than when this run began"):
+        own.job(config, SEEDS)
+    with pytest.raises(archive.ArchiveError, match="no such file"):
+        replace(setting, images="none.npz").config()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hidden": "softmax"}, "hidden must be one of"),
+        ({"init": "normal"}, "sd must stand with init 'normal'"),
+        ({"changes": (1,)}, "rates must be as many as changes"),
+        ({"count": 10**6}, "count must be at most the 1300"),
+        ({"batch": 65}, "batch must be at most the 64"),
+        ({"batch": 64}, "epochs must be more"),
+        ({"output": "tanh"}, "loss 'cross-entropy' takes outputs of"),
+        ({"channels": (2, 2, 2, 2)}, "leaves nothing"),
+    ],
+)
+def test_bad_settings_are_refused(change, said):
+    with pytest.raises(ValueError, match=said):
+        small(**change).config()
+
+
+def test_rates_over_time():
+    rates = small(epochs=4, rate=1.0, changes=(2, 3), rates=(0.5, 0.1), warmup=1).rates_of(4)
+    np.testing.assert_allclose(rates, [[0.25, 0.5, 0.75, 1], [1] * 4, [0.5] * 4, [0.1] * 4])
+
+
+def result(part, lost=0.0, finite=True, accuracy=10.0):
+    part = np.atleast_2d(np.asarray(part, float))
+    shape = (len(part), 1)
+    found = {"part": part, "level": np.ones(shape), "finite": np.full(shape, finite)}
+    return (
+        found
+        | {"lost": np.full((*shape, 2), lost), "accuracy": np.full(shape, accuracy)}
+        | {"predicted": np.full((*shape, 10), 0.1)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "wanted"),
+    [
+        ([1.0] * 10 + [0.1] * 10, {}, "trains"),
+        ([0.9] * 4 + [0.7, 0.95] * 8, {}, "jumps"),
+        ([0.9] * 4 + [0.6, 0.61] * 8, {}, "learns in part"),
+        ([0.9, 0.3] + [1.0] * 18, {}, "collapses"),
+        ([1.0] * 20, {}, "never starts"),
+        ([3.0] * 20, {"accuracy": 40.0}, "learns in part"),
+        (np.linspace(0.94, 0.6, 20), {}, "unfinished"),
+        ([0.9] * 20, {"lost": 1.0}, "never starts"),
+        ([0.9] * 10 + [np.nan] * 10, {"finite": False}, "overflows"),
+    ],
+)
+def test_outcomes(part, change, wanted):
+    assert own.outcome(result(part, **change), small().known()) == [wanted]
+
+
+def test_when_networks_learn_and_collapse():
+    found = result([[1.0] * 5 + [0.1] * 5 + [1.0] * 10, [1.0] * 20])
+    np.testing.assert_array_equal(own.collapsed(found, 40), [20, np.nan])
+    np.testing.assert_array_equal(own.started(found, 40), [12, np.nan])
+
+
+# --- remedies ---
+
+
+def test_what_a_diagnosis_names_is_on_the_ladder():
+    assert {name for m in diagnosis.MECHANISMS.values() for name in m.remedies} <= set(remedies.LADDER)
+
+
+def test_the_ladder_changes_one_thing_each():
+    setting = small(
+        hidden="relu", output="sigmoid", loss="squared error", rate=0.5, pixels="0 to 255", bias=-1.0
+    )
+    found = remedies.ladder(setting)
+    assert set(found) == set(remedies.LADDER)
+    assert found["rate / 10"].rate == pytest.approx(0.05) and found["clipping"].clip == 1
+    assert found["fitting initialisation"].init == "he" and found["fitting initialisation"].bias == 0
+    for other in found.values():
+        other.config()
+    few = remedies.ladder(small(hidden="tanh"))
+    assert not {"LeakyReLU", "inputs 0 to 1", "fitting loss"} & set(few)
+    known = replace(small(), model=compiled())
+    ladder = remedies.ladder(known)
+    assert set(ladder) == {"rate / 10", "rate / 100", "rate x 10", "clipping", "normalised inputs"}
+    assert ladder["rate x 10"].known().rate == pytest.approx(1) and ladder["clipping"].known().rule.clip == 1
+
+
+def test_advice_is_borne_by_the_numbers():
+    setting = small(epochs=20)
+    runs = {"as it is": [1.0] * 20, "good": [1.0] * 4 + [0.1] * 16, "slow": [1.0] * 15 + [0.1] * 5}
+    runs = {name: result([part] * 20) for name, part in runs.items()}
+    settings = dict.fromkeys(runs, setting)
+    said = remedies.advice(runs, settings, "as it is")
+    assert said == "Take 'good': 100% of the networks train instead of 0%, in about 5 epochs."
+    few = {name: {k: v[:2] for k, v in found.items()} for name, found in runs.items()}
+    assert remedies.advice(few, settings, "as it is") == "No remedy of the ladder is shown to help."
+    assert remedies.advice(runs, settings, "good").startswith("It trains as it is, 100%")
+    half = result([[1.0] * 4 + [0.1] * 16] * 8 + [[1.0] * 20] * 12)
+    price = remedies.worth(half, setting)
+    assert isinstance(price.trained, stats.Estimate) and price.price == pytest.approx(5 + 20 * 0.6 / 0.4)
+    assert remedies.advice(
+        runs | {"as it is": half, "good": half, "slow": half}, settings, "as it is"
+    ).startswith("Start")
+
+
+# --- faults and cases ---
+
+
+def test_faults_are_planted_in_several_networks_and_strengths():
+    planted = list(faults.planted())
+    for mechanism in diagnosis.MECHANISMS:
+        those = [f for f in planted if f.mechanism == mechanism]
+        assert len({f.network for f in those}) >= 2 and len({f.how for f in those}) >= 2, mechanism
+    for fault in planted:
+        assert fault.setting.known().net.classes == 10
+
+
+def test_cases_are_read(tmp_path):
+    found = cases.load()
+    assert len(found) == 6 and found["relu-outputs"].setting.batch == 1
+    assert found["relu-outputs"].told["rate 0.05"].rate == 0.05
+    assert found["rate-ten"].at(count=500).tries["tanh"].count == 500
+    path = tmp_path / "cases.yaml"
+    for text, said in (
+        (
+            "- {name: a, setting: {rate: -1}, tries: {}, told: {}, title: t, saw: s, guessed: []}",
+            "'a': rate must be",
+        ),
+        ("- {name: a, title: t}", "'a': 'setting'"),
+        (
+            "- {name: a, setting: {}, tries: {}, told: {}, title: t, saw: s, guessed: [], why: x}",
+            "'a': .*'why'",
+        ),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            cases.load(path)
