@@ -1,9 +1,12 @@
 """Networks with planted faults, to judge the rule of `lib.diagnosis` by: it is told nothing of the fault."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from lib import stats
+from lib.diagnosis import MECHANISMS
 from lib.questions.own import Setting
 
 SMALL = {"count": 1000, "epochs": 10, "looks": 2}
@@ -26,17 +29,23 @@ SOUND = {
 }
 
 
+HIGH = "rate too high"  # a cause, that shows as one mechanism or another
+PLANTED = {name: (name,) for name in MECHANISMS} | {
+    HIGH: ("step too large", "overflow", "dead units", "saturated units")
+}
+
+
 class Fault(NamedTuple):
     """A planted fault.
 
     Attributes:
-        mechanism: In `lib.diagnosis.MECHANISMS`: what it plants.
+        kind: Name in `PLANTED`, which has the diagnoses that are right for it.
         how: What was changed.
         network: Name in `SOUND`.
         setting: With the fault.
     """
 
-    mechanism: str
+    kind: str
     how: str
     network: str
     setting: Setting
@@ -45,8 +54,8 @@ class Fault(NamedTuple):
 def planted() -> Iterator[Fault]:
     """Every fault at several strengths in several networks, and the sound networks at two more rates."""
 
-    def fault(mechanism, how, network, **change):
-        return Fault(mechanism, how, network, replace(SOUND[network], **change))
+    def fault(kind, how, network, **change):
+        return Fault(kind, how, network, replace(SOUND[network], **change))
 
     for name, sound in SOUND.items():
         for part in (0.5, 1, 2):
@@ -57,9 +66,13 @@ def planted() -> Iterator[Fault]:
     for name in ("sigmoid, squared error", "tanh, two layers", "tanh, momentum"):
         for sd in (10.0, 30.0, 100.0):
             yield fault("saturated units", f"weights of deviation {sd:g}", name, init="normal", sd=sd)
-    for name in ("LeakyReLU, two layers", "ReLU, linear outputs, squared error", "tanh, two layers"):
-        for part in (5, 10, 30):
-            yield fault("step too large", f"rate x {part}", name, rate=part * SOUND[name].rate)
+    for name in ("ReLU", "LeakyReLU, two layers", "ReLU, linear outputs, squared error", "tanh, two layers"):
+        for part in (10, 30, 100):
+            yield fault(HIGH, f"rate x {part}", name, rate=part * SOUND[name].rate)
+    for name, hidden in (("LeakyReLU, two layers", "leaky relu"), ("ReLU", "leaky relu"), ("GELU", "linear")):
+        for part in (30, 100, 300):  # clipped, so that nothing overflows, in units that cannot be lost
+            how = f"{hidden}, clipped, rate x {part}"
+            yield fault("step too large", how, name, rate=part * SOUND[name].rate, clip=1.0, hidden=hidden)
     for name in SOUND:
         for part in (1e-3, 1e-5):
             yield fault("step too small", f"rate x {part:g}", name, rate=part * SOUND[name].rate)
@@ -70,3 +83,32 @@ def planted() -> Iterator[Fault]:
         for decay in (0.3, 1.0):
             yield fault("none of these", f"decay of {decay:g}", name, decay=decay)
         yield fault("none of these", "one hidden unit", name, dense=(1,))
+
+
+def confusion(found: Sequence[tuple[Fault, Sequence[str]]]) -> dict[str, Counter[str]]:
+    """How often each planted kind was diagnosed as what.
+
+    Args:
+        found: Faults, each with the diagnoses of its networks.
+
+    Returns:
+        Counts of networks by diagnosis, by planted kind, in the order of `PLANTED`.
+    """
+    counts = {kind: Counter() for kind in PLANTED}
+    for fault, names in found:
+        counts[fault.kind].update(map(str, names))
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def right(counts: dict[str, Counter[str]]) -> dict[str, stats.Estimate]:
+    """Share of each planted kind that is diagnosed rightly, with its interval.
+
+    A network that learns in spite of its fault is healthy, and does not count.
+    """
+    shares = {}
+    for kind, count in counts.items():
+        failed = {name: n for name, n in count.items() if kind == "healthy" or name != "healthy"}
+        if total := sum(failed.values()):
+            hits = sum(n for name, n in failed.items() if name in PLANTED[kind])
+            shares[kind] = stats.proportion([1] * hits + [0] * (total - hits))
+    return shares

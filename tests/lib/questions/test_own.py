@@ -200,11 +200,15 @@ def test_advice_is_borne_by_the_numbers():
 
 def test_faults_are_planted_in_several_networks_and_strengths():
     planted = list(faults.planted())
-    for mechanism in diagnosis.MECHANISMS:
-        those = [f for f in planted if f.mechanism == mechanism]
-        assert len({f.network for f in those}) >= 2 and len({f.how for f in those}) >= 2, mechanism
+    for kind in faults.PLANTED:
+        those = [f for f in planted if f.kind == kind]
+        assert len({f.network for f in those}) >= 2 and len({f.how for f in those}) >= 2, kind
     for fault in planted:
         assert fault.setting.known().net.classes == 10
+    high = next(f for f in planted if f.kind == faults.HIGH)
+    counts = faults.confusion([(high, ["overflow", "dead units", "healthy"]), (high, ["none of these"] * 2)])
+    assert counts == {faults.HIGH: {"overflow": 1, "dead units": 1, "healthy": 1, "none of these": 2}}
+    assert faults.right(counts)[faults.HIGH].value == 0.5 and faults.right(counts)[faults.HIGH].n == 4
 
 
 def test_cases_are_read(tmp_path):
