@@ -168,13 +168,15 @@ def look(
         known = kerasmodels.known(text, optimised=False)
     except (AttributeError, NotImplementedError, TypeError) as e:
         raise ModelError(f"the model has no architecture to read: {' '.join(str(e).split())[:200]}") from None
+    if known.net.classes < 2:
+        raise ModelError("the model has one output, wanted one for each class")
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim < 2 or x.shape[1:] != known.net.image or not len(x):
         raise ValueError(f"x must be (N, {', '.join(map(str, known.net.image))}), got {x.shape}")
     x = x[:COUNT].astype(np.float32)
     if not np.isfinite(x).all():
         raise ValueError("x must be finite, got NaN or infinity in its first images")
-    if y.ndim == 2 and y.shape[1] == known.net.classes and known.net.classes > 1:
+    if y.ndim == 2 and y.shape[1] == known.net.classes:
         y = y.argmax(axis=1)
     y = y.reshape(-1)[:COUNT]
     if len(y) != len(x) or (y != np.round(y)).any() or y.min() < 0 or y.max() >= known.net.classes:

@@ -208,7 +208,7 @@ def _offered(name: str) -> archive.Images:
         n = imagesets.TRAINING[name]
         parts, content = (x[:n], y[:n], x[n:], y[n:]), imagesets.content(name)
     x_train, y_train, x_test, y_test = parts
-    x_train, x_test = (x.reshape(-1, 28, 28, 1).astype(np.float32) for x in (x_train, x_test))
+    x_train, x_test = (x.reshape(-1, 28, 28, 1) for x in (x_train, x_test))  # bytes, a quarter of float32
     return archive.Images(x_train, y_train.astype(np.int32), x_test, y_test.astype(np.int32), content)
 
 
@@ -222,7 +222,8 @@ def images(name: str, count: int | None, pixels: str) -> tuple[np.ndarray, ...]:
     mean, scale = (np.float32(v) for v in PIXELS[pixels])
     if pixels == "standardised":
         mean, scale = have.x_train.mean(dtype=np.float64), have.x_train.std(dtype=np.float64) or 1.0
-    x, x_test = ((x - np.float32(mean)) / np.float32(scale) for x in (have.x_train[:count], have.x_test))
+    pair = (x.astype(np.float32) for x in (have.x_train[:count], have.x_test))
+    x, x_test = ((x - np.float32(mean)) / np.float32(scale) for x in pair)
     return x, have.y_train[:count], x_test, have.y_test
 
 
@@ -386,6 +387,14 @@ def started(result: Mapping[str, np.ndarray], epochs: int) -> np.ndarray:
     learned = result["part"] < diagnosis.LEARNED * result["level"][:, -1:]
     first = learned.argmax(axis=1) + 1
     return np.where(learned.any(axis=1), first * epochs / learned.shape[1], np.nan)
+
+
+def fallen(result: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Points by which each network's accuracy on training images ends below its best look (M,).
+
+    A network can lose many of them, and its loss still count as one that has learned.
+    """
+    return result["accuracy"].max(axis=1) - result["accuracy"][:, -1]
 
 
 def at(result: Mapping[str, np.ndarray], look: int = -1) -> symptoms.Symptoms:

@@ -150,6 +150,7 @@ def test_when_networks_learn_and_collapse():
     found = result([[1.0] * 5 + [0.1] * 5 + [1.0] * 10, [1.0] * 20])
     np.testing.assert_array_equal(own.collapsed(found, 40), [20, np.nan])
     np.testing.assert_array_equal(own.started(found, 40), [12, np.nan])
+    np.testing.assert_array_equal(own.fallen({"accuracy": np.array([[10, 90, 80.0], [10, 20, 30]])}), [10, 0])
 
 
 # --- remedies ---
@@ -215,7 +216,7 @@ def test_cases_are_read(tmp_path):
     found = cases.load()
     assert len(found) == 6 and found["relu-outputs"].setting.batch == 1
     assert found["relu-outputs"].told["rate 0.05"].rate == 0.05
-    assert found["rate-ten"].at(count=500).tries["tanh"].count == 500
+    assert found["rate-ten"].at(count=500).tries["sigmoid"].count == 500
     path = tmp_path / "cases.yaml"
     for text, said in (
         (
