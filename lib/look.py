@@ -93,7 +93,7 @@ class Report:
     def figure(self) -> Figure:
         """Slopes and gradients by layer, and the share of the images that each class gets."""
         f = Symptoms(*(value[0] for value in self.found))
-        fig = Figure(figsize=(9, 2.4), layout="constrained")
+        fig = Figure(figsize=(9, max(2.4, 0.5 * len(f.slope))), layout="constrained")
         a, b, c = fig.subplots(1, 3)
         units = [f"{layer}\n{unit}" for layer, unit in self._units()]
         shown = np.isfinite(f.slope)

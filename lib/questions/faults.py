@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
 from lib import stats
 from lib.diagnosis import MECHANISMS
 from lib.questions.own import Setting
@@ -61,10 +63,10 @@ def planted() -> Iterator[Fault]:
         for part in (0.5, 1, 2):
             yield fault("healthy", f"rate x {part:g}", name, rate=part * sound.rate)
     for name in ("ReLU", "ReLU, convolutions", "GELU", "ReLU, linear outputs, squared error", "ReLU, Adam"):
-        for bias in (-5.0, -30.0, -1000.0):
+        for bias in (-2.0, -5.0, -30.0):
             yield fault("dead units", f"biases of {bias:g}", name, bias=bias)
     for name in ("sigmoid, squared error", "tanh, two layers", "tanh, momentum"):
-        for sd in (10.0, 30.0, 100.0):
+        for sd in (3.0, 10.0, 30.0):
             yield fault("saturated units", f"weights of deviation {sd:g}", name, init="normal", sd=sd)
     for name in ("ReLU", "LeakyReLU, two layers", "ReLU, linear outputs, squared error", "tanh, two layers"):
         for part in (10, 30, 100):
@@ -74,13 +76,13 @@ def planted() -> Iterator[Fault]:
             how = f"{hidden}, clipped, rate x {part}"
             yield fault("step too large", how, name, rate=part * SOUND[name].rate, clip=1.0, hidden=hidden)
     for name in SOUND:
-        for part in (1e-3, 1e-5):
+        for part in (1e-2, 1e-3, 1e-5):
             yield fault("step too small", f"rate x {part:g}", name, rate=part * SOUND[name].rate)
     for name in ("LeakyReLU, two layers", "ReLU, linear outputs, squared error"):
         for part in (1e3, 1e5, 1e7):
             yield fault("overflow", f"rate x {part:g}", name, rate=part * SOUND[name].rate)
     for name in ("ReLU", "tanh, two layers", "sigmoid, binary cross-entropy", "LeakyReLU, two layers"):
-        for decay in (0.3, 1.0):
+        for decay in (0.1, 0.3, 1.0):
             yield fault("none of these", f"decay of {decay:g}", name, decay=decay)
         yield fault("none of these", "one hidden unit", name, dense=(1,))
 
@@ -110,5 +112,5 @@ def right(counts: dict[str, Counter[str]]) -> dict[str, stats.Estimate]:
         failed = {name: n for name, n in count.items() if kind == "healthy" or name != "healthy"}
         if total := sum(failed.values()):
             hits = sum(n for name, n in failed.items() if name in PLANTED[kind])
-            shares[kind] = stats.proportion([1] * hits + [0] * (total - hits))
+            shares[kind] = stats.proportion(np.arange(total) < hits)
     return shares

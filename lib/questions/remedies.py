@@ -62,6 +62,17 @@ def _clipped(setting: Setting) -> Setting:
     return replace(setting, clip=1.0)
 
 
+def _both(*names: str) -> Callable[[Setting], Setting | None]:
+    """Remedies of the ladder, one after the other."""
+
+    def remedy(setting: Setting) -> Setting | None:
+        for name in names:
+            setting = setting and LADDER[name](setting)
+        return setting
+
+    return remedy
+
+
 # Each makes another setting of one; or the same or None, where it changes nothing.
 LADDER: dict[str, Callable[[Setting], Setting | None]] = {
     "rate / 10": lambda s: _rated(s, 0.1),
@@ -75,6 +86,8 @@ LADDER: dict[str, Callable[[Setting], Setting | None]] = {
     "fitting initialisation": _own(_fitting),
     "LeakyReLU": _own(lambda s: {"hidden": "leaky relu"} if s.hidden in RECTIFIERS else None),
     "fitting loss": _own(_fitting_loss),
+    "fitting initialisation, rate / 10": _both("fitting initialisation", "rate / 10"),
+    "fitting initialisation, rate / 100": _both("fitting initialisation", "rate / 100"),
     "decay": _own(lambda s: {"decay": 1e-3} if not s.decay else {"decay": 0.0}),
 }
 
