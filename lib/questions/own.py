@@ -9,6 +9,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -122,7 +123,8 @@ class Setting:
         if self.epochs * (count // self.batch) <= plateaus.LAST:
             raise ValueError(f"epochs must be more: {count // self.batch} updates each are too few to judge")
         self.known()
-        return asdict(self) | {"content": have.content}
+        own = {} if self.images in OFFERED else {"images": str(Path(self.images).expanduser().resolve())}
+        return asdict(self) | own | {"content": have.content}
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Setting":
@@ -212,13 +214,17 @@ def _offered(name: str) -> archive.Images:
     return archive.Images(x_train, y_train.astype(np.int32), x_test, y_test.astype(np.int32), content)
 
 
-@functools.lru_cache(maxsize=2)
 def images(name: str, count: int | None, pixels: str) -> tuple[np.ndarray, ...]:
     """Training images, scaled, and their labels; then those to test on.
 
     'standardised' takes mean and deviation from all training images. The other scalings are meant for bytes.
     """
-    have = _load(name)
+    return _scaled(name, count, pixels, _load(name).content)
+
+
+@functools.lru_cache(maxsize=2)
+def _scaled(name: str, count: int | None, pixels: str, content: str) -> tuple[np.ndarray, ...]:
+    have = _load(name)  # of this content
     mean, scale = (np.float32(v) for v in PIXELS[pixels])
     if pixels == "standardised":
         mean, scale = have.x_train.mean(dtype=np.float64), have.x_train.std(dtype=np.float64) or 1.0
