@@ -105,9 +105,10 @@ class Report:
         size = np.where(f.gradient > 0, f.gradient, np.nan)
         b.plot(size, range(len(size)), "o", color="#cc6677")
         decades = np.log10(size[np.isfinite(size)]) if np.isfinite(size).any() else np.zeros(1)
-        ends = 10 ** np.floor(decades.min() - 0.1), 10 ** np.ceil(decades.max() + 0.1)
+        ends = 10 ** np.floor(decades.min() - 1), 10 ** np.ceil(decades.max() + 0.1)
         b.set(xscale="log", xlim=ends, xlabel="norm of the gradient [1]", yticks=range(len(size)))
         b.set(yticklabels=self.net.names, ylim=(len(size) - 0.5, -0.5))
+        b.minorticks_off()
         for k in np.flatnonzero(~(f.gradient > 0)):
             said = "zero to the bit" if f.gradient[k] == 0 else "not finite"
             b.text(0.02, k, said, va="center", transform=b.get_yaxis_transform(), color="#cc6677")
