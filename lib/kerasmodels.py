@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib import diagnose, sequential
+from lib import diagnose, sequential, streams
 from lib.backend import tf
 from lib.sequential import Net, Rule
 from lib.symptoms import PIECE, Symptoms
@@ -87,8 +87,8 @@ def drawn(model: str, seed: int) -> Any:
         model: JSON text, as from `text`.
         seed: From 0 to 2**31 - 1.
     """
-    draws = np.random.SeedSequence(seed).generate_state(1000).tolist()
-    data = _seeded(json.loads(model), iter([d >> 1 for d in draws]))
+    draws = streams.generator("drawn model", seed).integers(2**31, size=1000).tolist()
+    data = _seeded(json.loads(model), iter(draws))
     data.pop("compile_config")
     return tf.keras.models.model_from_json(json.dumps(data))  # in safe mode, which is its default
 

@@ -243,7 +243,7 @@ def initial(
             drawn = [random.stateless_uniform(shape, [s, stream], -size, size) for s in seeds]
         else:
             drawn = [random.stateless_normal(shape, [s, stream], stddev=size) for s in seeds]
-        stream = streams.weights("fresh", number)
+        stream = streams.weights("own bias", number)
         biases = [bias + random.stateless_normal((1, columns), [s, stream], stddev=bias_sd) for s in seeds]
         layers.append(tf.concat([tf.stack(drawn), tf.stack(biases)], axis=1))
     return tuple(layers)

@@ -19,6 +19,11 @@ PURPOSES = {
     "drift order": ("seed", "order", "epoch"),
     "sharpness": ("seed",),  # where the search for an eigenvalue starts
     "steepness": (),  # where the search begins at the start of a break
+    "own order": ("seed", "epoch"),
+    "own bias": ("layer",),
+    "own sharpness": ("seed",),
+    "drawn model": ("seed",),  # seeds of what a Keras model draws
+    "planted": ("fault",),  # faults that are drawn
 }
 LENGTH = 4  # of every stream: NumPy takes a shorter one for the same with zeros at its end
 MOST = 2**20  # numbers that tell TensorFlow's streams of a purpose apart

@@ -216,7 +216,7 @@ def _products(net: Net):
 
 def _sharpness(layers, x, labels, net, seeds) -> np.ndarray:
     size = curvature.flat(layers).shape[1]
-    start = np.stack([streams.generator("sharpness", int(seed)).normal(size=size) for seed in seeds])
+    start = np.stack([streams.generator("own sharpness", int(seed)).normal(size=size) for seed in seeds])
 
     def product(rows):
         vectors = curvature.unflat(rows, layers)

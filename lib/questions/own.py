@@ -267,7 +267,7 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
             looks.append(networks.look(now, setting.curved and epoch in (0, setting.epochs)))
             tests.append(networks.test(x_test, y_test))
         if epoch < setting.epochs:
-            orders = [order.epoch(("plateau order", int(seed), epoch), len(y)) for seed in seeds]
+            orders = [order.epoch(("own order", int(seed), epoch), len(y)) for seed in seeds]
             shown = np.stack([order.batches(o, setting.batch) for o in orders], axis=1)
             losses = networks.fit(shown, rates[epoch]).astype(np.float64)
             cut = np.array_split(losses, min(pieces, losses.shape[1]), axis=1)

@@ -100,10 +100,10 @@ def ladder(setting: Setting) -> dict[str, Setting]:
 
 
 class Worth(NamedTuple):
-    """What a remedy is worth.
+    """What a setting is worth.
 
     Attributes:
-        trained: Share of the networks that train, with an interval at the level that was asked for.
+        trained: Share of the networks that train.
         epochs: Median epochs until those had learned; NaN where none trains.
         price: Epochs until a network trains, if those that do not are given up at the end of the run and
             started again: (epochs of those that train) + (run) (1 - share) / share. Infinite where none does.
@@ -114,41 +114,44 @@ class Worth(NamedTuple):
     price: float
 
 
-def worth(result: Mapping[str, np.ndarray], setting: Setting, level: float = 0.95) -> Worth:
+def worth(result: Mapping[str, np.ndarray], setting: Setting) -> Worth:
     """What came of a setting, from what its job returned."""
     trains = own.outcome(result, setting.known()) == "trains"
     first = own.started(result, setting.epochs)[trains]
     epochs = float(np.median(first)) if len(first) else float("nan")
     share = trains.mean()
     price = epochs + setting.epochs * (1 - share) / share if share else float("inf")
-    return Worth(stats.proportion(trains, level), epochs, price)
+    return Worth(stats.proportion(trains), epochs, price)
 
 
-def advice(results: Mapping[str, Mapping], settings: Mapping[str, Setting], base: str) -> str:
-    """One sentence that the numbers bear.
+def chosen(found: Mapping[str, Worth], now: Worth) -> str | None:
+    """The remedy with the lowest price, of those with which more networks train than as it is.
+
+    It is the winner of several: what it is worth must be measured anew, on networks it was not chosen on.
 
     Args:
-        results: What the job returned for the network as it is, and for the remedies.
-        settings: Their settings, by the same names.
-        base: Name of the network as it is.
-
-    Returns:
-        Names the remedy whose networks train at the lowest price, among those whose share is above that of
-        the network as it is: the intervals, Bonferroni's for the number of remedies, do not meet.
+        found: What the remedies are worth, by name.
+        now: What the network as it is is worth.
     """
-    level = 1 - 0.05 / max(1, len(results) - 1)
-    found = {name: worth(result, settings[name], level) for name, result in results.items()}
-    now = found.pop(base)
+    better = {name: w.price for name, w in found.items() if w.trained.value > now.trained.value}
+    return min(better, key=better.__getitem__, default=None)
+
+
+def advice(now: Worth, name: str | None, then: Worth | None) -> str:
+    """One sentence that the numbers bear, of networks that the remedy was not chosen on.
+
+    Args:
+        now: What the network as it is is worth.
+        name: The remedy that was chosen, None for none.
+        then: What it is worth.
+    """
     if now.trained.low > 0.5:
         return f"It trains as it is, {now.trained.value:.0%} of the networks: leave it."
-    better = {name: w for name, w in found.items() if w.trained.low > now.trained.high}
-    if better:
-        best = min(better, key=lambda name: better[name].price)
-        w = better[best]
+    if then and then.trained.low > now.trained.high:
         return (
-            f"Take {best!r}: {w.trained.value:.0%} of the networks train instead of {now.trained.value:.0%}, "
-            f"in about {w.price:.2g} epochs."
+            f"Take {name!r}: {then.trained.value:.0%} of the networks train instead of "
+            f"{now.trained.value:.0%}, in about {then.price:.2g} epochs."
         )
-    if now.trained.low > 0:
+    if now.trained.value > 0:
         return f"{AGAIN.capitalize()}: {now.trained.value:.0%} train, and no remedy is shown to do better."
     return "No remedy of the ladder is shown to help."

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib import archive, diagnosis, kerasmodels, stats
+from lib import archive, diagnosis, kerasmodels
 from lib.backend import tf
 from lib.ensembles import ensemble
 from lib.questions import cases, faults, own, remedies
@@ -182,20 +182,20 @@ def test_the_ladder_changes_one_thing_each():
 
 def test_advice_is_borne_by_the_numbers():
     setting = small(epochs=20)
-    runs = {"as it is": [1.0] * 20, "good": [1.0] * 4 + [0.1] * 16, "slow": [1.0] * 15 + [0.1] * 5}
-    runs = {name: result([part] * 20) for name, part in runs.items()}
-    settings = dict.fromkeys(runs, setting)
-    said = remedies.advice(runs, settings, "as it is")
+    good, slow, none = [1.0] * 4 + [0.1] * 16, [1.0] * 15 + [0.1] * 5, [1.0] * 20
+    runs = {"now": [none] * 20, "good": [good] * 20, "slow": [slow] * 20, "half": [good] * 8 + [none] * 12}
+    found = {name: remedies.worth(result(parts), setting) for name, parts in runs.items()}
+    half = found["half"]
+    assert half.trained.value == 0.4 and half.epochs == 5
+    assert half.price == pytest.approx(5 + 20 * 0.6 / 0.4) and found["now"].price == np.inf
+    assert remedies.chosen(found, found["now"]) == "good"  # trains as often as "slow", and sooner
+    assert remedies.chosen(found, found["good"]) is None
+    said = remedies.advice(found["now"], "good", found["good"])
     assert said == "Take 'good': 100% of the networks train instead of 0%, in about 5 epochs."
-    few = {name: {k: v[:2] for k, v in found.items()} for name, found in runs.items()}
-    assert remedies.advice(few, settings, "as it is") == "No remedy of the ladder is shown to help."
-    assert remedies.advice(runs, settings, "good").startswith("It trains as it is, 100%")
-    half = result([[1.0] * 4 + [0.1] * 16] * 8 + [[1.0] * 20] * 12)
-    price = remedies.worth(half, setting)
-    assert isinstance(price.trained, stats.Estimate) and price.price == pytest.approx(5 + 20 * 0.6 / 0.4)
-    assert remedies.advice(
-        runs | {"as it is": half, "good": half, "slow": half}, settings, "as it is"
-    ).startswith("Start")
+    few = remedies.worth(result([none] * 2), setting)
+    assert remedies.advice(few, "half", half) == "No remedy of the ladder is shown to help."
+    assert remedies.advice(found["good"], None, None).startswith("It trains as it is, 100%")
+    assert remedies.advice(half, "half", half).startswith("Start again: 40%")
 
 
 # --- faults and cases ---
