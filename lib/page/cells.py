@@ -11,12 +11,12 @@ from lib.page import text
 ANSWER = "answer"  # id of the display that the last cell fills
 _WAITING = "> *The answer stands here when all cells have run.*"
 _PART = re.compile(r"(?:# part:|%%(?:text|answer)\b)(?P<parts>[^\n]*)")
-_asked = ["all"]  # the part of the running notebook
+_asked = ["all"]  # the part of the running notebook; then those that an answer was told for
 
 
 def choose(part: str) -> None:
     """From here on, cells of other parts are left out; none are for ``all``."""
-    _asked[0] = part
+    _asked[:] = [part]
 
 
 def left_out(first_line: str) -> str:
@@ -70,10 +70,18 @@ def _text(line: str, cell: str) -> None:
 
 
 def _answer(line: str, cell: str) -> None:
-    """``%%answer``: shows a text at the place of the answer, in a box."""
+    """``%%answer [parts]``: shows a text at the place of the answer, in a box.
+
+    One that names parts answers for those where they are run alone; the one that names none for all.
+    """
     from IPython.display import update_display
 
-    if _asked[0] == "all":
+    parts = re.findall(r"[\w-]+", line)
+    if parts and _asked[0] not in parts or not parts and _asked[1:]:
+        return
+    if parts:
+        _asked[1:] = parts
+    if parts or _asked[0] == "all":
         filled = text.fill(cell)
         said = text.front(filled.myst).strip()
         filled = filled._replace(

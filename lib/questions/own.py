@@ -7,7 +7,7 @@ over time (`lib.symptoms`), so that `lib.diagnosis` can say what is wrong.
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -184,6 +184,40 @@ class Setting:
     def looked(self) -> list[int]:
         """Epochs after which networks are looked at, 0 and the last among them."""
         return sorted({round(e) for e in np.linspace(0, self.epochs, min(self.looks, self.epochs + 1))})
+
+
+_PLAIN = ("images", "pixels", "batch", "epochs")  # what is given beside a Keras model as well
+_NAMED = ("hidden", "slope", "output", "loss", "init", "bias", "bias_sd", "dropout", "optimiser")
+_NAMED += ("momentum", "rate", "decay")
+
+
+def setting(given: Mapping[str, Any], changed: Collection[str]) -> Setting:
+    """The setting that a chapter's parameters name.
+
+    Args:
+        given: The fields of `Setting` by name, but for those where nothing is written as 0: ``count``,
+            ``channels``, ``dense``, ``clip``, ``sd``; ``rate_from`` and ``later_rates`` for its ``changes``
+            and ``rates``; and ``model``, the path of a ``.keras`` file or nothing.
+        changed: Those that somebody gave another value than the chapter's default.
+
+    Raises:
+        ValueError: Something does not fit; a model is given, and what it decides on as well.
+        kerasmodels.ModelError: The model cannot be used.
+    """
+    plain = {name: given[name] for name in _PLAIN} | {"count": given["count"] or None}
+    if given["model"]:
+        decided = {*_NAMED, "channels", "dense", "sd", "clip", "rate_from", "later_rates"}
+        if both := sorted(decided & {*changed}):
+            raise ValueError(f"model decides on {', '.join(both)}: give the one or the other")
+        return Setting(**plain, model=kerasmodels.text(kerasmodels.load(given["model"])))
+    lists = {name: tuple(n for n in given[name] if n) for name in ("channels", "dense")}
+    later = [pair for pair in zip(given["rate_from"], given["later_rates"], strict=False) if pair[0]]
+    if len(given["rate_from"]) != len(given["later_rates"]):
+        raise ValueError(f"later_rates must be as many as rate_from, {len(given['rate_from'])}")
+    changes, rates = zip(*later, strict=True) if later else ((), ())
+    sd = given["sd"] or (0.0 if given["init"] == "normal" else None)
+    named = {name: given[name] for name in _NAMED} | {"sd": sd, "clip": given["clip"] or None}
+    return Setting(**plain, **lists, **named, changes=changes, rates=rates)
 
 
 def _text(name: str, value: object) -> str:

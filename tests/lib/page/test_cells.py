@@ -97,6 +97,18 @@ def test_the_answer_takes_all_parts_and_a_new_start_asks_for_all(run):
     assert run.names["x"] == 3
 
 
+def test_a_part_may_have_an_answer_of_its_own(run):
+    run(START, "x = 3")
+    assert run("%%answer rates, images\n{{x}} nets") == []  # all is asked for
+    for _ in range(2):  # cells may be run again
+        run("from lib.page import cells\ncells.choose('images')")
+        (told,) = run("%%answer rates, images\n{{x}} nets")
+        assert seen([told]) == "> **The answer.**\n>\n> 3 nets"
+        assert run("%%answer\n{{gone}}") == []
+    run(START)
+    assert [len(run("%%answer\n{{x}}")) for _ in range(2)] == [1, 1]
+
+
 def test_an_edited_cell_changes_the_parameters_of_a_running_notebook(run, monkeypatch, tmp_path):
     monkeypatch.setattr(params, "DEFAULTS", tmp_path)
     cell, check = "nets: int = 2  # nets [nets; 1 to 9]", "P = page.parameters('toy')"
