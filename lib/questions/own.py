@@ -6,6 +6,7 @@ over time (`lib.symptoms`), so that `lib.diagnosis` can say what is wrong.
 """
 
 import functools
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -296,8 +297,7 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     looks, tests, parts = [], [], []
     for epoch in range(setting.epochs + 1):
         if epoch in setting.looked:
-            # the rate of the update before; at the start the one that warm-up leads to
-            now = float(rates[epoch - 1, -1] if epoch else rates[: setting.warmup + 1].max())
+            now = _rate(rates, epoch, setting.warmup)
             looks.append(networks.look(now, setting.curved and epoch in (0, setting.epochs)))
             tests.append(networks.test(x_test, y_test))
         if epoch < setting.epochs:
@@ -378,6 +378,15 @@ OUTCOMES = {
     "unfinished": "lowest at the end, and not learned before the last parts",
     "overflows": "a weight or the loss is not finite",
 }
+MANY = {  # the same of several networks
+    "trains": "train",
+    "jumps": "jump",
+    "learns in part": "learn in part",
+    "collapses": "collapse",
+    "never starts": "never start",
+    "unfinished": "unfinished",
+    "overflows": "overflow",
+}
 SWING, LATE = 0.2, 10  # of the level: a swing in the last parts
 RIGHT = 0.15  # of the way from chance to all images right: more than a network that has not started
 _NAMES = {
@@ -442,6 +451,24 @@ def at(result: Mapping[str, np.ndarray], look: int = -1) -> symptoms.Symptoms:
     return symptoms.Symptoms(**{name: result[name][:, look] for name in symptoms.Symptoms._fields})
 
 
+def last_rate(setting: Setting, look: int = -1) -> float:
+    """Learning rate of the last update before a look; NaN where only Keras knows it."""
+    steps = len(images(setting.images, setting.count, setting.pixels)[1]) // setting.batch
+    return _rate(setting.rates_of(steps), setting.looked[look], setting.warmup)
+
+
+def _rate(rates: np.ndarray, epoch: int, warmup: int) -> float:
+    # at the start the one that warm-up leads to
+    return float(rates[epoch - 1, -1] if epoch else rates[: warmup + 1].max())
+
+
+def edge(result: Mapping[str, np.ndarray], setting: Setting, look: int = -1) -> np.ndarray:
+    """`lib.symptoms.edge` of the networks at one look (M,); NaN where it was not measured."""
+    known = setting.known()
+    rule = known.rule if known else Rule()
+    return symptoms.edge(at(result, look), rule, last_rate(setting, look))
+
+
 def diagnose(result: Mapping[str, np.ndarray], setting: Setting) -> np.ndarray:
     """Which mechanism each network suffers from: names in `lib.diagnosis.MECHANISMS` (M,).
 
@@ -449,7 +476,31 @@ def diagnose(result: Mapping[str, np.ndarray], setting: Setting) -> np.ndarray:
     """
     known = setting.known()
     steps = len(images(setting.images, setting.count, setting.pixels)[1]) // setting.batch
-    rate = float(setting.rates_of(steps)[-1, -1])
     learned = outcome(result, known) == "trains"
     net, rule = (known.net, known.rule) if known else (None, Rule())
-    return diagnosis.diagnose(at(result), net, rule, rate, setting.epochs * steps, learned)
+    return diagnosis.diagnose(at(result), net, rule, last_rate(setting), setting.epochs * steps, learned)
+
+
+def described(setting: Setting) -> str:
+    """A setting in words."""
+    seen = f"{setting.count or 'all'} images of {Path(setting.images).name}, pixels {setting.pixels}"
+    course = f"batches of {setting.batch}, {setting.epochs} epochs"
+    if setting.model is not None:
+        return f"a Keras model of {len(json.loads(setting.model)['config']['layers'])} layers; {seen}; {course}"
+    layers = [f"{n} channels" for n in setting.channels] + [f"{n} units" for n in setting.dense]
+    init = f"N(0, {setting.sd:g}²)" if setting.init == "normal" else setting.init
+    init += f" times {setting.gain:g}" * (setting.gain != 1)
+    if setting.bias or setting.bias_sd:
+        init += f", biases {setting.bias:g} ± {setting.bias_sd:g}"
+    rates = "".join(f", {r:g} from epoch {e}" for e, r in zip(setting.changes, setting.rates, strict=True))
+    more = [("dropout", setting.dropout), ("weight decay", setting.decay), ("clipped at", setting.clip)]
+    return "; ".join(
+        [
+            f"{', '.join(layers) or 'no hidden layer'}, {setting.hidden}; {setting.output} outputs, {setting.loss}",
+            f"weights {init}",
+            f"{setting.optimiser} at {setting.rate:g}{rates}",
+            *(f"{name} {value:g}" for name, value in more if value),
+            course,
+            seen,
+        ]
+    )

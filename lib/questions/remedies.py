@@ -92,11 +92,16 @@ LADDER: dict[str, Callable[[Setting], Setting | None]] = {
 }
 
 
+def plain(setting: Setting) -> Setting:
+    """The same without curvature and with two looks, to see only whether it trains."""
+    return replace(setting, curved=False, looks=2)
+
+
 def ladder(setting: Setting) -> dict[str, Setting]:
-    """The remedies that change something in a setting, without curvature and with two looks."""
-    plain = replace(setting, curved=False, looks=2)
-    tried = {name: remedy(plain) for name, remedy in LADDER.items()}
-    return {name: found for name, found in tried.items() if found not in (None, plain)}
+    """The remedies that change something in a setting, `plain`."""
+    base = plain(setting)
+    tried = {name: remedy(base) for name, remedy in LADDER.items()}
+    return {name: found for name, found in tried.items() if found not in (None, base)}
 
 
 class Worth(NamedTuple):
