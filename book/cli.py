@@ -40,7 +40,7 @@ PREVIEW = click.option("--preview", is_flag=True, help="Reduced parameters, ever
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """Four questions about stochastic gradient descent: run the chapters, build the book."""
+    """Five questions about stochastic gradient descent: run the chapters, build the book."""
     contents.check_here(click.get_current_context().obj)
     for what, limited, least, remedy in LIMITS:
         limit, _ = resource.getrlimit(limited)

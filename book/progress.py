@@ -88,7 +88,7 @@ class Progress:
         """Prepare to show a run.
 
         Args:
-            title: what is being run, e.g. ``chapter 1 of 4, greedy_layerwise_training``.
+            title: what is being run, e.g. ``chapter 1 of 5, greedy_layerwise_training``.
             recorded: seconds of each cell in an earlier run.
             stream: where to write; stderr if None.
             now: clock in seconds.

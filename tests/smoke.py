@@ -13,10 +13,11 @@ from book import gate, run
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
-BROKEN, GREEDY, DRIFT, PLATEAU = (
+BROKEN, GREEDY, DRIFT, PLATEAU, OWN = (
     ROOT / "chapters" / f"{name}.ipynb"
     for name in (
         "broken_net_recovery", "greedy_layerwise_training", "long_run_sgd_drift", "plateau_after_lr_jump",
+        "your_own_network",
     )
 )  # fmt: skip
 # What the README tells a reader to type for a run of one's own, and the parameters that it names.

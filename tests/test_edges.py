@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from smoke import BROKEN, CHAPTERS, DRIFT, GREEDY, PLATEAU, ROOT, parameters
+from smoke import BROKEN, CHAPTERS, DRIFT, GREEDY, OWN, PLATEAU, ROOT, parameters
 
 from book import run
 from lib.page import params
@@ -59,12 +59,28 @@ REFUSED = {
         "-p conv_updates 1500": "conv_updates",
         "-p conv_batch 500 -p conv_images 400": "conv_batch",
     },
+    OWN: {
+        "-p hiden relu": "hidden",
+        "-p hidden selu": "hidden",
+        "-p rate -1": "rate",
+        "-p images nothing.npz": "nothing.npz: no such file",
+        "-p loss cross-entropy": "loss 'cross-entropy' takes outputs of softmax or sigmoid",
+        "-p init he": "sd must stand with init 'normal' alone",
+        "-p batch 20000": "batch must be at most",
+        "-p channels '[8, 8, 8, 8]'": "leaves nothing",
+        "-p rate_from '[2, 3]'": "later_rates must be as many",
+        "-p model none.keras": "none.keras: no .keras file",
+        "-p model none.keras -p hidden tanh": "model decides on hidden",
+        "-p trained true": "trained: wants a model",
+        "-p public '[nielsen]'": "no case nielsen; there are all",
+    },
 }
 # Beyond the smallest scale: what comes out does not hang on how many networks and images there are.
 TINY = {
     BROKEN: dict(networks=3, trained_networks=3, other_networks=3, other_epochs=1, rescue_epochs=1)
     | dict(images=100, hidden=2),
     DRIFT: dict(images=50, validation=10, hidden=2, small=2),
+    OWN: dict(count=40, case_images=100, dense=[2]),
     PLATEAU: dict(networks=2, images=20, validation=10, small_batch=10, factors=[1], jump_checkpoints=1)
     | dict(noise_steps=10),
 }
@@ -75,6 +91,7 @@ EDGES = {
     "none-learns": (PLATEAU, {"rate": 1e-6, "rates": [1e-9], "channels": [1, 1, 1], "dense": [1]}),
     "all-dead": (DRIFT, {"rates": [30, 100]}),
     "one-batch": (DRIFT, {"rates": [0.5], "batch": 50}),  # clones cannot differ
+    "no-hidden-layer": (OWN, {"dense": [0], "part": "own"}),
     "one-diverges": (DRIFT, {"squared_rate": 900, "conv_rate": 900}),
 }
 

@@ -5,6 +5,8 @@ leaves out cells whose first line names a part (``# part: images``) that was not
 """
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from lib.page import text
 
@@ -65,7 +67,19 @@ def _text(line: str, cell: str) -> None:
         said = f"*Left out: this belongs to {parts}, and only {_asked[0]} was asked for.*"
         display({"text/markdown": said, "text/plain": said}, raw=True)
         return
-    filled = text.fill(cell)
+    show(cell)
+
+
+def show(template: str, known: Mapping[str, Any] | None = None) -> None:
+    """Shows a text with its fields filled, as a text cell does.
+
+    Args:
+        template: MyST with fields, see `lib.page.text`.
+        known: values by name; those of the running notebook if None.
+    """
+    from IPython.display import display
+
+    filled = text.fill(template, known)
     display(text.bundle(filled, text.front(filled.myst)), raw=True)
 
 

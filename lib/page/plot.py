@@ -248,6 +248,30 @@ def parts(
     return ax
 
 
+def counts(
+    ax: Axes, grid: np.ndarray, rows: Sequence[str], columns: Sequence[str], good: np.ndarray
+) -> None:
+    """A table of counts as coloured squares, the darker the greater the share of its row.
+
+    Args:
+        ax: Where to draw.
+        grid: Counts (R, C).
+        rows: Names, the first on top.
+        columns: Names.
+        good: Which squares are right (R, C); the others are wrong.
+    """
+    share = grid / np.maximum(grid.sum(axis=1, keepdims=True), 1)
+    colors = np.where(good[..., None], PALETTE[0], PALETTE[1])
+    ax.imshow(1 - share[..., None] * (1 - colors), aspect="auto")
+    for (y, x), n in np.ndenumerate(grid):
+        if n:
+            dark = share[y, x] > 0.6 and good[y, x]
+            ax.text(x, y, str(n), ha="center", va="center", color="white" if dark else ON_COLOR)
+    ax.set_xticks(range(len(columns)), [name.replace(" ", "\n") for name in columns])
+    ax.set_yticks(range(len(rows)), rows)
+    ax.tick_params(length=0)
+
+
 def named(
     ax: Axes, colors: Mapping[str, object], x: float = 1.02, y: float = 0.96, step: float = 0.085
 ) -> None:

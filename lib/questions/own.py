@@ -188,7 +188,7 @@ class Setting:
 
 
 _PLAIN = ("images", "pixels", "batch", "epochs")  # what is given beside a Keras model as well
-_NAMED = ("hidden", "slope", "output", "loss", "init", "bias", "bias_sd", "dropout", "optimiser")
+_NAMED = ("hidden", "output", "loss", "init", "bias", "bias_sd", "dropout", "optimiser")
 _NAMED += ("momentum", "rate", "decay")
 
 
@@ -196,9 +196,9 @@ def setting(given: Mapping[str, Any], changed: Collection[str]) -> Setting:
     """The setting that a chapter's parameters name.
 
     Args:
-        given: The fields of `Setting` by name, but for those where nothing is written as 0: ``count``,
-            ``channels``, ``dense``, ``clip``, ``sd``; ``rate_from`` and ``later_rates`` for its ``changes``
-            and ``rates``; and ``model``, the path of a ``.keras`` file or nothing.
+        given: Fields of `Setting` by name, where 0 is for none in ``count``, ``channels``, ``dense`` and ``sd``;
+            ``rate_from`` and ``later_rates`` for its ``changes`` and ``rates``; and ``model``, the path of a
+            ``.keras`` file or nothing.
         changed: Those that somebody gave another value than the chapter's default.
 
     Raises:
@@ -207,7 +207,7 @@ def setting(given: Mapping[str, Any], changed: Collection[str]) -> Setting:
     """
     plain = {name: given[name] for name in _PLAIN} | {"count": given["count"] or None}
     if given["model"]:
-        decided = {*_NAMED, "channels", "dense", "sd", "clip", "rate_from", "later_rates"}
+        decided = {*_NAMED, "channels", "dense", "sd", "rate_from", "later_rates"}
         if both := sorted(decided & {*changed}):
             raise ValueError(f"model decides on {', '.join(both)}: give the one or the other")
         return Setting(**plain, model=kerasmodels.text(kerasmodels.load(given["model"])))
@@ -217,8 +217,8 @@ def setting(given: Mapping[str, Any], changed: Collection[str]) -> Setting:
         raise ValueError(f"later_rates must be as many as rate_from, {len(given['rate_from'])}")
     changes, rates = zip(*later, strict=True) if later else ((), ())
     sd = given["sd"] or (0.0 if given["init"] == "normal" else None)
-    named = {name: given[name] for name in _NAMED} | {"sd": sd, "clip": given["clip"] or None}
-    return Setting(**plain, **lists, **named, changes=changes, rates=rates)
+    named = {name: given[name] for name in _NAMED}
+    return Setting(**plain, **lists, **named, sd=sd, changes=changes, rates=rates)
 
 
 def _text(name: str, value: object) -> str:
@@ -486,7 +486,9 @@ def described(setting: Setting) -> str:
     seen = f"{setting.count or 'all'} images of {Path(setting.images).name}, pixels {setting.pixels}"
     course = f"batches of {setting.batch}, {setting.epochs} epochs"
     if setting.model is not None:
-        return f"a Keras model of {len(json.loads(setting.model)['config']['layers'])} layers; {seen}; {course}"
+        return (
+            f"a Keras model of {len(json.loads(setting.model)['config']['layers'])} layers; {seen}; {course}"
+        )
     layers = [f"{n} channels" for n in setting.channels] + [f"{n} units" for n in setting.dense]
     init = f"N(0, {setting.sd:g}²)" if setting.init == "normal" else setting.init
     init += f" times {setting.gain:g}" * (setting.gain != 1)
@@ -496,7 +498,8 @@ def described(setting: Setting) -> str:
     more = [("dropout", setting.dropout), ("weight decay", setting.decay), ("clipped at", setting.clip)]
     return "; ".join(
         [
-            f"{', '.join(layers) or 'no hidden layer'}, {setting.hidden}; {setting.output} outputs, {setting.loss}",
+            f"{', '.join(layers) or 'no hidden layer'}, {setting.hidden}",
+            f"{setting.output} outputs, {setting.loss}",
             f"weights {init}",
             f"{setting.optimiser} at {setting.rate:g}{rates}",
             *(f"{name} {value:g}" for name, value in more if value),

@@ -151,12 +151,13 @@ def advice(now: Worth, name: str | None, then: Worth | None) -> str:
         then: What it is worth.
     """
     if now.trained.low > 0.5:
-        return f"It trains as it is, {now.trained.value:.0%} of the networks: leave it."
+        return f"It trains as it is, {100 * now.trained.value:.0f} % of the networks: leave it."
     if then and then.trained.low > now.trained.high:
         return (
-            f"Take {name!r}: {then.trained.value:.0%} of the networks train instead of "
-            f"{now.trained.value:.0%}, in about {then.price:.2g} epochs."
+            f"Take *{name}*: {100 * then.trained.value:.0f} % of the networks train "
+            f"instead of {100 * now.trained.value:.0f} %, in about {then.price:.2g} epochs."
         )
     if now.trained.value > 0:
-        return f"{AGAIN.capitalize()}: {now.trained.value:.0%} train, and no remedy is shown to do better."
+        trained = f"{100 * now.trained.value:.0f} % train"
+        return f"{AGAIN.capitalize()}: {trained}, and no remedy is shown to do better."
     return "No remedy of the ladder is shown to help."

@@ -191,11 +191,11 @@ def test_advice_is_borne_by_the_numbers():
     assert remedies.chosen(found, found["now"]) == "good"  # trains as often as "slow", and sooner
     assert remedies.chosen(found, found["good"]) is None
     said = remedies.advice(found["now"], "good", found["good"])
-    assert said == "Take 'good': 100% of the networks train instead of 0%, in about 5 epochs."
+    assert said == "Take *good*: 100 % of the networks train instead of 0 %, in about 5 epochs."
     few = remedies.worth(result([none] * 2), setting)
     assert remedies.advice(few, "half", half) == "No remedy of the ladder is shown to help."
-    assert remedies.advice(found["good"], None, None).startswith("It trains as it is, 100%")
-    assert remedies.advice(half, "half", half).startswith("Start again: 40%")
+    assert remedies.advice(found["good"], None, None).startswith("It trains as it is, 100 %")
+    assert remedies.advice(half, "half", half).startswith("Start again: 40 %")
 
 
 # --- faults and cases ---
