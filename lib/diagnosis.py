@@ -72,9 +72,10 @@ def diagnose(
 ) -> np.ndarray:
     """Which mechanism each network suffers from, by rule.
 
-    The first that fits: not finite; a loss that has learned; most of a layer of rectifiers, or an output, off
-    for all images; a layer of sigmoids or tanhs, or an output, that is all but shut; rate times sharpness
-    above 2; rate times sharpness below `TINY`, or a loss that would take more than `SLOW` updates to fall,
+    The first that fits: not finite; a loss that has learned, if no output is lost for all images, for its
+    class then never comes back; most of a layer of rectifiers, or an output, off for all images; a layer of
+    sigmoids or tanhs, or an output, that is all but shut; rate times sharpness above 2; rate times sharpness
+    below `TINY`, or a loss that would take more than `SLOW` updates to fall,
     and not for a decay that takes all weights away. A network that was never trained is healthy if none fits.
 
     Args:
@@ -99,7 +100,7 @@ def diagnose(
     with np.errstate(invalid="ignore"):
         rules = {
             "overflow": ~found.finite,
-            "healthy": found.loss < LEARNED * found.level if learned is None else learned,
+            "healthy": (found.loss < LEARNED * found.level if learned is None else learned) & ~(last > 0),
             "dead units": dead,
             "saturated units": shut,
             "step too large": steep > BOUND,

@@ -201,24 +201,40 @@ def test_advice_is_borne_by_the_numbers():
 # --- faults and cases ---
 
 
-def test_faults_are_planted_in_several_networks_and_strengths():
-    planted = list(faults.planted())
+def test_faults_are_drawn_from_their_number():
+    many = [faults.planted(number) for number in range(40 * len(faults.KINDS))]
+    assert faults.planted(3) == many[3]
+    assert {f.network for f in many} == set(faults.SOUND)
     for kind in faults.PLANTED:
-        those = [f for f in planted if f.kind == kind]
-        assert len({f.network for f in those}) >= 2 and len({f.how for f in those}) >= 2, kind
-    for fault in planted:
-        assert fault.setting.known().net.classes == 10
-    high = next(f for f in planted if f.kind == faults.HIGH)
-    counts = faults.confusion([(high, ["overflow", "dead units", "healthy"]), (high, ["none of these"] * 2)])
-    assert counts == {faults.HIGH: {"overflow": 1, "dead units": 1, "healthy": 1, "none of these": 2}}
-    assert faults.right(counts)[faults.HIGH].value == 0.5 and faults.right(counts)[faults.HIGH].n == 4
+        those = [f for f in many if f.kind == kind]
+        assert len(those) == (80 if kind == "healthy" else 40)
+        assert len({f.network for f in those}) >= 2 and len({f.how for f in those}) >= 4, kind
+    # none of them is what the rule's thresholds were chosen on, or a setting that cannot be run
+    for setting in {f.network: f.setting for f in many}.values():
+        assert setting.config()["epochs"] and setting.known().net.classes == 10
+
+
+def test_the_rule_is_counted():
+    numbers = [faults.KINDS.index("healthy"), faults.KINDS.index("overflow")]
+    result = faults.job(faults.config(), numbers)
+    assert result["kind"].tolist() == result["found"].tolist() == ["healthy", "overflow"]
+    kinds = [faults.HIGH] * 4 + ["healthy"]
+    found = ["overflow", "dead units", "healthy", "none of these", "healthy"]
+    counts = faults.confusion({"kind": np.array(kinds), "found": np.array(found)})
+    assert counts == {"healthy": {"healthy": 1}, faults.HIGH: dict.fromkeys(found[:4], 1)}
+    shares = faults.right(counts)
+    assert (shares[faults.HIGH].value, shares[faults.HIGH].n) == (pytest.approx(2 / 3), 3)
+    assert (shares["overall"].value, shares["overall"].n) == (0.75, 4)
 
 
 def test_cases_are_read(tmp_path):
     found = cases.load()
-    assert len(found) == 6 and found["relu-outputs"].setting.batch == 1
+    assert len(found) == 8 and found["relu-outputs"].setting.batch == 1
+    for case in found.values():
+        for setting in (case.setting, *case.tries.values(), *case.told.values()):
+            setting.config()
     assert found["relu-outputs"].told["rate 0.05"].rate == 0.05
-    assert found["rate-ten"].at(count=500).tries["sigmoid"].count == 500
+    assert found["rate-ten"].at(count=500).tries["no dropout"].count == 500
     path = tmp_path / "cases.yaml"
     for text, said in (
         (
