@@ -248,9 +248,7 @@ def parts(
     return ax
 
 
-def counts(
-    ax: Axes, grid: np.ndarray, rows: Sequence[str], columns: Sequence[str], good: np.ndarray
-) -> None:
+def counts(ax: Axes, grid: np.ndarray, rows: Sequence[str], columns: Sequence[str], good: np.ndarray) -> None:
     """A table of counts as coloured squares, the darker the greater the share of its row.
 
     Args:

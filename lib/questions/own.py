@@ -196,7 +196,7 @@ def setting(given: Mapping[str, Any], changed: Collection[str]) -> Setting:
     """The setting that a chapter's parameters name.
 
     Args:
-        given: Fields of `Setting` by name, where 0 is for none in ``count``, ``channels``, ``dense`` and ``sd``;
+        given: Fields of `Setting` by name, with 0 for none in ``count``, ``channels``, ``dense`` and ``sd``;
             ``rate_from`` and ``later_rates`` for its ``changes`` and ``rates``; and ``model``, the path of a
             ``.keras`` file or nothing.
         changed: Those that somebody gave another value than the chapter's default.

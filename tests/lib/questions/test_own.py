@@ -1,5 +1,6 @@
 """A reader's own network: settings, the job both ways, outcomes, remedies, planted faults, cases."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from lib import archive, diagnosis, kerasmodels
 from lib.backend import tf
 from lib.ensembles import ensemble
+from lib.page import text
 from lib.questions import cases, faults, own, remedies
 from lib.questions.own import Setting
 
@@ -227,26 +229,31 @@ def test_the_rule_is_counted():
     assert (shares["overall"].value, shares["overall"].n) == (0.75, 4)
 
 
-def test_cases_are_read(tmp_path):
-    found = cases.load()
-    assert len(found) == 8 and found["relu-outputs"].setting.batch == 1
-    for case in found.values():
-        for setting in (case.setting, *case.tries.values(), *case.told.values()):
-            setting.config()
-    assert found["relu-outputs"].told["rate 0.05"].rate == 0.05
-    assert found["rate-ten"].at(count=500).tries["no dropout"].count == 500
-    path = tmp_path / "cases.yaml"
-    for text, said in (
-        (
-            "- {name: a, setting: {rate: -1}, tries: {}, told: {}, title: t, saw: s, guessed: []}",
-            "'a': rate must be",
-        ),
-        ("- {name: a, title: t}", "'a': 'setting'"),
-        (
-            "- {name: a, setting: {}, tries: {}, told: {}, title: t, saw: s, guessed: [], why: x}",
-            "'a': .*'why'",
-        ),
-    ):
-        path.write_text(text)
-        with pytest.raises(ValueError, match=said):
-            cases.load(path)
+def test_cases_are_whole():
+    names = [case.name for case in cases.CASES]
+    assert len({*names}) == len(names) >= 6 and cases.chosen(["all"]) == list(cases.CASES)
+    assert [case.name for case in cases.chosen(["rate-ten"])] == ["rate-ten"]
+    with pytest.raises(ValueError, match="public: no case what; there are all, relu-outputs"):
+        cases.chosen(["what"])
+    for case in cases.CASES:
+        arms = case.arms(500)
+        assert all(setting.count == 500 and setting.known() for setting in arms.values())
+        assert {a for one in case.claims for a in (one.arm, one.over) if a} <= set(arms), case.name
+        assert {*re.findall(r"seen\['(.*?)'\]", case.text)} <= set(arms), case.name
+        loose, rest = text.FIELD.sub("", case.text), repr(replace(case, text="", claims=()))
+        number = r"\d+(?:\.\d+)?"
+        assert {*re.findall(number, loose)} <= {*re.findall(number, rest)}, "a number that is no field"
+        assert case.link.startswith("https://") and len({one.id for one in case.claims}) == len(case.claims)
+
+
+def test_a_claim_about_a_case_is_measured():
+    case = cases.chosen(["cost-at-entropy"])[0]
+    setting = case.arms(100)[cases.AS_TOLD]
+    flat, down = (cases.Seen(result([parts] * 3), setting) for parts in ([1.0] * 20, [1.0] * 4 + [0.1] * 16))
+    expected = cases.Expected("a", "", "", "", "", lambda seen: seen.trains, over="other")
+    seen = {cases.AS_TOLD: down, "other": flat}
+    assert expected.measured(seen).value == 1
+    assert expected._replace(over="").measured(seen)[::3] == (1.0, 3)
+    assert expected._replace(over="", among=lambda seen: ~seen.trains).measured(seen).interval == (0, 1)
+    points = expected._replace(over="", of=lambda seen: 100.0 * seen.trains)
+    assert points.measured(seen).value == 100
