@@ -3,14 +3,17 @@
 A model travels as its JSON text, which holds architecture and compiled optimiser but no weights and no code.
 """
 
+import functools
 import json
+import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib import diagnose, sequential, streams
+from lib import diagnose, sequential, streams, symptoms
 from lib.backend import tf
 from lib.sequential import Net, Rule
 from lib.symptoms import PIECE, Symptoms
@@ -27,10 +30,50 @@ class UnknownError(ModelError):
     """A model with something in it that `lib.sequential` does not know; Keras itself can train it."""
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What can be told of a model that `lib.sequential` does not know, under the names of its `Net`.
+
+    Attributes:
+        names: Of each layer with weights that are trained.
+        steps: Activations of its layers, the output's last; not those within a layer, or in a loop.
+        unit_names: Name of the layer that each stands on.
+        outputs: Number of outputs; one stands for two classes.
+        loss: Name in `lib.sequential.LOSSES`.
+        factor: On the loss.
+    """
+
+    names: tuple[str, ...]
+    steps: tuple[tuple, ...]
+    unit_names: tuple[str, ...]
+    outputs: int
+    loss: str
+    factor: float
+
+    @property
+    def units(self) -> range:
+        """Numbers of the steps that are activations: all."""
+        return range(len(self.steps))
+
+    @property
+    def output(self) -> str:
+        """The output's activation."""
+        return self.steps[-1][0]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes K."""
+        return max(self.outputs, 2)
+
+    def level(self, labels: np.ndarray) -> float:
+        """Loss of the best output that ignores the image, for labels (N,)."""
+        return self.factor * sequential.level(self.loss, labels, self.classes)
+
+
 class Known(NamedTuple):
     """A model as this library knows it: its network, how it is trained, and its learning rate."""
 
-    net: Net
+    net: Net | Outline
     rule: Rule
     rate: float
 
@@ -48,12 +91,33 @@ def load(path: str | Path) -> Any:
     if path.suffix != ".keras" or not path.is_file():
         raise ModelError(f"{path}: no .keras file, as model.save('name.keras') writes it")
     try:
+        with zipfile.ZipFile(path) as file:
+            foreign = next(_foreign(json.loads(file.read("config.json"))), None)
+    except (KeyError, ValueError, zipfile.BadZipFile) as e:
+        raise ModelError(f"{path}: no Keras model: {e}") from None
+    if foreign:
+        raise ModelError(
+            f"{path}: wants code to be run that the file brings or needs: {foreign}. Build the model "
+            "of layers, losses and functions that Keras has"
+        )
+    try:
         return tf.keras.models.load_model(path, safe_mode=True)
     except Exception as e:  # what Keras raises for files of all kinds is no closed list
-        said = " ".join(str(e).split())
-        code = "arbitrary code" in said or "custom" in said or "register" in said or "Lambda" in said
-        why = "wants code to be run that the file brings or needs" if code else "no Keras model"
-        raise ModelError(f"{path}: {why}: {said[:200]}") from None
+        raise ModelError(f"{path}: no Keras model: {' '.join(str(e).split())[:200]}") from None
+
+
+def _foreign(config: Any) -> Iterator[str]:
+    """What a saved model names that is not Keras's own, or is code; told before Keras reads the file."""
+    if isinstance(config, dict):
+        module, kind = config.get("module"), config.get("class_name")
+        if isinstance(kind, str) and (
+            str(module or "keras").partition(".")[0] != "keras" or "lambda" in kind.lower()
+        ):
+            yield str(config["config"] if kind == "function" else kind)
+        config = list(config.values())
+    if isinstance(config, list):
+        for value in config:
+            yield from _foreign(value)
 
 
 def text(model: Any) -> str:
@@ -148,13 +212,15 @@ def _check_chain(layer: Mapping, before: str | None) -> None:
     if nodes:
         found = json.dumps(nodes)
         if len(nodes) != 1 or found.count("keras_history") != 1 or f'["{before}", 0, 0]' not in found:
-            raise UnknownError(f"layer {layer['config'].get('name')} does not simply follow the one before")
+            raise UnknownError(
+                f"layer {layer['config'].get('name')} that does not simply follow the one before"
+            )
 
 
 def _activation(value: Any) -> list[tuple]:
     value = value.get("config", value) if isinstance(value, dict) else value
     value = value.get("name", value) if isinstance(value, dict) else value
-    names = {"leaky_relu": ("leaky relu", 0.2), None: ("linear",)}
+    names = {"leaky_relu": ("leaky relu", 0.2), "swish": ("silu",), None: ("linear",)}
     step = names.get(value, (value,))
     if step[0] not in sequential.ACTIVATIONS:
         raise UnknownError(f"activation {value!r}")
@@ -232,28 +298,66 @@ def _kind(loss: Any, classes: int) -> tuple[str, float]:
     config = loss.get("config", {}) if isinstance(loss, dict) else {}
     name = config.get("name", loss.get("class_name")) if isinstance(loss, dict) else loss
     if name not in _LOSSES or config.get("label_smoothing"):
-        raise UnknownError(f"loss {name!r}, or an option of it")
+        raise UnknownError(f"loss {name!r}, or an option of it; known are {', '.join(_LOSSES)}")
     kind = _LOSSES[name]
     return kind, {"binary cross-entropy": 1 / classes, "squared error": 2 / classes}.get(kind, 1.0)
 
 
-def _net(image: tuple, steps: list[tuple], loss: Any) -> Net:
-    output = steps[-1][0]
-    if loss is None:  # what fits the output
-        loss = {"class_name": "binary_crossentropy" if output == "sigmoid" else "categorical_crossentropy"}
-        loss["config"] = {"from_logits": output == "linear"}
-    kind, factor = _kind(loss, sequential.places(image, steps)[-1][0])
+def _fitting(output: str) -> dict:
+    """The loss that fits an output, in Keras's words."""
+    kind = (
+        ("BinaryCrossentropy", "binary_crossentropy")
+        if output == "sigmoid"
+        else ("CategoricalCrossentropy", "categorical_crossentropy")
+    )
+    config = {"name": kind[1], "from_logits": output == "linear"}
+    return {"module": "keras.losses", "class_name": kind[0], "config": config, "registered_name": None}
+
+
+_SHARES = {"cross-entropy": "softmax", "binary cross-entropy": "sigmoid"}
+
+
+def _judged(loss: Any, output: str, outputs: int) -> tuple[str, float, str]:
+    """Name and factor of a loss, and the activation of the outputs that it amounts to.
+
+    Raises:
+        ModelError: It does not fit the outputs; says what to write.
+    """
+    kind, factor = _kind(loss, max(outputs, 2))
+    fits = _SHARES.get(kind)
+    if outputs == 1 and (kind == "cross-entropy" or output == "softmax"):
+        raise ModelError(
+            "the model has one output, on which softmax is always 1 and categorical cross-entropy 0: for two "
+            "classes give it activation='sigmoid' and the loss 'binary_crossentropy'; for more, one for each"
+        )
     if isinstance(loss, dict) and loss.get("config", {}).get("from_logits"):
-        if output != "linear":
+        if output not in ("linear", fits):  # where it fits, Keras takes the logits before it by itself
             raise ModelError(
-                f"the loss takes its outputs for logits (from_logits=True), but they are {output}: the "
-                "output's activation is then applied twice. Take it away, or set from_logits=False"
+                f"the loss takes its outputs for logits (from_logits=True), but they are {output}: take the "
+                "activation of the last layer away"
             )
-        steps = [*steps[:-1], ("softmax",) if kind == "cross-entropy" else ("sigmoid",)]
+        return kind, factor, fits
+    if fits and output not in sequential.LOSSES[kind] and output in sequential.ACTIVATIONS:
+        logits = ", or the loss from_logits=True" if output == "linear" else ""
+        raise ModelError(
+            f"the loss takes outputs of {' or '.join(sequential.LOSSES[kind])}, but they are {output}: give "
+            f"the last layer activation={fits!r}{logits}"
+        )
+    return kind, factor, output
+
+
+def _net(image: tuple, steps: list[tuple], loss: Any) -> Net:
+    *more, outputs = sequential.places(image, steps)[-1]
+    if more:
+        raise ModelError(f"the model gives {(*more, outputs)} for an image, wanted one row of numbers")
+    output = steps[-1][0]
+    kind, factor, output = _judged(loss or _fitting(output), output, outputs)
+    if outputs == 1:
+        raise UnknownError("one output for two classes")
     try:
-        return Net(image, tuple(steps), kind, factor)
+        return Net(image, (*steps[:-1], (output, *steps[-1][1:])), kind, factor)
     except ValueError as e:
-        raise ModelError(str(e)) from None
+        raise UnknownError(str(e)) from None
 
 
 def _rule(optimiser: Any, decay: float, needed: bool) -> tuple[Rule, float]:
@@ -275,10 +379,234 @@ def _rule(optimiser: Any, decay: float, needed: bool) -> tuple[Rule, float]:
         return Rule("adam", float(config["beta_1"]), clip, decay), float(rate)
     if needed:
         raise UnknownError(f"optimiser {kind}, or an option of it")
-    return Rule("adam" if "Adam" in kind else "sgd", 0.9, clip, decay), float("nan")
+    rate = float(rate) if isinstance(rate, float | int) else float("nan")
+    if kind == "SGD":
+        momentum = float(config["momentum"])
+        return Rule("momentum" if momentum else "sgd", momentum or 0.9, clip, decay), rate
+    return Rule("adam", 0.9, clip, decay), rate  # nearest to those that scale each weight's own step
+
+
+# --- as Keras knows it ---
+
+_SAID = ("relu", "sigmoid", "tanh")  # activations whose slope their value tells
+_UNITS = ("Activation", "Dense", "LeakyReLU", "ReLU", "Softmax")  # and all convolutions
+
+
+@functools.lru_cache(maxsize=8)
+def outline(model: str) -> Known:
+    """A model of any layers, by what Keras tells of it; with a rate of NaN where it is a schedule.
+
+    Args:
+        model: JSON text, as from `text`.
+
+    Raises:
+        ModelError: The loss is not known or does not fit the outputs, or they are no row of numbers.
+    """
+    return Watched(drawn(model, 0), json.loads(model)["compile_config"]).known
+
+
+def _outlined(model: Any, compiled: Mapping | None) -> tuple[Known, list]:
+    """What is known of a model; for each activation, the value in it that tells the slope, if one does."""
+    steps, at, values, before = [], [], [], "input"
+    for layer in model.layers:
+        before = layer.name if layer.trainable_variables else before
+        if type(layer).__name__ in _UNITS or "Conv" in type(layer).__name__:
+            name = _name(layer)
+            try:
+                value = layer.output
+            except (AttributeError, ValueError):  # used twice, or never in a row
+                continue
+            if name != "linear":
+                steps.append((name,)), at.append(before), values.append(value)
+    shape = getattr(model, "output_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 2 or not isinstance(shape[1], int):
+        raise ModelError(f"the model gives {shape} for images, wanted one row of numbers for each")
+    if not values or values[-1] is not model.outputs[0]:
+        steps.append(("linear",)), at.append(before), values.append(None)
+    compiled = compiled or {}
+    kind, factor, output = _judged(compiled.get("loss") or _fitting(steps[-1][0]), steps[-1][0], shape[1])
+    if output != steps[-1][0]:
+        steps[-1], values[-1] = (output,), None
+    names = [layer.name for layer in model.layers if layer.trainable_variables]
+    found = Outline(tuple(names), tuple(steps), tuple(at), shape[1], kind, factor)
+    fits = output == _SHARES.get(kind)
+    values = [
+        None if k == len(steps) - 1 and fits or s[0] not in _SAID else v
+        for k, (s, v) in enumerate(zip(steps, values, strict=True))
+    ]
+    return Known(found, *_rule(compiled.get("optimizer"), 0.0, False)), values
+
+
+def _name(layer: Any) -> str:
+    """Name of a layer's activation, as here, or else as in Keras."""
+    kind, config = type(layer).__name__, layer.get_config()
+    try:
+        found = (
+            _activation(config["activation"])
+            if "activation" in config
+            else _steps(kind, config, set(), [], ())
+        )
+        return found[0][0]
+    except UnknownError:
+        return str(config.get("activation", kind))
 
 
 # --- Keras's own loop ---
+
+
+class Watched:
+    """A model that is looked at through Keras alone: slower than `lib.symptoms`, and of any layers."""
+
+    def __init__(self, model: Any, compiled: Mapping | None):
+        """Makes ready.
+
+        Args:
+            model: That has been built.
+            compiled: Its compiled optimiser and loss; None for the loss that fits its output.
+
+        Raises:
+            ModelError: As `outline` does.
+        """
+        self.model = model
+        self.known, values = _outlined(model, compiled)
+        self.net = net = self.known.net
+        chosen = (compiled or {}).get("loss") or _fitting(net.output)
+        loss, sparse = tf.keras.losses.get(chosen), "sparse" in str(chosen).lower()
+        seen = [v for v in values if v is not None]
+        within = tf.keras.Model(model.inputs, [*seen, model.outputs[0]]) if seen else None
+        self.variables = variables = model.trainable_variables
+        inside = {
+            id(v): k
+            for k, layer in enumerate(x for x in model.layers if x.trainable_variables)
+            for v in layer.trainable_variables
+        }
+        self._layer = [inside.get(id(v)) for v in variables]
+        logits = isinstance(chosen, dict) and chosen.get("config", {}).get("from_logits")
+        self.middle = 0.0 if logits else 0.5  # of one output: above it, it says class 1
+
+        def mean(x, labels, training=False):
+            z = model(x, training=training)
+            y = labels[:, None] if sparse or net.outputs == 1 else tf.one_hot(labels, net.outputs)
+            return tf.reduce_mean(loss(tf.cast(y, z.dtype), z)), z
+
+        def slopes(x):
+            *found, _ = within(x, training=False)
+            units = [step for step, value in zip(net.steps, values, strict=True) if value is not None]
+            found = [
+                sequential.ACTIVATIONS[name].slope(h, h) for (name, *_), h in zip(units, found, strict=True)
+            ]
+            return [tf.reduce_mean(s, axis=list(range(s.shape.rank - 1))) for s in found]
+
+        @tf.function(autograph=False)
+        def all_of(x, labels):
+            with tf.GradientTape() as tape:
+                value, z = mean(x, labels)
+            gradient = tape.gradient(value, variables, unconnected_gradients="zero")
+            return value, z, gradient, slopes(x) if within else []
+
+        @tf.function(autograph=False)
+        def product(x, labels, vectors):
+            with tf.GradientTape() as outer:
+                with tf.GradientTape() as inner:
+                    value, _ = mean(x, labels)
+                gradient = inner.gradient(value, variables, unconnected_gradients="zero")
+                others = gradient if vectors is None else vectors
+                along = sum(
+                    tf.reduce_sum(g * tf.stop_gradient(v)) for g, v in zip(gradient, others, strict=True)
+                )
+            return gradient, outer.gradient(along, variables, unconnected_gradients="zero")
+
+        self.mean, self._all_of, self._product = mean, all_of, product
+        self._measured = [value is not None for value in values]
+
+    def guess(self, z: np.ndarray) -> np.ndarray:
+        """The class that each image is taken for (N,), of the model's output (N, K); -1 for none."""
+        if self.net.outputs > 1:
+            return diagnose.guess(z)
+        return np.where(np.isfinite(z[:, 0]), z[:, 0] > self.middle, -1)
+
+    def measure(
+        self, x: np.ndarray, labels: np.ndarray, *, rate: float, batch: int, seed: int, curved: bool = True
+    ) -> Symptoms:
+        """Symptoms of the one model; NaN where its layers do not tell.
+
+        Args:
+            x: Images (N, ...).
+            labels: Whole numbers (N,).
+            rate: Learning rate.
+            batch: Images in a batch.
+            seed: For where the search for an eigenvalue starts.
+            curved: Whether to measure curvature.
+
+        Returns:
+            As `lib.symptoms.measure`. Dropout drops nothing, normalisations take the means that they keep.
+        """
+        x, labels = tf.convert_to_tensor(x), tf.constant(labels, tf.int32)
+        pieces = [slice(i, i + PIECE) for i in range(0, len(x), PIECE)]
+        shares = [len(x[p]) / len(x) for p in pieces]
+        parts = zip(*(self._all_of(x[p], labels[p]) for p in pieces), strict=True)
+        loss, z, gradient, slopes = parts
+
+        def mean(each):
+            return sum(
+                share * value.numpy().astype(np.float64) for share, value in zip(shares, each, strict=True)
+            )
+
+        guess = self.guess(np.concatenate(z))
+        flat = [mean(each).reshape(1, -1, 1) for each in zip(*gradient, strict=True)]
+        held = [v.numpy().reshape(1, -1, 1) for v in self.variables]
+        loss = np.array([mean(loss)])
+        measured = iter(zip(*slopes, strict=True))
+        slope = [mean(next(measured))[None] if m else np.full((1, 1), np.nan) for m in self._measured]
+        lost = [symptoms.lost(step[0], s) for step, s in zip(self.net.steps, slope, strict=True)]
+        nan = np.full(1, np.nan)
+        step = symptoms.first_step(flat, self.known.rule, rate)
+        whole = [self._layers(of) for of in (flat, held)]
+        return Symptoms(
+            loss=loss,
+            level=np.array([self.net.level(labels.numpy())]),
+            accuracy=np.array([100 * np.mean(guess == labels.numpy())]),
+            predicted=np.array([[np.mean(guess == c) for c in range(self.net.classes)]]),
+            slope=np.stack([s.mean(axis=1) for s in slope], axis=1),
+            lost=np.stack(lost, axis=1),
+            gradient=np.array([[np.linalg.norm(g) for g in whole[0]]]),
+            nonzero=np.array([[np.mean(g != 0) for g in whole[0]]]),
+            norm=np.array([[np.linalg.norm(w) for w in whole[1]]]),
+            stride=np.full((1, len(slope)), np.nan),
+            gain=symptoms.gain(flat, step, loss),
+            sharpness=self._sharpness(x, labels, seed) if curved else nan,
+            batch_sharpness=self._batch_sharpness(x, labels, batch) if curved else nan,
+            finite=np.isfinite(loss) & all(np.isfinite(w).all() for w in held),
+        )
+
+    def _layers(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """Values of the variables, put together by layer."""
+        return [
+            np.concatenate([v.ravel() for v, at in zip(values, self._layer, strict=True) if at == k])
+            for k in range(len(self.net.names))
+        ]
+
+    def _sharpness(self, x: tf.Tensor, labels: tf.Tensor, seed: int) -> np.ndarray:
+        x, labels = x[: symptoms.CURVED], labels[: symptoms.CURVED]
+        cuts = np.cumsum([v.shape.num_elements() for v in self.variables])
+
+        def product(row):
+            cut = zip(np.split(np.float32(row[0]), cuts[:-1]), self.variables, strict=True)
+            found = self._product(x, labels, [tf.constant(part.reshape(v.shape)) for part, v in cut])[1]
+            return np.concatenate([h.numpy().ravel() for h in found])[None]
+
+        return symptoms.sharpness(product, int(cuts[-1]), [seed])
+
+    def _batch_sharpness(self, x: tf.Tensor, labels: tf.Tensor, batch: int) -> np.ndarray:
+        def met(part):
+            pairs = [*zip(*self._product(x[part], labels[part], None), strict=True)]
+            along, square = (
+                sum(float(tf.reduce_sum(g * v)) for g, v in zip(*of, strict=True))
+                for of in (zip(*pairs, strict=True), [[g for g, _ in pairs]] * 2)
+            )
+            return [along], [square]
+
+        return symptoms.batch_sharpness(met, len(x), batch)
 
 
 class Loop:
@@ -289,47 +617,36 @@ class Loop:
 
         Args:
             model: JSON text.
-            seed: Of the weights.
+            seed: Of the weights, and of where the search for an eigenvalue starts.
             classes: Number of classes K.
 
         Raises:
             ModelError: The model's output is not one row of K numbers, or the loss wants something else.
         """
         compiled = json.loads(model)["compile_config"]
-        self.model = drawn(model, seed)
-        if self.model.output_shape != (None, classes):
+        self.seed, self.model = seed, drawn(model, seed)
+        self.watched = Watched(self.model, compiled)
+        if self.watched.net.classes != classes:
             raise ModelError(
-                f"the model has outputs {self.model.output_shape}, wanted (None, {classes}) for the classes"
+                f"the model has {self.watched.net.outputs} outputs, the images {classes} classes"
             )
         self.optimiser = tf.keras.optimizers.deserialize(compiled["optimizer"])
         self.optimiser.build(self.model.trainable_variables)
-        loss = tf.keras.losses.get(compiled["loss"])
-        self.classes, sparse = classes, "sparse" in str(compiled["loss"]).lower()
-        self.loss, self.factor = _kind(compiled["loss"], classes)
-
-        def mean(x, labels, training):
-            z = self.model(x, training=training)
-            y = labels[:, None] if sparse else tf.one_hot(labels, classes)
-            return tf.reduce_mean(loss(y, z)), z
 
         @tf.function
         def epoch(x, labels, batches):
             seen = tf.TensorArray(tf.float32, len(batches))
             for i in tf.range(len(batches)):
                 with tf.GradientTape() as tape:
-                    value, _ = mean(tf.gather(x, batches[i]), tf.gather(labels, batches[i]), True)
+                    value, _ = self.watched.mean(
+                        tf.gather(x, batches[i]), tf.gather(labels, batches[i]), True
+                    )
                     whole = value + sum(self.model.losses)
                 self.optimiser.apply(tape.gradient(whole, self.model.trainable_variables))
                 seen = seen.write(i, value)
             return seen.stack()
 
-        @tf.function
-        def slopes(x, labels):
-            with tf.GradientTape() as tape:
-                value, z = mean(x, labels, False)
-            return value, z, tape.gradient(value, self.model.trainable_variables)
-
-        self._epoch, self._slopes = epoch, slopes
+        self._epoch = epoch
 
     def fit(self, x: tf.Tensor, labels: tf.Tensor, batches: np.ndarray) -> np.ndarray:
         """Train on batches (T, B); returns each batch's loss before its update (T,)."""
@@ -338,35 +655,10 @@ class Loop:
     def accuracy(self, x: tf.Tensor, labels: np.ndarray) -> float:
         """Accuracy on images in %."""
         parts = [slice(i, i + PIECE) for i in range(0, len(x), PIECE)]
-        guess = [diagnose.guess(self.model(x[part], training=False).numpy()) for part in parts]
+        guess = [self.watched.guess(self.model(x[part], training=False).numpy()) for part in parts]
         return 100 * float(np.mean(np.concatenate(guess) == labels))
 
-    def look(self, x: tf.Tensor, labels: tf.Tensor) -> Symptoms:
-        """What can be measured without knowing the layers, for one member; NaN elsewhere.
-
-        Args:
-            x: Images (N, ...).
-            labels: int32 (N,).
-        """
-        level = self.factor * sequential.level(self.loss, labels.numpy(), self.classes)
-        loss, z, gradient = self._slopes(x, labels)
-        guess = diagnose.guess(z.numpy())
-        flat = [np.ravel(g.numpy()).astype(np.float64) for g in gradient]
-        held = [np.ravel(w.numpy()) for w in self.model.trainable_variables]
-        nan = np.full(1, np.nan)
-        return Symptoms(
-            loss=np.array([float(loss)]),
-            level=np.array([level]),
-            accuracy=np.array([100 * np.mean(guess == labels.numpy())]),
-            predicted=np.array([[np.mean(guess == c) for c in range(self.classes)]]),
-            slope=nan[:, None],
-            lost=nan[:, None],
-            gradient=np.array([[np.linalg.norm(g) for g in flat]]),
-            nonzero=np.array([[np.mean(g != 0) for g in flat]]),
-            norm=np.array([[np.linalg.norm(w) for w in held]]),
-            stride=nan[:, None],
-            gain=nan,
-            sharpness=nan,
-            batch_sharpness=nan,
-            finite=np.array([np.isfinite(loss) and all(np.isfinite(w).all() for w in held)]),
-        )
+    def look(self, x: tf.Tensor, labels: tf.Tensor, rate: float, batch: int, curved: bool) -> Symptoms:
+        """As `Watched.measure`."""
+        how = {"rate": rate, "batch": batch, "seed": self.seed, "curved": curved}
+        return self.watched.measure(x, labels.numpy(), **how)

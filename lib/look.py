@@ -6,20 +6,29 @@ look(model, x_train, y_train)
 """
 
 import io
+import os
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.optimize import linear_sum_assignment
 
 from lib import diagnosis, kerasmodels, symptoms
-from lib.kerasmodels import ModelError
-from lib.sequential import Net, Rule
+from lib.backend import tf
+from lib.kerasmodels import ModelError, Outline
+from lib.sequential import RECTIFIERS, Net, Rule
 from lib.symptoms import Symptoms
 
 COUNT = 1000  # images at most: shares are then known to about one per cent
-ROOT = "chapters"  # folder of the chapters, in links
+FAR = 10.0  # images whose root mean square is beyond are not scaled: networks are made for about 1
+ADDRESS = "SGD_BOOK_URL"  # where the book is published, in the environment if it is known
+TITLES = {
+    "plateau_after_lr_jump": "Plateau after a learning-rate jump",
+    "broken_net_recovery": "Broken-net recovery",
+}
 
 
 @dataclass(frozen=True)
@@ -33,14 +42,22 @@ class Report:
         rate: Learning rate; NaN where it is not known.
         updates: That it has had.
         diagnosis: Name in `lib.diagnosis.MECHANISMS`.
+        images: Number of images that it was looked at with.
+        reach: Largest value in images that should be scaled, and are not; 0 in others.
+        remarks: Mistakes beside the network that were seen, in sentences.
+        reason: Why it was measured through Keras; empty where it was not.
     """
 
     found: Symptoms
-    net: Net
+    net: Net | Outline
     rule: Rule
     rate: float
     updates: int
     diagnosis: str
+    images: int
+    reach: float
+    remarks: tuple[str, ...] = ()
+    reason: str = ""
 
     @property
     def edge(self) -> float:
@@ -51,49 +68,196 @@ class Report:
         """All of it as plain data, ready for JSON; None where there is no number."""
         found = {name: _plain(value[0]) for name, value in self.found._asdict().items()}
         chapter = diagnosis.MECHANISMS[self.diagnosis].chapter
-        own = {"diagnosis": self.diagnosis, "chapter": chapter, "updates": self.updates}
-        names = {"layers": self.net.names, "units": list(map(" ".join, self._units()))}
-        return own | names | {"rate": _plain(self.rate), "rate_times_sharpness": _plain(self.edge)} | found
+        own = {
+            "diagnosis": self.diagnosis,
+            "chapter": chapter,
+            "updates": self.updates,
+            "images": self.images,
+        }
+        names = {"layers": list(self.net.names), "units": list(map(" ".join, self._units()))}
+        said = {"why": self.why(), "try": self.remedies(), "remarks": self._beside()}
+        rate = {"rate": _plain(self.rate), "rate_times_sharpness": _plain(self.edge)}
+        return own | said | names | rate | found
 
     def _units(self) -> list[tuple[str, str]]:
         names = [self.net.steps[k][0] for k in self.net.units]
         return list(zip(self.net.unit_names, names, strict=True))
 
+    def _beside(self) -> list[str]:
+        return [*self.remarks, *filter(None, [self.near()])]
+
+    def _first(self) -> Symptoms:
+        return Symptoms(*(value[0] for value in self.found))
+
+    def says(self) -> str:
+        """What the diagnosis is, in a sentence."""
+        f, chance = self._first(), 100 / self.net.classes
+        if self.diagnosis == "healthy" and f.loss < diagnosis.LEARNED * f.level:
+            return "It learns."
+        if self.diagnosis == "healthy":
+            return "It has had no update yet, and nothing that was measured keeps it from learning."
+        if self.diagnosis == "none of these" and f.accuracy > 2 * chance:
+            return "It learns in part, and none of the book's mechanisms is seen."
+        return diagnosis.MECHANISMS[self.diagnosis].says
+
+    def why(self) -> str:
+        """The measurement that the diagnosis rests on, in a sentence."""
+        f, units = self._first(), self._units()
+        if self.diagnosis == "overflow":
+            lost = [n for n, norm in zip(self.net.names, f.norm, strict=True) if not np.isfinite(norm)]
+            return f"Infinite or no number (NaN): {', '.join(lost[:4]) or 'the loss'}."
+        if self.diagnosis == "dead units":
+            of = [k for k, (_, unit) in enumerate(units) if unit in RECTIFIERS]
+            k = max(of, key=lambda k: (np.nan_to_num(f.lost[k]), -np.nan_to_num(f.slope[k])))
+            layer, unit = units[k]
+            return (
+                f"{layer}: {f.lost[k]:.0%} of the {unit} units are off for all {self.images} images, "
+                f"and the mean slope is {f.slope[k]:.2g}."
+            )
+        if self.diagnosis == "saturated units":
+            k = min(self._smooth(), key=lambda k: np.nan_to_num(f.slope[k], nan=1))
+            layer, unit = units[k]
+            return f"{layer}: the mean slope of the {unit} units is {f.slope[k]:.2g} of the largest."
+        if self.diagnosis == "step too large":
+            return f"Rate times sharpness is {self.edge:.3g}; steps overshoot above {diagnosis.BOUND:g}."
+        if self.diagnosis == "step too small" and f.gain * diagnosis.SLOW > 1:
+            return f"Rate times sharpness is {self.edge:.2g}: a hundred times the rate would still be stable."
+        if self.diagnosis == "step too small":
+            long = f"{1 / f.gain:.1g} updates" if f.gain > 0 else "for ever"
+            return f"At a rate of {self.rate:.2g} it would take {long} for the loss to fall, as it falls now."
+        return f"The loss is {f.loss:.3g}; an output that ignores the image has {f.level:.3g}."
+
+    def _smooth(self) -> list[int]:
+        return [k for k, (_, unit) in enumerate(self._units()) if unit in ("sigmoid", "tanh")]
+
+    def _sure(self) -> bool:
+        f = self._first()
+        return bool(f.loss > 1.2 * f.level and f.accuracy > 200 / self.net.classes)
+
+    def near(self) -> str:
+        """What a mechanism is near, of a network with none of them; or empty."""
+        f, units = self._first(), self._units()
+        if self.diagnosis != "none of these":
+            return ""
+        for k in self._smooth():
+            if f.slope[k] < 4 * diagnosis.SHUT:
+                layer, unit = units[k]
+                return (
+                    f"{layer} is nearly saturated: the mean slope of its {unit} units is {f.slope[k]:.2g}, "
+                    f"and below {diagnosis.SHUT:g} they are called so."
+                )
+        if self._sure():
+            return "The outputs are very sure where they are wrong, as after steps that were too large."
+        down, up = f.gradient[0], f.gradient[-1]
+        if 0 < down < up / 100:
+            return (
+                f"The gradient fades: that of {self.net.names[0]} is 1/{up / down:.0f} of "
+                f"that of {self.net.names[-1]}. Fewer layers pass on more, or rectifiers with he_normal."
+            )
+        return ""
+
+    def remedies(self) -> list[str]:
+        """What to try, with the model built anew, in words of Keras; the likeliest first."""
+        f, hidden = self._first(), {unit for _, unit in self._units()[:-1]}
+        names = list(diagnosis.MECHANISMS[self.diagnosis].remedies)
+        if self.net.output in RECTIFIERS and self.diagnosis == "dead units":
+            names = ["fitting loss", *names]
+        if not self.updates and "fitting initialisation" in names:  # what is wrong was so from the start
+            names = ["fitting initialisation", *(n for n in names if n != "fitting initialisation")]
+        if self.diagnosis == "none of these":
+            sure = self._sure()
+            close = self._smooth() and np.nanmin([1, *f.slope[self._smooth()]]) < 4 * diagnosis.SHUT
+            names = ["fitting initialisation"] * bool(close) + ["rate / 10"] * bool(sure) + ["labels", "few"]
+            names += [] if sure else ["rate x 10"]
+        fits = (self.net.output, self.net.loss) in (
+            ("softmax", "cross-entropy"),
+            ("sigmoid", "binary cross-entropy"),
+        )
+        void = {
+            "LeakyReLU": not hidden & set(RECTIFIERS),
+            "fitting loss": fits,
+            "normalised inputs": self.reach,
+        }
+        known, binary = np.isfinite(self.rate), self.net.classes == 2 and isinstance(self.net, Outline)
+        init = "he_normal" if hidden & {*RECTIFIERS, "leaky relu"} else "glorot_uniform"
+        last = (
+            ("sigmoid", "binary_crossentropy") if binary else ("softmax", "sparse_categorical_crossentropy")
+        )
+        higher = self.rate / self.edge if 0 < self.edge < 1 else max(10 * self.rate, 1e-3)
+        words = {
+            "rate / 10": f"learning_rate={self.rate / 10:.2g}, or lower still" if known else "a lower rate",
+            "rate x 10": f"learning_rate={higher:.1g}" if known else "a higher rate",
+            "clipping": "global_clipnorm=1.0 in the optimiser",
+            "LeakyReLU": "activation='leaky_relu' in place of 'relu'",
+            "fitting initialisation": f"kernel_initializer={init!r} in all layers, and biases of zero",
+            "normalised inputs": "(x - x.mean()) / x.std() for x",
+            "fitting loss": f"activation={last[0]!r} in the last layer, and loss={last[1]!r}",
+            "warm-up": "a rate that rises from zero over the first epochs",
+            "labels": "plot ten images with their labels: do they belong together?",
+            "few": "100 images, many epochs: a network that cannot learn these by heart is too small, or "
+            "images and labels do not belong together",
+        }
+        scale = [f"x / {self.reach:.3g} for x: your images go up to {self.reach:.3g}"] * bool(self.reach)
+        scale *= self.diagnosis != "healthy"
+        return scale + [words[name] for name in names if not void.get(name)]
+
+    def where(self) -> tuple[str, str]:
+        """Title of the chapter that explains it, and its address where that is known; or empty."""
+        chapter, address = diagnosis.MECHANISMS[self.diagnosis].chapter, os.environ.get(ADDRESS, "")
+        web = address.startswith(("http://", "https://"))
+        return TITLES.get(chapter, ""), f"{address.rstrip('/')}/chapters/{chapter}.html" if web else ""
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """By layer: name, activation, share of units lost, their mean slope, norm of the gradient."""
+        f, rows = self._first(), []
+        gradient = dict(zip(self.net.names, zip(f.gradient, f.nonzero, strict=True), strict=True))
+        for layer in self.net.names:
+            size, nonzero = gradient[layer]
+            bits = f"{size:.2g}" if nonzero else "zero to the bit"
+            on = [k for k, (at, _) in enumerate(self._units()) if at == layer]
+            on = [k for k in on if self._units()[k][1] != "linear"] or [None]
+            for k in on:
+                unit = "" if k is None else self._units()[k][1]
+                told = k is not None and np.isfinite(f.slope[k])
+                lost = (f"{f.lost[k]:.0%}", f"{f.slope[k]:.2g}") if told else ("", "")
+                rows.append((layer, unit, *lost, bits if k == on[0] else ""))
+        return rows
+
     def lines(self) -> list[str]:
-        """In words: the diagnosis, then what it rests on."""
-        f = Symptoms(*(value[0] for value in self.found))
-        mechanism = diagnosis.MECHANISMS[self.diagnosis]
-        said = [f"{self.diagnosis.capitalize()}. {mechanism.says}"]
-        if mechanism.remedies:
-            said.append(f"To try, from fresh weights: {'; '.join(mechanism.remedies)}.")
-        if np.isfinite(f.loss):
+        """In words: what else was measured."""
+        f = self._first()
+        said = []
+        if np.isfinite(f.loss) and self.diagnosis not in ("healthy", "none of these"):
             part = f"{f.loss / f.level:.0%} of the {f.level:.3g} of an output that ignores the image"
             said.append(f"Loss {f.loss:.3g}: {part}.")
-        else:
-            said.append("The loss is no finite number.")
         share = f.predicted.max()
-        said.append(f"Right: {f.accuracy:.1f} %. One class gets {share:.0%} of the images.")
-        for (layer, unit), lost, slope in zip(self._units(), f.lost, f.slope, strict=True):
-            if np.isfinite(lost):
-                kind = "dead" if unit == "relu" else "without a slope"
-                said.append(f"{layer}, {unit}: {lost:.0%} of the units {kind}; mean slope {slope:.2g}.")
-        for layer, norm, nonzero in zip(self.net.names, f.gradient, f.nonzero, strict=True):
-            bits = f"{norm:.2g}" if nonzero else "zero to the bit"
-            said.append(f"{layer}: gradient {bits}.")
+        said.append(f"Right: {f.accuracy:.1f} % of {self.images} images. One class gets {share:.0%} of them.")
         if np.isfinite(self.edge):
             sharp = np.fmax(f.sharpness, f.batch_sharpness)
             said.append(
                 f"Sharpness {sharp:.3g}; times the rate of {self.rate:.3g} it is {self.edge:.2g}: "
                 f"steps overshoot above {diagnosis.BOUND:g}."
             )
+        elif np.isfinite(f.loss):
+            said.append(
+                "Whether steps overshoot is not told: "
+                + (
+                    "the rate is not known."
+                    if np.isnan(self.rate)
+                    else "the optimiser scales them by itself."
+                )
+            )
         if np.isfinite(self.rate) and np.isfinite(f.stride).any():
             said.append(f"A first step moves pre-activations by up to {np.nanmax(f.stride):.2g} widths.")
+        if self.reason:
+            said.append(f"Measured through Keras alone: this book's own engine does not know {self.reason}.")
         return said
 
     def figure(self) -> Figure:
         """Slopes and gradients by layer, and the share of the images that each class gets."""
-        f = Symptoms(*(value[0] for value in self.found))
-        fig = Figure(figsize=(9, max(2.4, 0.5 * len(f.slope))), layout="constrained")
+        f = self._first()
+        tall = max(len(f.slope), 0.6 * len(f.gradient))
+        fig = Figure(figsize=(9, max(2.4, 0.6 + 0.45 * tall)), layout="constrained")
         a, b, c = fig.subplots(1, 3)
         units = [f"{layer}\n{unit}" for layer, unit in self._units()]
         shown = np.isfinite(f.slope)
@@ -101,7 +265,7 @@ class Report:
         a.set(xlim=(0, 1), xlabel="mean slope of the units [1]", yticks=range(len(units)), yticklabels=units)
         a.set(ylim=(len(units) - 0.5, -0.5))
         for k in np.flatnonzero(~shown):
-            a.text(0.02, k, "never lost", va="center", color="#666666")
+            a.text(0.02, k, _unseen(self.net, k), va="center", color="#666666")
         size = np.where(f.gradient > 0, f.gradient, np.nan)
         b.plot(size, range(len(size)), "o", color="#cc6677")
         decades = np.log10(size[np.isfinite(size)]) if np.isfinite(size).any() else np.zeros(1)
@@ -119,18 +283,47 @@ class Report:
 
     def __repr__(self) -> str:
         """The words."""
-        return "\n".join(self.lines())
+        title, address = self.where()
+        head = [f"{self.diagnosis.capitalize()}. {self.says()} {self.why()}", *self._beside()]
+        if tried := self.remedies():
+            head += [TRY, *(f"  {k}. {one}" for k, one in enumerate(tried, 1))]
+        if title:
+            head.append(f"Why: the chapter '{title}'{address and f', {address}'}.")
+        rows = [HEAD, *self.rows()]
+        wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ["  ".join(v.ljust(n) for v, n in zip(row, wide, strict=True)).rstrip() for row in rows]
+        return "\n".join([*head, "", *table, "", *self.lines()])
 
     def _repr_html_(self) -> str:
         drawing = io.BytesIO()
         self.figure().savefig(drawing, format="svg", metadata={"Date": None})
         svg = drawing.getvalue().decode()
-        first, *rest = map(escape, self.lines())
-        head, _, says = first.partition(". ")
-        chapter = diagnosis.MECHANISMS[self.diagnosis].chapter
-        link = f' <a href="{ROOT}/{chapter}.ipynb">Why, and what helps</a>.' if chapter else ""
-        items = "".join(f"<li>{line}</li>" for line in rest)
-        return f"<p><b>{head}.</b> {says}{link}</p>{svg[svg.index('<svg') :]}<ul>{items}</ul>"
+        title, address = self.where()
+        html = f"<p><b>{self.diagnosis.capitalize()}.</b> {escape(f'{self.says()} {self.why()}')}</p>"
+        html += "".join(f"<p>{escape(one)}</p>" for one in self._beside())
+        if tried := self.remedies():
+            items = "".join(f"<li>{escape(one)}</li>" for one in tried)
+            html += f"<p>{TRY}</p><ol>{items}</ol>"
+        if title:
+            name = f'<a href="{escape(address)}">{title}</a>' if address else f"<i>{title}</i>"
+            html += f"<p>Why: the chapter {name}.</p>"
+        cells = "".join(
+            "<tr>" + "".join(f"<{tag}>{escape(v)}</{tag}>" for v in row) + "</tr>"
+            for tag, row in [("th", HEAD), *(("td", row) for row in self.rows())]
+        )
+        rest = "".join(f"<li>{escape(line)}</li>" for line in self.lines())
+        return f"{html}{svg[svg.index('<svg') :]}<table>{cells}</table><ul>{rest}</ul>"
+
+
+TRY = "To try, one at a time, with the model built anew:"
+HEAD = ("layer", "units", "lost", "mean slope", "gradient")
+
+
+def _unseen(net: Net | Outline, k: int) -> str:
+    """Why an activation has no slope."""
+    unit = net.steps[net.units[k]][0]
+    last = k == len(net.units) - 1
+    return "not measured" if isinstance(net, Outline) and not last and unit in ("gelu",) else "never lost"
 
 
 def _plain(value: Any) -> Any:
@@ -142,17 +335,20 @@ def _plain(value: Any) -> Any:
     return float(value) if np.isfinite(value) else None
 
 
+# --- look ---
+
+
 def look(
     model: Any, x: np.ndarray, y: np.ndarray, *, rate: float | None = None, batch: int = 32, seed: int = 0
 ) -> Report:
     """Measure a Keras model as it is, and say what is wrong with it.
 
     Args:
-        model: Of dense, convolutional (square), pooling, flattening, dropout and activation layers in a row.
-            Its loss and learning rate are those it was compiled with; if it was not, the loss is the one
-            that fits its output.
-        x: Images as the model takes them (N, ...), finite; the first 1000 are looked at.
-        y: Labels, whole numbers (N,), or one-hot (N, K).
+        model: A Keras model that takes images and gives one row of outputs for each, or the path of a saved
+            one. Its loss and learning rate are those it was compiled with; if it was not, the loss is the one
+            that fits its output. Layers that `lib.sequential` does not know are measured through Keras.
+        x: Images as the model takes them (N, ...), finite; 1000 of them, spread evenly, are looked at.
+        y: Labels, whole numbers from 0 (N,) or (N, 1), or one-hot (N, K); 0 and 1 for a model of one output.
         rate: Learning rate, if it is another one.
         batch: Images in a batch.
         seed: Of where the search for the sharpest direction starts.
@@ -161,47 +357,148 @@ def look(
         The report; it shows itself in Jupyter. Nothing in the model is changed.
 
     Raises:
-        ModelError: A layer, a loss or an option is not known, or the outputs do not fit the labels.
-        ValueError: x or y has another shape, or holds NaN; the rate or the batch is out of range.
+        ModelError: It is no Keras model, or was not built; its loss is not known, or does not fit.
+        ValueError: x or y has another shape or kind, or holds NaN; the rate or the batch is out of range.
     """
-    try:
-        text = model.to_json()
-        known = kerasmodels.known(text, optimised=False)
-    except (AttributeError, NotImplementedError, TypeError) as e:
-        raise ModelError(f"the model has no architecture to read: {' '.join(str(e).split())[:200]}") from None
-    if known.net.classes < 2:
-        raise ModelError("the model has one output, wanted one for each class")
-    x, y = np.asarray(x), np.asarray(y)
-    if x.ndim < 2 or x.shape[1:] != known.net.image or not len(x):
-        raise ValueError(f"x must be (N, {', '.join(map(str, known.net.image))}), got {x.shape}")
-    x = x[:COUNT].astype(np.float32)
-    if not np.isfinite(x).all():
-        raise ValueError("x must be finite, got NaN or infinity in its first images")
-    if y.ndim == 2 and y.shape[1] == known.net.classes:
-        y = y.argmax(axis=1)
-    y = y.reshape(-1)[:COUNT]
-    if len(y) != len(x) or (y != np.round(y)).any() or y.min() < 0 or y.max() >= known.net.classes:
-        raise ValueError(
-            f"y must hold {len(x)} labels from 0 to {known.net.classes - 1}, one for each output of the model"
+    if isinstance(model, str | Path):
+        model = kerasmodels.load(model)
+    if not isinstance(model, tf.keras.Model):
+        raise ModelError(
+            f"model must be a Keras model or the path of a saved one, got {type(model).__name__}"
         )
-    rate = _rate(model, known) if rate is None else rate
-    if not (np.isnan(rate) or 0 <= rate < np.inf) or not isinstance(batch, int) or batch < 1:
-        raise ValueError(f"rate must be at least 0 and batch a whole number from 1, got {rate} and {batch}")
-    found = symptoms.measure(
-        kerasmodels.weights([model]),
-        x,
-        y.astype(np.int32),
-        net=known.net,
-        rule=known.rule,
-        rate=0.0 if np.isnan(rate) else rate,
-        batch=batch,
-        seeds=[seed],
+    if not model.built:
+        raise ModelError("the model has no weights yet: give it a keras.Input first, or call it on an image")
+    rated = rate is None or isinstance(rate, float | int) and 0 <= rate < np.inf
+    if not rated or not isinstance(batch, int) or batch < 1:
+        raise ValueError(
+            f"rate must be at least 0 and batch a whole number from 1, got {rate!r} and {batch!r}"
+        )
+    compiled, reason = model.get_compile_config(), ""
+    try:
+        known, watched = kerasmodels.known(model.to_json(), optimised=False), None
+    except (kerasmodels.UnknownError, NotImplementedError, TypeError) as e:
+        watched = kerasmodels.Watched(model, compiled)
+        known, reason = watched.known, e
+    net = known.net
+    x, y = _data(model, x, y, net.classes)
+    if rate is None:
+        rate = float(np.asarray(model.optimizer.learning_rate)) if compiled else np.nan
+    told = 0.0 if np.isnan(rate) else float(rate)
+    if watched:
+        found = watched.measure(x, y, rate=told, batch=batch, seed=seed)
+    else:
+        layers, how = kerasmodels.weights([model]), {"net": net, "rule": known.rule}
+        found = symptoms.measure(layers, x, y, rate=told, batch=batch, seeds=[seed], **how)
+    updates = int(model.optimizer.iterations) if compiled else 0
+    name = str(diagnosis.diagnose(found, net, known.rule, rate, updates)[0])
+    own = any(type(layer).__name__ in SCALING for layer in model.layers)
+    far = not own and np.sqrt(np.mean(np.square(x, dtype=np.float64))) > FAR
+    reach = float(np.abs(x).max()) if far else 0.0
+    outputs = np.asarray(model(x, training=False))
+    guess = watched.guess(outputs) if watched else outputs.argmax(axis=1)
+    remarks = (_logits(model, compiled), _order(guess, y, net.classes), _alike(model))
+    said = tuple(filter(None, remarks))
+    return Report(found, net, known.rule, float(rate), updates, name, len(x), reach, said, str(reason))
+
+
+SCALING = (
+    "Rescaling",
+    "Normalization",
+    "BatchNormalization",
+    "LayerNormalization",
+)  # layers that scale images
+
+
+def _logits(model: Any, compiled: dict | None) -> str:
+    loss, last = (compiled or {}).get("loss"), model.layers[-1].get_config().get("activation")
+    if isinstance(loss, dict) and loss["config"].get("from_logits") and last in ("softmax", "sigmoid"):
+        return (
+            f"The loss has from_logits=True, but the outputs have been through {last}. This version of Keras "
+            "takes that back by itself; leave out one of the two."
+        )
+    return ""
+
+
+def _order(guess: np.ndarray, y: np.ndarray, classes: int) -> str:
+    """Whether the outputs would be right under other names."""
+    table = np.zeros((classes, classes))
+    np.add.at(table, (guess[guess >= 0], y[guess >= 0]), 1 / len(y))
+    mine, labels = linear_sum_assignment(-table)
+    best, now = table[mine, labels].sum(), np.trace(table)
+    if best < max(0.5, now + 0.3):
+        return ""
+    moved = [f"{a} for {b}" for a, b in zip(mine, labels, strict=True) if a != b and table[a, b] > 0]
+    return (
+        f"Outputs and labels are in another order: with other names {best:.0%} would be right, not "
+        f"{now:.0%}. Output {', '.join(moved[:3])}{' and so on' if len(moved) > 3 else ''}."
     )
-    updates = int(model.optimizer.iterations) if getattr(model, "optimizer", None) else 0
-    name = str(diagnosis.diagnose(found, known.net, known.rule, rate, updates)[0])
-    return Report(found, known.net, known.rule, float(rate), updates, name)
 
 
-def _rate(model: Any, known: kerasmodels.Known) -> float:
-    optimiser = getattr(model, "optimizer", None)
-    return float(np.asarray(optimiser.learning_rate)) if optimiser else known.rate
+def _alike(model: Any) -> str:
+    """Whether a layer's weights are all the same, so that its units cannot become different."""
+    for layer in model.layers:
+        if any(w.ndim > 1 and np.ptp(w) == 0 for w in layer.get_weights()):
+            return (
+                f"The weights of {layer.name} are all equal, so its units are, too: kernel_initializer must "
+                "be a random one."
+            )
+    return ""
+
+
+def _data(model: Any, x: Any, y: Any, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The images and labels that are looked at: float32 as the model takes them, int32 (N,)."""
+    for name, value in (("x", x), ("y", y)):
+        if hasattr(value, "element_spec") or not hasattr(value, "__len__"):
+            raise ValueError(
+                f"{name} must be an array, got {type(value).__name__}; of a tf.data.Dataset take x, y = "
+                "next(iter(dataset.unbatch().batch(1000)))"
+            )
+    if len(x) != len(y) or not len(x):
+        raise ValueError(
+            f"x and y must be as many, and at least one, got {len(x)} images and {len(y)} labels"
+        )
+    chosen = np.unique(np.linspace(0, len(x) - 1, min(len(x), COUNT)).round().astype(int))
+    x, y = np.asarray(x)[chosen], np.asarray(y)[chosen]
+    return _images(x, model.input_shape[1:]), _labels(y, classes)
+
+
+def _images(x: np.ndarray, wanted: tuple) -> np.ndarray:
+    if x.dtype.kind not in "buif":
+        raise ValueError(f"x must hold numbers, got {x.dtype}")
+    one = x.shape[1:]
+    if one == wanted[:-1] and wanted[-1:] == (1,):  # Keras takes both
+        x = x[..., None]
+    elif one[-1:] == (1,) and one[:-1] == wanted:
+        x = x[..., 0]
+    elif len(one) != len(wanted) or any(b not in (None, a) for a, b in zip(one, wanted, strict=True)):
+        shape = ", ".join(map(str, wanted))
+        hint = ""
+        if None not in wanted and np.prod(one) == np.prod(wanted):
+            first = len(one) == 3 and (*one[1:], one[0]) == tuple(wanted)
+            hint = (
+                "; np.moveaxis(x, 1, -1) puts the channels last" if first else f"; x.reshape(-1, {shape}) is"
+            )
+        raise ValueError(f"x must be (N, {shape}), as the model takes it, got {x.shape}{hint}")
+    x = x.astype(np.float32)
+    if not np.isfinite(x).all():
+        bad = (~np.isfinite(x.reshape(len(x), -1)).all(axis=1)).sum()
+        raise ValueError(f"x must be finite, got NaN or infinity in {bad} of {len(x)} images")
+    return x
+
+
+def _labels(y: np.ndarray, classes: int) -> np.ndarray:
+    wanted = f"y must hold whole numbers from 0 to {classes - 1}, one for each image, or one-hot rows"
+    if y.dtype.kind not in "buif":
+        raise ValueError(f"{wanted}; got {y.dtype}. np.unique(y, return_inverse=True)[1] numbers them")
+    if y.ndim == 2 and y.shape[1] == classes > 1:
+        if not ((y == 0) | (y == 1)).all() or (y.sum(axis=1) != 1).any():
+            raise ValueError(f"{wanted}; got rows that are not one 1 and else 0")
+        y = y.argmax(axis=1)
+    if y.shape not in ((len(y),), (len(y), 1)):
+        raise ValueError(f"{wanted}; got shape {y.shape}")
+    y = y.reshape(-1)
+    if not np.isfinite(y).all() or (y != np.round(y)).any() or y.min() < 0 or y.max() >= classes:
+        raise ValueError(f"{wanted}; got {y.min()} to {y.max()}")
+    if y.min() == y.max():
+        raise ValueError(f"y must hold more than one class, got {y.min()} alone")
+    return y.astype(np.int32)

@@ -55,6 +55,9 @@ ACTIVATIONS = {
     "relu": Activation(tf.nn.relu, lambda z, h: tf.cast(z > 0, z.dtype)),
     "leaky relu": Activation(tf.nn.leaky_relu),
     "gelu": Activation(lambda z: tf.nn.gelu(z, approximate=False), _gelu_slope),
+    "elu": Activation(tf.nn.elu),
+    "selu": Activation(tf.nn.selu),
+    "silu": Activation(tf.nn.silu),
 }
 RECTIFIERS = ("relu", "gelu")
 OUTPUTS = ("softmax", "sigmoid", "tanh", "relu", "linear")

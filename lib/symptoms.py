@@ -1,7 +1,7 @@
 """What is measured on sequential networks to say what is wrong: losses, slopes, gradients, curvature."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -96,24 +96,22 @@ def measure(
         for of in (gradient, slopes)
     )
     loss = sum(t.numpy().astype(np.float64) for t in total) / len(x)
-    lost = [_lost(net, k, slope) for k, slope in zip(net.units, slopes, strict=True)]
+    found = [lost(net.steps[k][0], slope) for k, slope in zip(net.units, slopes, strict=True)]
     some, of = x[:CURVED], labels[:CURVED]
     nan = np.full(len(loss), np.nan)
-    step = _step(gradient, rule, rate)
-    with np.errstate(all="ignore"):
-        gain = sum((g * s).sum(axis=(1, 2)) for g, s in zip(gradient, step, strict=True)) / loss
+    step = first_step(gradient, rule, rate)
     return Symptoms(
         loss=loss,
         level=np.full(len(loss), net.level(labels.numpy())),
         accuracy=100 * (guess == labels.numpy()).mean(axis=1),
         predicted=np.stack([(guess == c).mean(axis=1) for c in range(net.classes)], axis=1),
         slope=np.stack([s.mean(axis=1) for s in slopes], axis=1),
-        lost=np.stack(lost, axis=1),
+        lost=np.stack(found, axis=1),
         gradient=np.stack([np.sqrt((g * g).sum(axis=(1, 2))) for g in gradient], axis=1),
         nonzero=np.stack([(g != 0).mean(axis=(1, 2)) for g in gradient], axis=1),
         norm=diagnose.norms(layers),
         stride=_stride(layers, step, some, net),
-        gain=gain,
+        gain=gain(gradient, step, loss),
         sharpness=_sharpness(layers, some, of, net, seeds) if curved else nan,
         batch_sharpness=_batch_sharpness(layers, x, labels, net, batch) if curved else nan,
         finite=diagnose.finite(layers) & np.isfinite(loss),
@@ -166,14 +164,15 @@ def _seen(net: Net):
     return seen
 
 
-def _lost(net: Net, k: int, slope: np.ndarray) -> np.ndarray:
-    least = 0 if net.steps[k][0] == "relu" else LOST
+def lost(unit: str, slope: np.ndarray) -> np.ndarray:
+    """Share of units that are lost (M,), of their mean slopes (M, n) and their activation's name."""
+    least = 0 if unit == "relu" else LOST
     # a unit that is not finite passes nothing on either
     return np.where(np.isnan(slope).all(axis=1), np.nan, (~(slope > least)).mean(axis=1))
 
 
-def _step(gradient: list[np.ndarray], rule: Rule, rate: float) -> list[np.ndarray]:
-    """A first step along the gradient of all images, without a sign."""
+def first_step(gradient: list[np.ndarray], rule: Rule, rate: float) -> list[np.ndarray]:
+    """A first step along the gradient of all images, without a sign; L arrays (M, n_in + 1, n_out)."""
     with np.errstate(all="ignore"):
         if rule.optimiser == "adam":
             return [rate * g / (np.abs(g) + sequential.EPSILON) for g in gradient]
@@ -187,6 +186,12 @@ def _step(gradient: list[np.ndarray], rule: Rule, rate: float) -> list[np.ndarra
             whole = np.sqrt(sum((g * g).sum(axis=(1, 2), keepdims=True) for g in gradient))
             short = np.fmin(1.0, rule.clip / whole)
         return [rate * short * g for g in gradient]
+
+
+def gain(gradient: list[np.ndarray], step: list[np.ndarray], loss: np.ndarray) -> np.ndarray:
+    """Part of the loss (M,) that a step would take off if the loss were straight (M,)."""
+    with np.errstate(all="ignore"):
+        return sum((g * s).sum(axis=(1, 2)) for g, s in zip(gradient, step, strict=True)) / loss
 
 
 @functools.lru_cache(maxsize=32)
@@ -214,16 +219,19 @@ def _products(net: Net):
     return curvature.products(sequential.loss(net))
 
 
-def _sharpness(layers, x, labels, net, seeds) -> np.ndarray:
-    size = curvature.flat(layers).shape[1]
+def sharpness(product: Callable[[np.ndarray], np.ndarray], size: int, seeds: Sequence[int]) -> np.ndarray:
+    """Largest eigenvalue (M,) of symmetric matrices, of their products with rows (M, P), P = size."""
     start = np.stack([streams.generator("own sharpness", int(seed)).normal(size=size) for seed in seeds])
+    with np.errstate(invalid="ignore", over="ignore"):
+        return curvature.top_eigenvalue(product, start, PRODUCTS, TOLERANCE).value
 
+
+def _sharpness(layers, x, labels, net, seeds) -> np.ndarray:
     def product(rows):
         vectors = curvature.unflat(rows, layers)
         return curvature.flat(_products(net)(layers, vectors, x, labels)[1]).numpy()
 
-    with np.errstate(invalid="ignore", over="ignore"):
-        return curvature.top_eigenvalue(product, start, PRODUCTS, TOLERANCE).value
+    return sharpness(product, curvature.flat(layers).shape[1], seeds)
 
 
 @functools.lru_cache(maxsize=32)
@@ -247,11 +255,21 @@ def _along(net: Net):
     return along
 
 
-def _batch_sharpness(layers, x, labels, net, batch) -> np.ndarray:
-    size = min(batch, len(x))
-    some = min(len(x) // size, max(MET[0], min(CURVED // size, MET[1])))
+def batch_sharpness(met: Callable[[slice], tuple], count: int, batch: int) -> np.ndarray:
+    """Mean of g'Hg / |g|^2 over batches (M,).
+
+    Args:
+        met: Gives both, each (M,), for a slice of the images.
+        count: Number of images.
+        batch: Images in a batch.
+    """
+    size = min(batch, count)
+    some = min(count // size, max(MET[0], min(CURVED // size, MET[1])))
     with np.errstate(invalid="ignore", divide="ignore"):
-        parts = [slice(i, i + size) for i in range(0, some * size, size)]
-        pairs = [_along(net)(layers, x[part], labels[part]) for part in parts]
-        ratios = np.array([along.numpy() / square.numpy() for along, square in pairs])
+        pairs = [met(slice(i, i + size)) for i in range(0, some * size, size)]
+        ratios = np.array([np.asarray(along) / np.asarray(square) for along, square in pairs])
     return np.ma.filled(np.ma.masked_invalid(ratios).mean(axis=0), np.nan)
+
+
+def _batch_sharpness(layers, x, labels, net, batch) -> np.ndarray:
+    return batch_sharpness(lambda part: _along(net)(layers, x[part], labels[part]), len(x), batch)

@@ -173,8 +173,7 @@ class Setting:
     def rates_of(self, steps: int) -> np.ndarray:
         """Learning rate of each update, (epochs, steps); of a Keras model the one it was compiled with."""
         if self.model is not None:
-            known = self.known()
-            return np.full((self.epochs, steps), known.rate if known else np.nan)
+            return np.full((self.epochs, steps), (self.known() or kerasmodels.outline(self.model)).rate)
         rate = np.full(self.epochs, float(self.rate))
         for epoch, then in zip(self.changes, self.rates, strict=True):
             rate[epoch:] = then
@@ -352,7 +351,7 @@ class _OneByOne:
 
     def __init__(self, setting: Setting, known: None, seeds: Sequence[int], x, y):
         classes = _load(setting.images).classes
-        self.x, self.y = x, y
+        self.setting, self.x, self.y = setting, x, y
         self.loops = [kerasmodels.Loop(setting.model, int(seed), classes) for seed in seeds]
 
     def fit(self, batches: np.ndarray, rates: np.ndarray) -> np.ndarray:
@@ -360,7 +359,8 @@ class _OneByOne:
         return np.stack([loop.fit(self.x, self.y, one) for loop, one in pairs])
 
     def look(self, rate: float, curved: bool) -> symptoms.Symptoms:
-        found = [loop.look(self.x[:SEEN], self.y[:SEEN]) for loop in self.loops]
+        how = rate, self.setting.batch, curved
+        found = [loop.look(self.x[:SEEN], self.y[:SEEN], *how) for loop in self.loops]
         return symptoms.Symptoms(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
     def test(self, x: tf.Tensor, y: np.ndarray) -> np.ndarray:
@@ -452,7 +452,7 @@ def at(result: Mapping[str, np.ndarray], look: int = -1) -> symptoms.Symptoms:
 
 
 def last_rate(setting: Setting, look: int = -1) -> float:
-    """Learning rate of the last update before a look; NaN where only Keras knows it."""
+    """Learning rate of the last update before a look; NaN where it is a schedule of Keras."""
     steps = len(images(setting.images, setting.count, setting.pixels)[1]) // setting.batch
     return _rate(setting.rates_of(steps), setting.looked[look], setting.warmup)
 
@@ -464,9 +464,8 @@ def _rate(rates: np.ndarray, epoch: int, warmup: int) -> float:
 
 def edge(result: Mapping[str, np.ndarray], setting: Setting, look: int = -1) -> np.ndarray:
     """`lib.symptoms.edge` of the networks at one look (M,); NaN where it was not measured."""
-    known = setting.known()
-    rule = known.rule if known else Rule()
-    return symptoms.edge(at(result, look), rule, last_rate(setting, look))
+    known = setting.known() or kerasmodels.outline(setting.model)
+    return symptoms.edge(at(result, look), known.rule, last_rate(setting, look))
 
 
 def diagnose(result: Mapping[str, np.ndarray], setting: Setting) -> np.ndarray:
@@ -474,11 +473,11 @@ def diagnose(result: Mapping[str, np.ndarray], setting: Setting) -> np.ndarray:
 
     Of what it learns in the last parts of the run only, so that a lucky last look does not count.
     """
-    known = setting.known()
+    known = setting.known() or kerasmodels.outline(setting.model)
     steps = len(images(setting.images, setting.count, setting.pixels)[1]) // setting.batch
     learned = outcome(result, known) == "trains"
-    net, rule = (known.net, known.rule) if known else (None, Rule())
-    return diagnosis.diagnose(at(result), net, rule, last_rate(setting), setting.epochs * steps, learned)
+    rate = last_rate(setting)
+    return diagnosis.diagnose(at(result), known.net, known.rule, rate, setting.epochs * steps, learned)
 
 
 def described(setting: Setting) -> str:

@@ -1,6 +1,8 @@
 """Keras models: what is known of them, loaded, drawn anew; and what `look` says of broken ones."""
 
 import json
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ import pytest
 from lib import data, kerasmodels, sequential
 from lib.backend import tf
 from lib.kerasmodels import ModelError, UnknownError
-from lib.look import look
+from lib.look import TITLES, look
 
+ROOT = Path(__file__).parents[2]
 keras = tf.keras
 L = keras.layers
 
@@ -74,11 +77,12 @@ def test_losses_are_known(loss, output, kind, factor, last):
     ("model", "said"),
     [
         (lambda: made(L.Flatten(), L.BatchNormalization(), L.Dense(4)), "BatchNormalization"),
-        (lambda: small("elu"), "activation 'elu'"),
+        (lambda: small("softplus"), "activation 'softplus'"),
         (lambda: small(optimiser=keras.optimizers.RMSprop(0.1)), "RMSprop"),
         (lambda: small(optimiser=keras.optimizers.SGD(0.1, nesterov=True)), "SGD, or an option"),
         (lambda: small(loss="hinge"), "loss 'hinge'"),
         (lambda: made(L.Flatten(), L.Dense(4, use_bias=False)), "no bias"),
+        (lambda: made(L.Flatten(), L.Dense(1, "sigmoid"), loss="binary_crossentropy"), "one output"),
     ],
 )
 def test_what_is_not_known_is_named(model, said):
@@ -100,9 +104,9 @@ def test_files_of_models(tmp_path):
     path = tmp_path / "mine.keras"
     small().save(path)
     assert kerasmodels.text(kerasmodels.load(path)) == kerasmodels.text(kerasmodels.load(path))
-    code = keras.Sequential([keras.Input((3,)), L.Lambda(lambda x: 2 * x)])
-    code.save(path)
-    with pytest.raises(ModelError, match="wants code to be run"):
+    assert look(str(path), *some()).diagnosis == "healthy"
+    keras.Sequential([keras.Input((3,)), L.Lambda(lambda x: 2 * x)]).save(path)
+    with pytest.raises(ModelError, match="wants code to be run .*: Lambda"):
         kerasmodels.load(path)
     path.write_text("hello")
     with pytest.raises(ModelError, match="no Keras model"):
@@ -111,6 +115,30 @@ def test_files_of_models(tmp_path):
         kerasmodels.load(tmp_path / "none.keras")
     with pytest.raises(ModelError, match="must be compiled"):
         kerasmodels.text(keras.Sequential([keras.Input((3,)), L.Dense(2)]))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_a_file_that_names_code_is_not_given_to_keras(tmp_path, monkeypatch):
+    good, bad = tmp_path / "good.keras", tmp_path / "bad.keras"
+    small(loss=own_loss).save(good)
+    with pytest.raises(ModelError, match="wants code to be run .*: own_loss"):
+        kerasmodels.load(good)
+    small().save(good)
+    monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("read by Keras"))
+    with zipfile.ZipFile(good) as old, zipfile.ZipFile(bad, "w") as new:
+        config = json.loads(old.read("config.json"))
+        config["config"]["layers"][1] = {
+            "module": "os",
+            "class_name": "system",
+            "config": {"command": "true"},
+        }
+        new.writestr("config.json", json.dumps(config))
+    with pytest.raises(ModelError, match="wants code to be run .*: system"):
+        kerasmodels.load(bad)
+
+
+def own_loss(y, z):
+    return tf.reduce_mean(z)
 
 
 # --- look ---
@@ -158,8 +186,55 @@ def test_a_broken_model_is_told(images, options, scale, wanted):
     assert report.diagnosis == wanted and str(report).startswith(wanted.capitalize())
     plain = json.loads(json.dumps(report.data()))
     assert plain["diagnosis"] == wanted and len(plain["gradient"]) == 2
-    page = report._repr_html_()
-    assert page.count("<svg") == 1 and ("chapters/" in page) == (wanted != "healthy")
+    assert (plain["try"] == []) == (wanted == "healthy")
+    assert any("x / 255" in one for one in plain["try"]) == (scale == 255)
+    assert str(report.figure().axes[0].get_xlabel()) and report._repr_html_().count("<svg") == 1
+
+
+def test_the_chapter_is_named_and_linked_where_its_address_is_known(images, monkeypatch):
+    x, y = images
+    report = look(own(1e-9), x, y)
+    monkeypatch.delenv("SGD_BOOK_URL", raising=False)
+    assert "<a " not in report._repr_html_() and "chapter <i>Plateau after" in report._repr_html_()
+    monkeypatch.setenv("SGD_BOOK_URL", "https://example.org/book/")
+    wanted = '<a href="https://example.org/book/chapters/plateau_after_lr_jump.html">'
+    assert wanted in report._repr_html_()
+    for chapter, title in TITLES.items():
+        assert f"# {title}" in (ROOT / "chapters" / f"{chapter}.ipynb").read_text()
+
+
+def test_a_model_of_any_layers_is_told_through_keras(images):
+    x, y = images
+    off = keras.initializers.Constant(-50.0)
+    dead = made(
+        L.Flatten(),
+        L.BatchNormalization(),
+        L.Dense(20, "relu", bias_initializer=off),
+        L.Dense(1, "sigmoid"),
+        shape=(28, 28, 1),
+        loss="binary_crossentropy",
+    )
+    report = look(dead, x[..., 0], y > 4)  # Keras takes images without channels, too
+    assert report.diagnosis == "dead units" and report.found.lost[0][0] == 1
+    assert report.found.level[0] == pytest.approx(np.log(2), abs=0.01)
+    assert "BatchNormalization" in str(report) and "he_normal" in report.remedies()[0]
+    assert report.found.predicted.shape == (1, 2) and report.found.predicted.sum() == pytest.approx(1)
+    z = np.ravel(dead(x, training=False))
+    labels = y > 4
+    cross = -np.mean(np.where(labels, np.log(z), np.log(1 - z)))
+    assert report.found.loss[0] == pytest.approx(cross, rel=1e-4)
+
+
+def test_mistakes_beside_the_network_are_seen(images):
+    x, y = images
+    model = own(0.1)
+    model.fit(x, (y + 3) % 10, epochs=4, verbose=0)
+    report = look(model, x, y)
+    assert report.diagnosis == "none of these" and "in another order" in report.data()["remarks"][0]
+    logits = own(0.1, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert "leave out one" in str(look(logits, x, y))
+    alike = made(L.Flatten(), L.Dense(10, "softmax", kernel_initializer="zeros"), shape=(28, 28, 1))
+    assert "all equal" in str(look(alike, x, y))
 
 
 def test_a_fresh_model_is_healthy_and_stays_as_it_is(images):
@@ -174,10 +249,18 @@ def test_a_fresh_model_is_healthy_and_stays_as_it_is(images):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda x, y: (x[:, :-1], y), r"x must be \(N, 8, 8, 1\), got \(30, 7, 8, 1\)"),
+        (lambda x, y: (x[:, :-1], y), r"x must be \(N, 8, 8, 1\), .*got \(30, 7, 8, 1\)"),
         (lambda x, y: (x * np.nan, y), "x must be finite"),
-        (lambda x, y: (x, y + 4), "y must hold 30 labels from 0 to 3"),
-        (lambda x, y: (x, y[:5]), "y must hold 30 labels"),
+        (lambda x, y: (x.reshape(-1, 64), y), r"x.reshape\(-1, 8, 8, 1\) is"),
+        (lambda x, y: (np.moveaxis(x, -1, 1), y), "np.moveaxis"),
+        (lambda x, y: (x.astype(str), y), "x must hold numbers, got <U"),
+        (lambda x, y: (tf.data.Dataset.from_tensor_slices((x, y)), y), "x must be an array, got .*Dataset"),
+        (lambda x, y: (x, y + 4), "y must hold whole numbers from 0 to 3, .* got 4 to 7"),
+        (lambda x, y: (x, y[:5]), "as many.* got 30 images and 5 labels"),
+        (lambda x, y: (x, y.astype(str)), "y must hold whole numbers .* got <U.*np.unique"),
+        (lambda x, y: (x, np.full((30, 4), 0.25)), "not one 1 and else 0"),
+        (lambda x, y: (x, y + 0.5), "y must hold whole numbers"),
+        (lambda x, y: (x, 0 * y), "more than one class, got 0 alone"),
     ],
 )
 def test_bad_data_is_refused(change, said):
@@ -185,8 +268,22 @@ def test_bad_data_is_refused(change, said):
         look(small(), *change(*some()))
 
 
-def test_a_model_that_cannot_be_read_is_refused():
-    with pytest.raises(ModelError, match="no architecture"):
-        look(object(), *some())
-    with pytest.raises(ModelError, match="applied twice"):
-        look(small(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)), *some())
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (object, "model must be a Keras model"),
+        (lambda: keras.Sequential([L.Dense(4)]), "no weights yet"),
+        (lambda: small(loss="hinge"), "loss 'hinge'.* known are"),
+        (lambda: small(output=None), "activation='softmax', or the loss from_logits=True"),
+        (
+            lambda: small(output="relu", loss=keras.losses.CategoricalCrossentropy(from_logits=True)),
+            "take the activation of the last layer away",
+        ),
+        (lambda: made(L.Flatten(), L.Dense(1, "softmax")), "one output, on which softmax is always 1"),
+        (lambda: made(L.Conv2D(4, 3)), "wanted one row of numbers"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1")
+def test_a_model_that_cannot_be_told_is_refused(model, said):
+    with pytest.raises(ModelError, match=said):
+        look(model(), *some())

@@ -54,19 +54,19 @@ def test_both_ways_train_a_model_alike(monkeypatch):
     monkeypatch.setattr(kerasmodels, "known", unknown)
     assert setting.known() is None
     loop = own.job(setting.config(), SEEDS)
-    for name in ("part", "loss", "test", "accuracy", "predicted", "level"):
-        np.testing.assert_allclose(loop[name], engine[name], rtol=1e-3, atol=1e-3, err_msg=name)
-    np.testing.assert_allclose(
-        np.linalg.norm(loop["gradient"], axis=2), np.linalg.norm(engine["gradient"], axis=2), rtol=1e-2
-    )
+    for name in set(engine) - {"stride"}:  # which needs the values before the activations
+        atol = 0.1 if "sharpness" in name else 1e-3
+        np.testing.assert_allclose(loop[name], engine[name], rtol=0.01, atol=atol, err_msg=name)
     assert (own.outcome(loop, None) == own.outcome(engine, known)).all()
+    assert (own.diagnose(loop, setting) == own.diagnose(engine, setting)).all()
 
 
 def test_a_model_with_a_layer_of_its_own_is_trained_by_keras():
     setting = small(model=compiled(L.Dense(6), L.BatchNormalization(), L.ReLU()))
     assert setting.known() is None
     result = own.job(setting.config(), SEEDS)
-    assert np.isfinite(result["part"]).all() and np.isnan(result["sharpness"]).all()
+    assert np.isfinite(result["part"]).all() and np.isfinite(result["sharpness"]).all()
+    assert result["lost"].shape[2] == 2 and np.isfinite(result["lost"][..., 0]).all()
     assert set(own.diagnose(result, setting)) <= set(diagnosis.MECHANISMS)
     again = own.job(setting.config(), SEEDS[::-1])
     np.testing.assert_array_equal(again["part"][::-1], result["part"])
