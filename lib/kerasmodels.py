@@ -35,6 +35,7 @@ class Outline:
     """What can be told of a model that `lib.sequential` does not know, under the names of its `Net`.
 
     Attributes:
+        image: Shape of an image; None where any length will do.
         names: Of each layer with weights that are trained.
         steps: Activations of its layers, the output's last; not those within a layer, or in a loop.
         unit_names: Name of the layer that each stands on.
@@ -43,6 +44,7 @@ class Outline:
         factor: On the loss.
     """
 
+    image: tuple[int | None, ...]
     names: tuple[str, ...]
     steps: tuple[tuple, ...]
     unit_names: tuple[str, ...]
@@ -428,7 +430,9 @@ def _outlined(model: Any, compiled: Mapping | None) -> tuple[Known, list]:
     if output != steps[-1][0]:
         steps[-1], values[-1] = (output,), None
     names = [layer.name for layer in model.layers if layer.trainable_variables]
-    found = Outline(tuple(names), tuple(steps), tuple(at), shape[1], kind, factor)
+    found = Outline(
+        tuple(model.input_shape[1:]), tuple(names), tuple(steps), tuple(at), shape[1], kind, factor
+    )
     fits = output == _SHARES.get(kind)
     values = [
         None if k == len(steps) - 1 and fits or s[0] not in _SAID else v

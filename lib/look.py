@@ -264,6 +264,8 @@ class Report:
         a.barh(np.arange(len(units))[shown], f.slope[shown], color="#4477aa")
         a.set(xlim=(0, 1), xlabel="mean slope of the units [1]", yticks=range(len(units)), yticklabels=units)
         a.set(ylim=(len(units) - 0.5, -0.5))
+        for k in np.flatnonzero(f.slope < 0.02):  # too short a bar to see
+            a.text(0.02, k, f"{f.slope[k]:.2g}", va="center", color="#4477aa")
         for k in np.flatnonzero(~shown):
             a.text(0.02, k, _unseen(self.net, k), va="center", color="#666666")
         size = np.where(f.gradient > 0, f.gradient, np.nan)
@@ -288,7 +290,7 @@ class Report:
         if tried := self.remedies():
             head += [TRY, *(f"  {k}. {one}" for k, one in enumerate(tried, 1))]
         if title:
-            head.append(f"Why: the chapter '{title}'{address and f', {address}'}.")
+            head.append(f"Why: the book's chapter '{title}'{address and f', {address}'}.")
         rows = [HEAD, *self.rows()]
         wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
         table = ["  ".join(v.ljust(n) for v, n in zip(row, wide, strict=True)).rstrip() for row in rows]
@@ -297,7 +299,8 @@ class Report:
     def _repr_html_(self) -> str:
         drawing = io.BytesIO()
         self.figure().savefig(drawing, format="svg", metadata={"Date": None})
-        svg = drawing.getvalue().decode()
+        svg = drawing.getvalue().decode().partition("<svg")[2]
+        alt = "Slopes of the units and gradients by layer, and the share of the images that each class gets"
         title, address = self.where()
         html = f"<p><b>{self.diagnosis.capitalize()}.</b> {escape(f'{self.says()} {self.why()}')}</p>"
         html += "".join(f"<p>{escape(one)}</p>" for one in self._beside())
@@ -306,13 +309,14 @@ class Report:
             html += f"<p>{TRY}</p><ol>{items}</ol>"
         if title:
             name = f'<a href="{escape(address)}">{title}</a>' if address else f"<i>{title}</i>"
-            html += f"<p>Why: the chapter {name}.</p>"
+            html += f"<p>Why: the book's chapter {name}.</p>"
         cells = "".join(
             "<tr>" + "".join(f"<{tag}>{escape(v)}</{tag}>" for v in row) + "</tr>"
             for tag, row in [("th", HEAD), *(("td", row) for row in self.rows())]
         )
         rest = "".join(f"<li>{escape(line)}</li>" for line in self.lines())
-        return f"{html}{svg[svg.index('<svg') :]}<table>{cells}</table><ul>{rest}</ul>"
+        html += f'<svg role="img" aria-label="{alt}"{svg}'
+        return f"{html}<table>{cells}</table><ul>{rest}</ul>"
 
 
 TRY = "To try, one at a time, with the model built anew:"

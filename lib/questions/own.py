@@ -149,14 +149,14 @@ class Setting:
             try:
                 known = kerasmodels.known(self.model)
             except kerasmodels.UnknownError:
-                kerasmodels.Loop(self.model, 0, classes)  # says what does not fit
-                return None
-            if known.net.classes != classes:
+                known = None
+            net = (known or kerasmodels.outline(self.model)).net  # says what does not fit
+            if net.classes != classes:
                 raise kerasmodels.ModelError(
-                    f"the model has {known.net.classes} outputs, the images {classes} classes"
+                    f"the model has {net.classes} outputs, the images {classes} classes"
                 )
-            if math.prod(known.net.image) != math.prod(shape):
-                raise kerasmodels.ModelError(f"the model takes {known.net.image}, the images are {shape}")
+            if None in net.image or math.prod(net.image) != math.prod(shape):
+                raise kerasmodels.ModelError(f"the model takes {net.image}, the images are {shape}")
             return known
         act = (self.hidden, self.slope) if self.hidden == "leaky relu" else (self.hidden,)
         steps: list[tuple] = []

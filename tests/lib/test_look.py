@@ -9,6 +9,7 @@ import pytest
 
 from lib import data, kerasmodels, sequential
 from lib.backend import tf
+from lib.diagnosis import MECHANISMS
 from lib.kerasmodels import ModelError, UnknownError
 from lib.look import TITLES, look
 
@@ -195,7 +196,7 @@ def test_the_chapter_is_named_and_linked_where_its_address_is_known(images, monk
     x, y = images
     report = look(own(1e-9), x, y)
     monkeypatch.delenv("SGD_BOOK_URL", raising=False)
-    assert "<a " not in report._repr_html_() and "chapter <i>Plateau after" in report._repr_html_()
+    assert "<a " not in report._repr_html_() and "the book's chapter <i>Plateau after" in report._repr_html_()
     monkeypatch.setenv("SGD_BOOK_URL", "https://example.org/book/")
     wanted = '<a href="https://example.org/book/chapters/plateau_after_lr_jump.html">'
     assert wanted in report._repr_html_()
@@ -287,3 +288,15 @@ def test_bad_data_is_refused(change, said):
 def test_a_model_that_cannot_be_told_is_refused(model, said):
     with pytest.raises(ModelError, match=said):
         look(model(), *some())
+
+
+def test_the_example_of_the_guide(capsys):
+    part = (ROOT / "using.md").read_text().split("## Your own model")[1]
+    *lines, last = part.split("```python\n")[1].split("```")[0].strip().splitlines()
+    names = {}
+    exec("\n".join(lines), names)
+    report = eval(last, names)
+    assert report.diagnosis == "dead units" and "x / 255" in report.remedies()[0]
+    assert f"**{report.diagnosis.capitalize()}.**" in part
+    for name in MECHANISMS:
+        assert f"| {name} |" in part
