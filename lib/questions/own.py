@@ -63,7 +63,7 @@ class Setting:
         looks: How often the networks are looked at, from the start to the end.
         curved: Whether curvature is measured, at the first and the last look.
         model: JSON text of a compiled Keras model (`lib.kerasmodels.text`), which then decides on all from
-            channels to decay.
+            channels to decay. If the engine trains it, gain and warmup are heeded as well.
     """
 
     images: Annotated[str, lambda name, v: _text(name, v)] = "mnist"
@@ -173,8 +173,9 @@ class Setting:
     def rates_of(self, steps: int) -> np.ndarray:
         """Learning rate of each update, (epochs, steps); of a Keras model the one it was compiled with."""
         if self.model is not None:
-            return np.full((self.epochs, steps), (self.known() or kerasmodels.outline(self.model)).rate)
-        rate = np.full(self.epochs, float(self.rate))
+            rate = np.full(self.epochs, (self.known() or kerasmodels.outline(self.model)).rate)
+        else:
+            rate = np.full(self.epochs, float(self.rate))
         for epoch, then in zip(self.changes, self.rates, strict=True):
             rate[epoch:] = then
         rising = np.minimum(1, (np.arange(self.epochs * steps) + 1) / (self.warmup * steps or 1))
@@ -317,11 +318,11 @@ class _Engine:
         self.setting, self.known, self.seeds, self.x, self.y = setting, known, seeds, x, y
         self.state = train.State()
         if setting.model is not None:
-            self.layers = kerasmodels.weights([kerasmodels.drawn(setting.model, int(s)) for s in seeds])
+            drawn = kerasmodels.weights([kerasmodels.drawn(setting.model, int(s)) for s in seeds])
         else:
             init = setting.sd if setting.init == "normal" else setting.init
             drawn = sequential.initial(seeds, known.net, init, setting.bias, setting.bias_sd)
-            self.layers = tuple(setting.gain * w for w in drawn) if setting.gain != 1 else drawn
+        self.layers = tuple(setting.gain * w for w in drawn) if setting.gain != 1 else drawn
 
     def fit(self, batches: np.ndarray, rates: np.ndarray) -> np.ndarray:
         net, rule = self.known.net, self.known.rule

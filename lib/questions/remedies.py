@@ -13,6 +13,7 @@ from lib.questions.own import Setting
 from lib.sequential import RECTIFIERS
 
 AGAIN = "start again"
+DECAY = 1e-3
 
 
 def _rated(setting: Setting, factor: float) -> Setting | None:
@@ -36,14 +37,59 @@ def _within(model: Mapping, config: dict) -> dict:
     return {"compile_config": compiled | {"optimizer": compiled["optimizer"] | {"config": config}}}
 
 
-def _own(change: Callable[[Setting], dict | None]) -> Callable[[Setting], Setting | None]:
-    """A remedy that changes what a Keras model decides on: there is none for those."""
+def _own(
+    change: Callable[[Setting], dict | None], layer: Callable[[dict, bool], None] | None = None
+) -> Callable[[Setting], Setting | None]:
+    """A remedy that changes fields of a setting.
+
+    Args:
+        change: Gives the fields that change.
+        layer: Does the same to each layer of a Keras model, given as Keras writes it, and whether it is the
+            last one; None where the fields speak of models as well, if only of those the engine trains.
+    """
 
     def remedy(setting: Setting) -> Setting | None:
-        found = None if setting.model is not None else change(setting)
+        if setting.model is not None and layer:
+            model = json.loads(setting.model)
+            layers = model["config"]["layers"]
+            for one in layers:
+                layer(one, one is layers[-1])
+            return replace(setting, model=json.dumps(model, sort_keys=True))
+        known = setting.model is None or setting.known()
+        found = change(setting) if known else None
         return None if found is None else replace(setting, **found)
 
     return remedy
+
+
+def _keras(module: str, kind: str, /, **config: object) -> dict:
+    return {"module": f"keras.{module}", "class_name": kind, "config": config, "registered_name": None}
+
+
+def _fitting_layer(layer: dict, _last: bool) -> None:
+    config = layer["config"]
+    if "kernel_initializer" in config:  # he for a layer that does not say what comes after it
+        smooth = config.get("activation") in ("sigmoid", "tanh", "softmax")
+        config["kernel_initializer"] = _keras(
+            "initializers", "GlorotUniform" if smooth else "HeNormal", seed=None
+        )
+        config["bias_initializer"] = _keras("initializers", "Zeros")
+
+
+def _leaky_layer(layer: dict, last: bool) -> None:
+    config = layer["config"]
+    if config.get("activation") in RECTIFIERS and not last:
+        config["activation"] = "leaky_relu"
+    if layer["class_name"] == "ReLU" and not last:
+        kept = {name: config[name] for name in ("name", "trainable", "dtype")}
+        layer |= _keras("layers", "LeakyReLU", negative_slope=0.2, **kept)
+
+
+def _decayed_layer(layer: dict, _last: bool) -> None:
+    config = layer["config"]
+    if "kernel_regularizer" in config:  # l2 |w|^2 in the loss: half of what is added to the gradient
+        free = config["kernel_regularizer"] is None
+        config["kernel_regularizer"] = _keras("regularizers", "L2", l2=DECAY / 2) if free else None
 
 
 def _fitting(setting: Setting) -> dict:
@@ -83,12 +129,12 @@ LADDER: dict[str, Callable[[Setting], Setting | None]] = {
     "inputs 0 to 1": lambda s: replace(s, pixels="0 to 1"),
     "normalised inputs": lambda s: replace(s, pixels="standardised"),
     "weights x 0.1": _own(lambda s: {"gain": 0.1 * s.gain}),
-    "fitting initialisation": _own(_fitting),
-    "LeakyReLU": _own(lambda s: {"hidden": "leaky relu"} if s.hidden in RECTIFIERS else None),
-    "fitting loss": _own(_fitting_loss),
+    "fitting initialisation": _own(_fitting, _fitting_layer),
+    "LeakyReLU": _own(lambda s: {"hidden": "leaky relu"} if s.hidden in RECTIFIERS else None, _leaky_layer),
+    "fitting loss": lambda s: None if s.model else _own(_fitting_loss)(s),
     "fitting initialisation, rate / 10": _both("fitting initialisation", "rate / 10"),
     "fitting initialisation, rate / 100": _both("fitting initialisation", "rate / 100"),
-    "decay": _own(lambda s: {"decay": 1e-3} if not s.decay else {"decay": 0.0}),
+    "decay": _own(lambda s: {"decay": 0.0 if s.decay else DECAY}, _decayed_layer),
 }
 
 

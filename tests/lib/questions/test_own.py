@@ -178,8 +178,28 @@ def test_the_ladder_changes_one_thing_each():
     assert not {"LeakyReLU", "inputs 0 to 1", "fitting loss"} & set(few)
     known = replace(small(), model=compiled())
     ladder = remedies.ladder(known)
-    assert set(ladder) == {"rate / 10", "rate / 100", "rate x 10", "clipping", "normalised inputs"}
+    assert set(ladder) == set(remedies.LADDER) - {"LeakyReLU", "fitting loss", "inputs 0 to 1"}
     assert ladder["rate x 10"].known().rate == pytest.approx(1) and ladder["clipping"].known().rule.clip == 1
+
+
+def test_remedies_of_a_keras_model():
+    wide = keras.initializers.RandomNormal(stddev=9.0)
+    first = L.Dense(6, "relu", kernel_initializer=wide, bias_initializer="ones")
+    setting = small(model=compiled(first, L.Dense(6), L.ReLU(), L.Dense(6, "tanh")), epochs=5)
+    ladder = remedies.ladder(setting)
+    assert [name for name, *_ in ladder["LeakyReLU"].known().net.steps].count("leaky relu") == 2
+    assert ladder["decay"].known().rule.decay == pytest.approx(1e-3)
+    assert remedies.LADDER["decay"](ladder["decay"]).known().rule.decay == 0
+    layers = kerasmodels.weights([kerasmodels.drawn(ladder["fitting initialisation"].model, 0)])
+    deviations = [float(tf.math.reduce_std(w[:, :-1])) for w in layers]
+    assert deviations[0] == pytest.approx((2 / 784) ** 0.5, rel=0.1) and (layers[0][:, -1].numpy() == 0).all()
+    np.testing.assert_allclose(ladder["warm-up"].rates_of(2)[:2], [[0.05, 0.1], [0.1, 0.1]])
+    assert ladder["weights x 0.1"].gain == pytest.approx(0.1)
+    other = small(
+        model=compiled(L.BatchNormalization(), L.Dense(6, "relu"))
+    )  # Keras trains it, at its own rate
+    assert not {"warm-up", "weights x 0.1"} & set(remedies.ladder(other))
+    assert {"LeakyReLU", "fitting initialisation", "decay"} <= set(remedies.ladder(other))
 
 
 def test_advice_is_borne_by_the_numbers():
