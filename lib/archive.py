@@ -120,6 +120,11 @@ def _array(path: Path, file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
 def _images(path: Path, part: str, x: np.ndarray) -> np.ndarray:
     if x.ndim not in (2, 3, 4) or not x.size:
         raise ArchiveError(f"{path}: x_{part} must be (N, H, W), (N, H, W, C) or (N, D), got {x.shape}")
+    if x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[3] > 4:
+        raise ArchiveError(
+            f"{path}: x_{part} has its channels first, {x.shape}, wanted (N, H, W, C); "
+            "np.moveaxis(x, 1, -1) puts them last"
+        )
     with np.errstate(over="ignore"):
         x = x.astype(np.float32)
     if not np.isfinite(x).all():
@@ -133,7 +138,10 @@ def _images(path: Path, part: str, x: np.ndarray) -> np.ndarray:
 
 def _labels(path: Path, part: str, y: np.ndarray, count: int) -> np.ndarray:
     if y.shape not in ((count,), (count, 1)):
-        raise ArchiveError(f"{path}: y_{part} must be ({count},), one label for each image, got {y.shape}")
+        hint = "; of one-hot rows take y.argmax(axis=1)" if y.ndim == 2 and len(y) == count else ""
+        raise ArchiveError(
+            f"{path}: y_{part} must be ({count},), one label for each image, got {y.shape}{hint}"
+        )
     y = y.reshape(-1)
     if not np.isfinite(y).all() or (y != np.round(y)).any() or y.min() < 0 or y.max() >= CLASSES:
         raise ArchiveError(

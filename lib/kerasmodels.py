@@ -111,10 +111,10 @@ def load(path: str | Path) -> Any:
 def _foreign(config: Any) -> Iterator[str]:
     """What a saved model names that is not Keras's own, or is code; told before Keras reads the file."""
     if isinstance(config, dict):
-        module, kind = config.get("module"), config.get("class_name")
-        if isinstance(kind, str) and (
-            str(module or "keras").partition(".")[0] != "keras" or "lambda" in kind.lower()
-        ):
+        kind, parts = config.get("class_name"), str(config.get("module") or "keras").split(".")
+        # of Keras's own, utils and saving hold functions that fetch and read files
+        foreign = parts[0] != "keras" or {"utils", "saving"} & {*parts}
+        if isinstance(kind, str) and (foreign or "lambda" in kind.lower()):
             yield str(config["config"] if kind == "function" else kind)
         config = list(config.values())
     if isinstance(config, list):

@@ -252,7 +252,8 @@ def _offered(name: str) -> archive.Images:
 def images(name: str, count: int | None, pixels: str) -> tuple[np.ndarray, ...]:
     """Training images, scaled, and their labels; then those to test on.
 
-    'standardised' takes mean and deviation from all training images. The other scalings are meant for bytes.
+    'standardised' takes mean and deviation from all training images. The other scalings are meant for bytes;
+    images that go up to 1 at most are taken for bytes that were divided by 255.
     """
     return _scaled(name, count, pixels, _load(name).content)
 
@@ -263,6 +264,8 @@ def _scaled(name: str, count: int | None, pixels: str, content: str) -> tuple[np
     mean, scale = (np.float32(v) for v in PIXELS[pixels])
     if pixels == "standardised":
         mean, scale = have.x_train.mean(dtype=np.float64), have.x_train.std(dtype=np.float64) or 1.0
+    elif have.x_train.max() <= 1:
+        mean, scale = mean / 255, scale / 255
     pair = (x.astype(np.float32) for x in (have.x_train[:count], have.x_test))
     x, x_test = ((x - np.float32(mean)) / np.float32(scale) for x in pair)
     return x, have.y_train[:count], x_test, have.y_test

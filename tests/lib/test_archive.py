@@ -56,6 +56,8 @@ RAGGED = np.array([np.ones((4, 4)), None], dtype=object)
         ({"x_train": np.ones(6)}, r"x_train must be \(N, H, W\).* got \(6,\)"),
         ({"x_test": np.ones((4, 5, 4))}, r"images of x_train are \(4, 4, 1\), those of x_test \(5, 4, 1\)"),
         ({"y_train": np.arange(5)}, r"y_train must be \(6,\), one label for each image, got \(5,\)"),
+        ({"y_train": np.eye(6)[:, :3]}, r"got \(6, 3\); of one-hot rows take y.argmax"),
+        ({"x_train": np.ones((6, 1, 8, 8))}, r"x_train has its channels first, \(6, 1, 8, 8\)"),
         ({"x_train": NAN}, "x_train holds NaN or infinity in 1 images, the first 2"),
         ({"x_train": RAGGED}, "x_train is an array of objects, which would have to be executed"),
         ({"x_train": np.full((6, 4, 4), "a")}, "x_train must hold numbers, got <U1"),

@@ -126,16 +126,17 @@ def test_a_file_that_names_code_is_not_given_to_keras(tmp_path, monkeypatch):
         kerasmodels.load(good)
     small().save(good)
     monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("read by Keras"))
-    with zipfile.ZipFile(good) as old, zipfile.ZipFile(bad, "w") as new:
-        config = json.loads(old.read("config.json"))
-        config["config"]["layers"][1] = {
-            "module": "os",
-            "class_name": "system",
-            "config": {"command": "true"},
-        }
-        new.writestr("config.json", json.dumps(config))
-    with pytest.raises(ModelError, match="wants code to be run .*: system"):
-        kerasmodels.load(bad)
+    with zipfile.ZipFile(good) as file:
+        config = json.loads(file.read("config.json"))
+    for module, kind, value in (
+        ("os", "system", {"command": "true"}),
+        ("keras.utils", "function", "get_file"),
+    ):
+        config["config"]["layers"][1] = {"module": module, "class_name": kind, "config": value}
+        with zipfile.ZipFile(bad, "w") as file:
+            file.writestr("config.json", json.dumps(config))
+        with pytest.raises(ModelError, match="wants code to be run .*: (system|get_file)"):
+            kerasmodels.load(bad)
 
 
 def own_loss(y, z):

@@ -89,9 +89,11 @@ def test_a_readers_images(tmp_path):
     assert own.images(str(path), None, "standardised")[0].std() == pytest.approx(1, abs=1e-3)
     with pytest.raises(kerasmodels.ModelError, match="10 outputs, the images 4 classes"):
         replace(setting, model=compiled()).config()
-    before = own.images(str(path), None, "0 to 255")[0]
-    np.savez(path, x_train=x + 1, y_train=y, x_test=x[:8], y_test=y[:8])
-    np.testing.assert_allclose(own.images(str(path), None, "0 to 255")[0], before + 1, rtol=1e-5)
+    before = own.images(str(path), None, "0 to 1")[0]
+    np.testing.assert_allclose(before, x, rtol=1e-5)
+    np.savez(path, x_train=255 * x, y_train=y, x_test=x[:8], y_test=y[:8])
+    np.testing.assert_allclose(own.images(str(path), None, "0 to 1")[0], before, rtol=1e-5)
+    np.testing.assert_allclose(own.images(str(path), None, "0 to 255")[0], 255 * x, rtol=1e-5)
     with pytest.raises(ValueError, match="other images than when this run began"):
         own.job(config, SEEDS)
     with pytest.raises(archive.ArchiveError, match="no such file"):
