@@ -409,6 +409,10 @@ def outline(model: str) -> Known:
 
 def _outlined(model: Any, compiled: Mapping | None) -> tuple[Known, list]:
     """What is known of a model; for each activation, the value in it that tells the slope, if one does."""
+    if not isinstance(model.input_shape, tuple):
+        raise ModelError(f"the model takes {len(model.input_shape)} inputs, wanted images alone")
+    if not model.trainable_variables:
+        raise ModelError("the model has no weights that are trained")
     steps, at, values, before = [], [], [], "input"
     for layer in model.layers:
         before = layer.name if layer.trainable_variables else before

@@ -6,6 +6,7 @@ look(model, x_train, y_train)
 """
 
 import io
+import json
 import os
 from dataclasses import dataclass
 from html import escape
@@ -134,6 +135,9 @@ class Report:
         f = self._first()
         return bool(f.loss > 1.2 * f.level and f.accuracy > 200 / self.net.classes)
 
+    def _pulled(self) -> bool:  # as in the rule of lib.diagnosis
+        return self.rule.decay * self.rate * self.updates > 1
+
     def near(self) -> str:
         """What a mechanism is near, of a network with none of them; or empty."""
         f, units = self._first(), self._units()
@@ -148,6 +152,8 @@ class Report:
                 )
         if self._sure():
             return "The outputs are very sure where they are wrong, as after steps that were too large."
+        if self._pulled():
+            return "The L2 penalty takes the weights away faster than the loss can hold them: a smaller one."
         down, up = f.gradient[0], f.gradient[-1]
         if 0 < down < up / 100:
             return (
@@ -168,7 +174,8 @@ class Report:
             sure = self._sure()
             close = self._smooth() and np.nanmin([1, *f.slope[self._smooth()]]) < 4 * diagnosis.SHUT
             names = ["fitting initialisation"] * bool(close) + ["rate / 10"] * bool(sure) + ["labels", "few"]
-            names += [] if sure else ["rate x 10"]
+            names += [] if sure or self._pulled() else ["rate x 10"]
+            names = ["on"] * bool(f.accuracy > 200 / self.net.classes and not sure) + names
         fits = (self.net.output, self.net.loss) in (
             ("softmax", "cross-entropy"),
             ("sigmoid", "binary cross-entropy"),
@@ -193,6 +200,7 @@ class Report:
             "normalised inputs": "(x - x.mean()) / x.std() for x",
             "fitting loss": f"activation={last[0]!r} in the last layer, and loss={last[1]!r}",
             "warm-up": "a rate that rises from zero over the first epochs",
+            "on": "more epochs: it has begun to learn",
             "labels": "plot ten images with their labels: do they belong together?",
             "few": "100 images, many epochs: a network that cannot learn these by heart is too small, or "
             "images and labels do not belong together",
@@ -377,23 +385,25 @@ def look(
         raise ValueError(
             f"rate must be at least 0 and batch a whole number from 1, got {rate!r} and {batch!r}"
         )
-    compiled, reason = model.get_compile_config(), ""
+    given, compiled, reason = model, model.get_compile_config(), ""
+    if not getattr(model, "inputs", None):
+        model = _opened(model, x)
     try:
-        known, watched = kerasmodels.known(model.to_json(), optimised=False), None
-    except (kerasmodels.UnknownError, NotImplementedError, TypeError) as e:
+        known, watched = kerasmodels.known(_text(model, compiled), optimised=False), None
+    except kerasmodels.UnknownError as e:
         watched = kerasmodels.Watched(model, compiled)
         known, reason = watched.known, e
     net = known.net
     x, y = _data(model, x, y, net.classes)
     if rate is None:
-        rate = float(np.asarray(model.optimizer.learning_rate)) if compiled else np.nan
+        rate = float(np.asarray(given.optimizer.learning_rate)) if compiled else np.nan
     told = 0.0 if np.isnan(rate) else float(rate)
     if watched:
         found = watched.measure(x, y, rate=told, batch=batch, seed=seed)
     else:
         layers, how = kerasmodels.weights([model]), {"net": net, "rule": known.rule}
         found = symptoms.measure(layers, x, y, rate=told, batch=batch, seeds=[seed], **how)
-    updates = int(model.optimizer.iterations) if compiled else 0
+    updates = int(given.optimizer.iterations) if compiled else 0
     name = str(diagnosis.diagnose(found, net, known.rule, rate, updates)[0])
     own = any(type(layer).__name__ in SCALING for layer in model.layers)
     far = not own and np.sqrt(np.mean(np.square(x, dtype=np.float64))) > FAR
@@ -401,6 +411,8 @@ def look(
     outputs = np.asarray(model(x, training=False))
     guess = watched.guess(outputs) if watched else outputs.argmax(axis=1)
     remarks = (_logits(model, compiled), _order(guess, y, net.classes), _alike(model))
+    if watched:
+        remarks += (_running(watched, x, y, found),)
     said = tuple(filter(None, remarks))
     return Report(found, net, known.rule, float(rate), updates, name, len(x), reach, said, str(reason))
 
@@ -411,6 +423,39 @@ SCALING = (
     "BatchNormalization",
     "LayerNormalization",
 )  # layers that scale images
+
+
+def _opened(model: Any, x: Any) -> Any:
+    """A model of a class of its own as a graph of the layers that it calls, with the same weights."""
+    try:
+        image = tf.keras.Input(np.shape(x)[1:])
+        return tf.keras.Model(image, model.call(image))
+    except Exception as e:  # whatever the reader's own code raises
+        said = " ".join(str(e).split())[:200]
+        raise ModelError(f"{type(model).__name__} cannot be opened on images as in x: {said}") from None
+
+
+def _text(model: Any, compiled: dict | None) -> str:
+    try:
+        return json.dumps(json.loads(model.to_json()) | {"compile_config": compiled})
+    except (NotImplementedError, TypeError) as e:
+        raise kerasmodels.UnknownError(" ".join(str(e).split())[:200]) from None
+
+
+def _running(watched: kerasmodels.Watched, x: np.ndarray, y: np.ndarray, found: Symptoms) -> str:
+    """Whether BatchNormalization works in training, and its running means are not there yet."""
+    layers = [n for n in watched.model.layers if type(n).__name__ == "BatchNormalization"]
+    if not layers or not found.loss[0] > diagnosis.LEARNED * found.level[0]:
+        return ""
+    before = watched.model.get_weights()  # a pass as in training moves the running means
+    loss = float(watched.mean(x, y, training=True)[0])
+    watched.model.set_weights(before)
+    if not loss < 0.75 * min(found.loss[0], found.level[0]):
+        return ""
+    return (
+        f"As in training, with the means of the batch, the loss is {loss:.2g}: the running means of "
+        f"{layers[0].name} have not caught up. Train on, or give BatchNormalization momentum=0.9."
+    )
 
 
 def _logits(model: Any, compiled: dict | None) -> str:

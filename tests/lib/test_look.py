@@ -227,6 +227,45 @@ def test_a_model_of_any_layers_is_told_through_keras(images):
     assert report.found.loss[0] == pytest.approx(cross, rel=1e-4)
 
 
+def test_a_model_of_a_class_of_its_own_is_opened(images):
+    x, y = images
+
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.last = L.Dense(10, "softmax")
+
+        def call(self, x):
+            return self.last(L.Flatten()(x))
+
+    model = Own()
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    model.fit(x, y, epochs=3, verbose=0)
+    report = look(model, x, y)
+    assert report.diagnosis == "healthy" and report.updates == 96 and report.rate == pytest.approx(0.1)
+    with pytest.raises(ModelError, match="Own cannot be opened"):
+        look(model, np.ones((1000, 7, 7)), y)
+
+
+def test_running_means_that_lag_are_seen(images):
+    x, y = images
+    model = made(
+        L.Flatten(),
+        L.Dense(30, "relu"),
+        L.BatchNormalization(momentum=0.9999),
+        L.Dense(10, "softmax"),
+        shape=(28, 28, 1),
+        loss="categorical_crossentropy",
+        optimiser=keras.optimizers.Adam(0.02),
+    )
+    model.layers[2].moving_mean.assign(np.full(30, 5.0))
+    model.fit(x, np.eye(10)[y], epochs=3, verbose=0)
+    before = model.get_weights()
+    assert "have not caught up" in str(look(model, x, y))
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_mistakes_beside_the_network_are_seen(images):
     x, y = images
     model = own(0.1)
@@ -235,6 +274,10 @@ def test_mistakes_beside_the_network_are_seen(images):
     assert report.diagnosis == "none of these" and "in another order" in report.data()["remarks"][0]
     logits = own(0.1, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     assert "leave out one" in str(look(logits, x, y))
+    penalty = keras.regularizers.L2(0.5)
+    pulled = made(L.Flatten(), L.Dense(10, "softmax", kernel_regularizer=penalty), shape=(28, 28, 1))
+    pulled.fit(x, y, verbose=0)
+    assert "L2 penalty takes" in str(look(pulled, x, y))
     alike = made(L.Flatten(), L.Dense(10, "softmax", kernel_initializer="zeros"), shape=(28, 28, 1))
     assert "all equal" in str(look(alike, x, y))
 
@@ -283,6 +326,7 @@ def test_bad_data_is_refused(change, said):
         ),
         (lambda: made(L.Flatten(), L.Dense(1, "softmax")), "one output, on which softmax is always 1"),
         (lambda: made(L.Conv2D(4, 3)), "wanted one row of numbers"),
+        (lambda: made(L.Flatten(), L.Dense(4, "softmax", trainable=False)), "no weights that are trained"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1")
