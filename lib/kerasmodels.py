@@ -607,12 +607,11 @@ class Watched:
 
     def _batch_sharpness(self, x: tf.Tensor, labels: tf.Tensor, batch: int) -> np.ndarray:
         def met(part):
-            pairs = [*zip(*self._product(x[part], labels[part], None), strict=True)]
-            along, square = (
-                sum(float(tf.reduce_sum(g * v)) for g, v in zip(*of, strict=True))
-                for of in (zip(*pairs, strict=True), [[g for g, _ in pairs]] * 2)
-            )
-            return [along], [square]
+            gradient, along = self._product(x[part], labels[part], None)
+            return [
+                [sum(float(tf.reduce_sum(g * v)) for g, v in zip(gradient, of, strict=True))]
+                for of in (along, gradient)
+            ]
 
         return symptoms.batch_sharpness(met, len(x), batch)
 

@@ -20,10 +20,11 @@ from scipy.optimize import linear_sum_assignment
 from lib import diagnosis, kerasmodels, symptoms
 from lib.backend import tf
 from lib.kerasmodels import ModelError, Outline
-from lib.sequential import RECTIFIERS, Net, Rule
+from lib.sequential import ACTIVATIONS, RECTIFIERS, Net, Rule
 from lib.symptoms import Symptoms
 
 COUNT = 1000  # images at most: shares are then known to about one per cent
+MOST = 4_000_000  # weights that curvature is measured of: it holds some twelve copies of them
 FAR = 10.0  # images whose root mean square is beyond are not scaled: networks are made for about 1
 ADDRESS = "SGD_BOOK_URL"  # where the book is published, in the environment if it is known
 TITLES = {
@@ -247,14 +248,11 @@ class Report:
                 f"steps overshoot above {diagnosis.BOUND:g}."
             )
         elif np.isfinite(f.loss):
-            said.append(
-                "Whether steps overshoot is not told: "
-                + (
-                    "the rate is not known."
-                    if np.isnan(self.rate)
-                    else "the optimiser scales them by itself."
-                )
+            why = (
+                "the optimiser scales them by itself" if self.rule.optimiser == "adam" else "too many weights"
             )
+            why = "the rate is not known" if np.isnan(self.rate) else why
+            said.append(f"Whether steps overshoot is not told: {why}.")
         if np.isfinite(self.rate) and np.isfinite(f.stride).any():
             said.append(f"A first step moves pre-activations by up to {np.nanmax(f.stride):.2g} widths.")
         if self.reason:
@@ -334,8 +332,9 @@ HEAD = ("layer", "units", "lost", "mean slope", "gradient")
 def _unseen(net: Net | Outline, k: int) -> str:
     """Why an activation has no slope."""
     unit = net.steps[net.units[k]][0]
-    last = k == len(net.units) - 1
-    return "not measured" if isinstance(net, Outline) and not last and unit in ("gelu",) else "never lost"
+    whole = unit in ACTIVATIONS and ACTIVATIONS[unit].slope is None
+    back = k == len(net.units) - 1 and unit == "sigmoid"  # its loss gives back what the slope takes
+    return "never lost" if whole or back else "not measured"
 
 
 def _plain(value: Any) -> Any:
@@ -398,11 +397,12 @@ def look(
     if rate is None:
         rate = float(np.asarray(given.optimizer.learning_rate)) if compiled else np.nan
     told = 0.0 if np.isnan(rate) else float(rate)
+    curved = model.count_params() <= MOST
     if watched:
-        found = watched.measure(x, y, rate=told, batch=batch, seed=seed)
+        found = watched.measure(x, y, rate=told, batch=batch, seed=seed, curved=curved)
     else:
         layers, how = kerasmodels.weights([model]), {"net": net, "rule": known.rule}
-        found = symptoms.measure(layers, x, y, rate=told, batch=batch, seeds=[seed], **how)
+        found = symptoms.measure(layers, x, y, rate=told, batch=batch, seeds=[seed], curved=curved, **how)
     updates = int(given.optimizer.iterations) if compiled else 0
     name = str(diagnosis.diagnose(found, net, known.rule, rate, updates)[0])
     own = any(type(layer).__name__ in SCALING for layer in model.layers)

@@ -55,9 +55,9 @@ ACTIVATIONS = {
     "relu": Activation(tf.nn.relu, lambda z, h: tf.cast(z > 0, z.dtype)),
     "leaky relu": Activation(tf.nn.leaky_relu),
     "gelu": Activation(lambda z: tf.nn.gelu(z, approximate=False), _gelu_slope),
-    "elu": Activation(tf.nn.elu),
-    "selu": Activation(tf.nn.selu),
-    "silu": Activation(tf.nn.silu),
+    "elu": Activation(tf.nn.elu, lambda z, h: 1 + tf.minimum(h, 0)),
+    "selu": Activation(tf.nn.selu, lambda z, h: tf.where(z > 0, 1 / 1.67326, tf.exp(z))),
+    "silu": Activation(tf.nn.silu, lambda z, h: tf.abs(tf.sigmoid(z) * (1 + z - h)) / 1.0998),
 }
 RECTIFIERS = ("relu", "gelu")
 OUTPUTS = ("softmax", "sigmoid", "tanh", "relu", "linear")

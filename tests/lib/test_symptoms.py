@@ -139,3 +139,14 @@ def test_momentum_has_a_wider_bound_and_adam_none():
     plain = symptoms.edge(found, Rule(), 0.5)
     np.testing.assert_allclose(symptoms.edge(found, Rule("momentum", 0.5), 0.5), plain / 1.5)
     assert np.isnan(symptoms.edge(found, Rule("adam"), 0.5)).all()
+
+
+@pytest.mark.parametrize("name", [name for name, a in sequential.ACTIVATIONS.items() if a.slope])
+def test_slopes_are_derivatives(name):
+    activation = sequential.ACTIVATIONS[name]
+    z = tf.constant(np.linspace(-6, 6, 20001), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        h = activation.value(z)
+    true = np.abs(tape.gradient(h, z))
+    np.testing.assert_allclose(activation.slope(z, h), true / true.max(), atol=2e-3)
