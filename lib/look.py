@@ -110,16 +110,21 @@ class Report:
             return f"Infinite or no number (NaN): {', '.join(lost[:4]) or 'the loss'}."
         if self.diagnosis == "dead units":
             of = [k for k, (_, unit) in enumerate(units) if unit in RECTIFIERS]
-            k = max(of, key=lambda k: (np.nan_to_num(f.lost[k]), -np.nan_to_num(f.slope[k])))
+            off = [k for k in of if f.lost[k] >= diagnosis.MOST or f.slope[k] < diagnosis.OFF]
+            k = min(off, key=lambda k: f.slope[k], default=-1)  # else it is the output
             layer, unit = units[k]
             return (
                 f"{layer}: {f.lost[k]:.0%} of the {unit} units are off for all {self.images} images, "
                 f"and the mean slope is {f.slope[k]:.2g}."
             )
         if self.diagnosis == "saturated units":
-            k = min(self._smooth(), key=lambda k: np.nan_to_num(f.slope[k], nan=1))
+            shut = [k for k in self._smooth() if f.slope[k] < diagnosis.SHUT]
+            k = min(shut, key=lambda k: f.slope[k], default=-1)
             layer, unit = units[k]
-            return f"{layer}: the mean slope of the {unit} units is {f.slope[k]:.2g} of the largest."
+            return (
+                f"{layer}: the mean slope of the {unit} units is {f.slope[k]:.2g} of the largest, "
+                f"and {f.lost[k]:.0%} of them have none."
+            )
         if self.diagnosis == "step too large":
             return f"Rate times sharpness is {self.edge:.3g}; steps overshoot above {diagnosis.BOUND:g}."
         if self.diagnosis == "step too small" and f.gain * diagnosis.SLOW > 1:
