@@ -242,8 +242,9 @@ class Report:
         f = self._first()
         said = []
         if np.isfinite(f.loss) and self.diagnosis not in ("healthy", "none of these"):
-            part = f"{f.loss / f.level:.0%} of the {f.level:.3g} of an output that ignores the image"
-            said.append(f"Loss {f.loss:.3g}: {part}.")
+            times = f.loss / f.level
+            part = f"{times:.0%} of" if times < 10 else f"{times:.3g} times"
+            said.append(f"Loss {f.loss:.3g}: {part} the {f.level:.3g} of an output that ignores the image.")
         share = f.predicted.max()
         said.append(f"Right: {f.accuracy:.1f} % of {self.images} images. One class gets {share:.0%} of them.")
         if np.isfinite(self.edge):
