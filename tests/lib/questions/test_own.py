@@ -72,6 +72,20 @@ def test_a_model_with_a_layer_of_its_own_is_trained_by_keras():
     np.testing.assert_array_equal(again["part"][::-1], result["part"])
 
 
+def test_a_model_of_one_output_for_two_classes(tmp_path):
+    path, rng = tmp_path / "two.npz", np.random.default_rng(0)
+    y = np.arange(64) % 2
+    x = rng.random((64, 4, 4)) * (0.2 + 0.8 * y[:, None, None])
+    np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
+    model = keras.Sequential([keras.Input((4, 4, 1)), L.Flatten(), L.Dense(1, "sigmoid")])
+    model.compile(keras.optimizers.SGD(1.0), "binary_crossentropy")
+    text = kerasmodels.text(model)
+    setting = small(images=str(path), count=None, model=text, epochs=20, curved=False)
+    result = own.job(setting.config(), SEEDS[:1])
+    assert result["level"][0, 0] == pytest.approx(np.log(2)) and result["test"][0, -1] > 95
+    assert own.outcome(result, None) == ["trains"] and own.diagnose(result, setting) == ["healthy"]
+
+
 def test_an_ensemble_runs_it(tmp_path, monkeypatch):
     monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path))
     found = ensemble.run(own.job, {"mine": small(curved=False).config()}, SEEDS, chunk=own.CHUNK)
