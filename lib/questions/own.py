@@ -486,8 +486,9 @@ def diagnose(result: Mapping[str, np.ndarray], setting: Setting) -> np.ndarray:
 
 def described(setting: Setting) -> str:
     """A setting in words."""
-    seen = f"{setting.count or 'all'} images of {Path(setting.images).name}, pixels {setting.pixels}"
-    course = f"batches of {setting.batch}, {setting.epochs} epochs"
+    count = f"{setting.count:,}" if setting.count else "all"
+    seen = f"{count} images of {Path(setting.images).name}, pixels {setting.pixels}"
+    course = f"batches of {setting.batch}, {setting.epochs} epoch{'s' * (setting.epochs > 1)}"
     if setting.model is not None:
         return (
             f"a Keras model of {len(json.loads(setting.model)['config']['layers'])} layers; {seen}; {course}"
