@@ -248,7 +248,9 @@ def parts(
     return ax
 
 
-def counts(ax: Axes, grid: np.ndarray, rows: Sequence[str], columns: Sequence[str], good: np.ndarray) -> None:
+def counts(
+    ax: Axes, grid: np.ndarray, rows: Sequence[str], columns: Sequence[str], state: np.ndarray
+) -> None:
     """A table of counts as coloured squares, the darker the greater the share of its row.
 
     Args:
@@ -256,14 +258,14 @@ def counts(ax: Axes, grid: np.ndarray, rows: Sequence[str], columns: Sequence[st
         grid: Counts (R, C).
         rows: Names, the first on top.
         columns: Names.
-        good: Which squares are right (R, C); the others are wrong.
+        state: Of each square (R, C): 0 right, 1 wrong, 2 neither.
     """
     share = grid / np.maximum(grid.sum(axis=1, keepdims=True), 1)
-    colors = np.where(good[..., None], PALETTE[0], PALETTE[1])
+    colors = np.array([PALETTE[0], PALETTE[1], PALETTE[7]])[state]
     ax.imshow(1 - share[..., None] * (1 - colors), aspect="auto")
     for (y, x), n in np.ndenumerate(grid):
         if n:
-            dark = share[y, x] > 0.6 and good[y, x]
+            dark = share[y, x] > 0.6 and state[y, x] == 0
             ax.text(x, y, str(n), ha="center", va="center", color="white" if dark else ON_COLOR)
     ax.set_xticks(range(len(columns)), [name.replace(" ", "\n") for name in columns])
     ax.set_yticks(range(len(rows)), rows)
