@@ -27,6 +27,7 @@ def modules(
         ValueError: A text does not parse.
     """
     found: dict[str, Path] = {}
+    asked: set[str] = set()  # many texts import the same, and looking for files is most of the work
     todo = [(inside, text) for text in texts]
     while todo:
         for name in _imported(*todo.pop()):
@@ -34,8 +35,11 @@ def modules(
             folder = root if parts[0] == PACKAGE else beside
             for k in range(1, len(parts) + 1) if folder else ():
                 dotted, base = ".".join(parts[:k]), folder.joinpath(*parts[:k])
+                if dotted in asked:
+                    continue
+                asked.add(dotted)
                 path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
-                if dotted not in found and path.is_file():
+                if path.is_file():
                     found[dotted] = path
                     package = dotted if base.is_dir() else ".".join(parts[: k - 1])
                     todo.append((package, path.read_text("utf-8")))
