@@ -124,6 +124,14 @@ def stacked(values: tf.Tensor, members: int) -> tf.Tensor:
     return tf.stack(tf.split(values, members, axis=1))
 
 
+def free(x: tf.Tensor, *axes: int) -> tf.TensorSpec:
+    """A tensor's type for any length along these axes: one graph then serves all lengths."""
+    shape = list(x.shape)
+    for axis in axes:
+        shape[axis] = None
+    return tf.TensorSpec(shape, x.dtype)
+
+
 @tf.function(autograph=False)  # a graph for each set of shapes, which the products side by side need
 def _forward(layers, inputs, hidden):
     values = stacked(tf.matmul(inputs, wide(layers[0])), layers[0].shape[0])

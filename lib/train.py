@@ -134,6 +134,9 @@ OPTIMISERS = {
 
 BLOCK = 100  # examples in a block of small batches; measured, see _loop
 FEW = 32  # examples in a batch up to which XLA adds up the first layer's gradient term by term
+LONG = (
+    5000  # steps that XLA's program is made for, or a multiple of them: it is compiled once for all lengths
+)
 
 
 class State:
@@ -199,7 +202,7 @@ def fit(
             Two calls then give what one gives: to the bit, but for small batches, whose blocks (`BLOCK`) a
             new call begins anew; there to rounding.
         compiled: Run the loop as one program of XLA. That is faster for one to about six networks, slower to
-            start by a second or two for each new set of shapes, and equal to rounding.
+            start by a second or two for each new set of shapes, however many steps, and equal to rounding.
 
     Returns:
         The trained layers, in the shapes of ``layers``. Member k is the network that would come of training
@@ -279,19 +282,25 @@ def fit(
     part = functools.partial(_loop, hidden, loss, optimiser, trained, shared, decay, decay_biases, compiled)
     whole = len(batches) - len(batches) % block
     for size, chosen in ((block, slice(0, whole)), (1, slice(whole, None))):
-        if len(batches[chosen]):
+        if steps := len(batches[chosen]):
+            room = -steps % LONG if compiled else 0  # for steps that are not run
+            numbers, paces = (
+                np.pad(values[chosen], [(0, room)] + [(0, 0)] * (values.ndim - 1))
+                for values in (batches, rates)
+            )
             held, slots = part(size)(
                 held,
                 slots,
+                tf.constant(steps // size),
                 tf.constant(state.steps),
                 seen,
                 targets,
-                tf.constant(batches[chosen].reshape(-1, size, *batches.shape[1:]), tf.int32),
+                tf.constant(numbers.reshape(-1, size, *batches.shape[1:]), tf.int32),
                 # infinite where they are beyond float32
-                tf.cast(rates[chosen].reshape(-1, size, *rates.shape[1:]), dtype),
+                tf.cast(paces.reshape(-1, size, *rates.shape[1:]), dtype),
                 tf.cast(decays, dtype),
             )
-            state.steps += len(batches[chosen])
+            state.steps += steps
     state.optimiser, state.slots = optimiser, slots
     first = nets.stacked(held[0], members) if shared else held[0]
     rows = tf.tensor_scatter_nd_update(rows, used[:, None], tf.transpose(first, (1, 0, 2)))
@@ -439,39 +448,32 @@ def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compile
 
     # one graph for each set of widths: the products side by side need to know them
     @functools.partial(tf.function, autograph=False, jit_compile=compiled or None)
-    def loop(layers, slots, *given):
+    def loop(layers, slots, rounds, *given):
         _, layers, slots = tf.while_loop(
-            lambda i, *_: i < tf.shape(given[-2])[0],
+            lambda i, *_: i < rounds,
             lambda i, layers, slots: step(i, layers, slots, *given),
             (tf.constant(0), layers, slots),
             parallel_iterations=1,
         )
         return layers, slots
 
-    def any_length(layers, slots, before, inputs, targets, batches, rates, strength):
+    def of_any_length(layers, slots, rounds, before, inputs, targets, batches, rates, strength):
         """By one graph for any number of steps and examples; with plain steps also of inputs ever there."""
         rows = optimiser == "sgd" and shared  # TensorFlow regroups Adagrad's product where it knows the shape
         graph = loop.get_concrete_function(
-            (_free(layers[0], 0), *layers[1:]) if rows else layers,
+            (nets.free(layers[0], 0), *layers[1:]) if rows else layers,
             slots,
+            rounds,
             before,
-            _free(inputs, 0, 1) if rows else _free(inputs, 0),
-            _free(targets, -2),
-            _free(batches, 0),
-            _free(rates, 0),
+            nets.free(inputs, 0, 1) if rows else nets.free(inputs, 0),
+            nets.free(targets, -2),
+            nets.free(batches, 0),
+            nets.free(rates, 0),
             strength,
         )
-        return graph(layers, slots, before, inputs, targets, batches, rates, strength)
+        return graph(layers, slots, rounds, before, inputs, targets, batches, rates, strength)
 
-    return loop if compiled else any_length
-
-
-def _free(x, *axes):
-    """A tensor's type, for any length along these axes."""
-    shape = list(x.shape)
-    for axis in axes:
-        shape[axis] = None
-    return tf.TensorSpec(shape, x.dtype)
+    return loop if compiled else of_any_length
 
 
 def _norm(g, members):

@@ -21,7 +21,7 @@ from lib.checks import choice, numbers, optional, whole, wholes
 from lib.questions import images, quiet, settings
 
 CHUNK = 1  # seeds at once: each has batches of its own
-PIECES = (5000, 500, 100)  # updates at a time, three shapes to compile; legs are multiples of the last one
+PIECES = (5000, 500, 100)  # updates at a time where noise is taken off; legs are multiples of the last one
 LONGEST = 100_000  # updates of a leg: what an interruption can cost; more in walks of more than MOST legs
 MOST = 200  # long legs of a walk
 LEGS = 800  # of a walk: they hold one another, and Python's stack is finite
@@ -266,7 +266,8 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
     done, first, seen = 0, setting.end - setting.updates, np.zeros(arms)
     for stop in sorted({*looks_of(setting), setting.end}):
         while first + done < stop:
-            count = next(p for p in PIECES if p <= stop - first - done)
+            left = stop - first - done
+            count = next(p for p in PIECES if p <= left) if setting.noises else min(train.LONG, left)
             chosen = batches(setting, seed, first + done, count)
             if setting.noises:
                 if done % ANCHOR == 0:

@@ -55,11 +55,13 @@ def fit(
     off = 1 - np.sqrt(np.asarray(noises))
     rates, decays, off = (tf.constant(v, layers[0].dtype) for v in (rates, decays, off))
     pull = [g * (rates * off)[:, None, None] for g in pull]
+    shown = np.pad(batches, ((0, -len(batches) % train.LONG), (0, 0)))  # one program serves all lengths
     found = _loop(loss)(
         *((nets.wide(each[0]), *each[1:]) for each in (layers, anchors, pull)),
+        tf.constant(len(batches)),
         inputs.whole,
         tf.constant(targets),
-        tf.constant(batches, tf.int32),
+        tf.constant(shown, tf.int32),
         rates / batches.shape[1],
         rates * decays,
         off,
@@ -106,11 +108,10 @@ def _loop(loss):
         return i + 1, tuple(result)
 
     @functools.partial(tf.function, autograph=False, jit_compile=True)
-    def loop(layers, *given):
-        count = tf.shape(given[4])[0]
+    def loop(layers, anchors, pull, count, *given):
         return tf.while_loop(
             lambda i, _: i < count,
-            lambda i, layers: step(i, layers, *given),
+            lambda i, layers: step(i, layers, anchors, pull, *given),
             (tf.constant(0), layers),
             parallel_iterations=1,
         )[1]
