@@ -336,16 +336,20 @@ def fit(
     if rates.ndim == 1:
         rates = np.repeat(rates[:, None], members, axis=1)
     velocity = tuple((tf.zeros_like(w) for w in layers) if velocity is None else velocity)
-    layers, velocity, seen = _loop(design, float(momentum), clip, bool(gradients))(
-        layers, velocity, *data, tf.constant(batches, tf.int32), tf.constant(rates)
-    )
+    # numbers are tensors: one graph serves all of them, and any number of images and steps
+    numbers = tf.constant(momentum, tf.float32), tf.constant(0.0 if clip is None else clip)
+    given = *data, tf.constant(batches, tf.int32), tf.constant(rates)
+    free = [nets.free(x, axis) for x, axis in zip(given, (1, 0, 0, 0), strict=True)]
+    loop = _loop(design, momentum > 0, clip is not None, bool(gradients))
+    graph = loop.get_concrete_function(layers, velocity, *numbers, *free)
+    layers, velocity, seen = graph(layers, velocity, *numbers, *given)
     seen = np.moveaxis(seen.numpy(), 1, 0)
     return layers, velocity, Record(seen[..., 0], seen[..., 1:-CLASSES], seen[..., -CLASSES:])
 
 
 @functools.cache
-def _loop(design, momentum, clip, gradients):
-    def step(i, layers, velocity, patches, labels, batches, rates):
+def _loop(design, moving, clipped, gradients):
+    def step(i, layers, velocity, momentum, clip, patches, labels, batches, rates):
         rate = rates[i]
         with tf.GradientTape() as tape:
             tape.watch(layers)
@@ -356,7 +360,7 @@ def _loop(design, momentum, clip, gradients):
             scaled = rate * loss  # once here, not every weight's gradient
         moves = tape.gradient(scaled, layers)
         seen = [loss[:, None]]
-        if gradients or clip is not None:
+        if gradients or clipped:
             # in units of the largest entry where squares of float32 would overflow, or all of them vanish
             largest = tf.reduce_max([tf.reduce_max(tf.abs(g), axis=(1, 2)) for g in moves], axis=0)
             far = (largest > 0) & ((largest < 1e-15) | (largest > 1e15))
@@ -365,24 +369,26 @@ def _loop(design, momentum, clip, gradients):
             squares = tf.stack(squares, axis=1)
         if gradients:
             seen.append(tf.sqrt(squares) * unit / rate[:, None])
-        if clip is not None:
+        if clipped:
             longest = clip * rate * tf.math.rsqrt(tf.reduce_sum(squares, axis=1)) / unit[:, 0]
             moves = [tf.minimum(1.0, longest)[:, None, None] * g for g in moves]
-        if momentum:
+        if moving:
             velocity = tuple(momentum * v + g for v, g in zip(velocity, moves, strict=True))
             moves = velocity
         seen = tf.concat([*seen, tf.reduce_mean(z, axis=1)], axis=1)
         return tuple(w - g for w, g in zip(layers, moves, strict=True)), velocity, seen
 
-    # one graph for each set of shapes: the products side by side need to know them
+    # one graph for each set of widths: the products side by side need to know them
     @tf.function(autograph=False)
-    def loop(layers, velocity, patches, labels, batches, rates):
+    def loop(layers, velocity, momentum, clip, patches, labels, batches, rates):
         steps = tf.shape(batches)[0]
         if batches.shape.rank == 3:
             patches = tf.transpose(patches, (1, 0, 2, 3))
 
         def body(i, layers, velocity, record):
-            layers, velocity, seen = step(i, layers, velocity, patches, labels, batches, rates)
+            layers, velocity, seen = step(
+                i, layers, velocity, momentum, clip, patches, labels, batches, rates
+            )
             return i + 1, layers, velocity, record.write(i, seen)
 
         _, layers, velocity, record = tf.while_loop(
@@ -440,10 +446,13 @@ def look(layers: Sequence[tf.Tensor], data: Images, design: Design) -> Look:
         data: N images.
         design: Of the networks.
     """
-    parts = [
-        (len(piece), *_seen(design)(tuple(layers), *piece))
-        for piece in (data.part(slice(i, i + PIECE)) for i in range(0, len(data), PIECE))
-    ]
+    layers, parts = tuple(layers), []
+    for i in range(0, len(data), PIECE):
+        piece = data.part(slice(i, i + PIECE))
+        graph = _seen(design).get_concrete_function(
+            layers, nets.free(piece.patches, 1), nets.free(piece.labels, 0)
+        )
+        parts.append((len(piece), *graph(layers, *piece)))
     z = np.concatenate([part[2].numpy() for part in parts], axis=1)
     guess = diagnose.guess(z)
     return Look(
