@@ -27,7 +27,7 @@ LONGEST = (
     "test_edges.py", "test_chapters.py", "test_faults.py", "test_sweep.py", "test_cluster.py",
     "test_drift.py", "test_notebooks.py", "test_book.py", "test_plateaus.py", "test_phases.py",
     "test_template.py", "test_pages.py", "test_readme.py", "test_staged.py", "test_run.py",
-    "test_preview.py", "test_ensemble.py", "test_train.py", "test_convnets.py", "test_offline.py",
+    "test_ensemble.py", "test_train.py", "test_convnets.py", "test_offline.py",
     "test_places.py", "test_explore.py",
 )  # fmt: skip
 
@@ -36,12 +36,12 @@ def together(nodeid: str, built: bool = False) -> str:
     """What a test is dealt to a process with: its file, so that what a file's tests share is made once.
 
     The chapters are dealt by case: nobody has to wait for another chapter. So are the pages of a book that is
-    built already, by window.
+    built already, by window. Two files that look at the same toy book stay together.
     """
     file, _, test = nodeid.partition("::")
     name, _, case = test.partition("[")
     by_case = file.endswith("test_chapters.py") or file.endswith("test_pages.py") and built
-    return case or name if by_case else file
+    return case or name if by_case else file.replace("test_preview.py", "test_book.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -86,6 +86,42 @@ def executed(tmp_path_factory):
         return nbformat.read(folder / "whole.ipynb", as_version=4), folder
 
     return once
+
+
+@pytest.fixture(scope="session")
+def nowhere():
+    """An environment that names no address."""
+    from book import contents
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(contents.URL, raising=False)
+        patch.delenv("SGD_BOOK_REPOSITORY", raising=False)
+        yield patch
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory, nowhere):
+    """A toy book built as a preview, then run, recorded and built in full: the preview stays as it was.
+
+    Tests that change something in it take a copy.
+    """
+    import toy_book
+
+    from book import cli
+
+    chapter = toy_book.chapter("print('secret')", "print('folded')", "print('shown')")
+    chapter.cells[3].metadata["tags"] = ["remove-cell"]
+    chapter.cells[4].metadata["jupyter"] = {"source_hidden": True}
+    chapter.cells[6].metadata["jupyter"] = {"source_hidden": True}
+    root = toy_book.project(tmp_path_factory.mktemp("built") / "book", toy=chapter)
+    for command in ("build --preview", "gate --preview"):
+        assert cli.main(command.split(), root) == 0, command
+    assert not (root / "_build" / "html").exists(), "a preview stands in the place of the book"
+    preview = toy_book.files(root / "_build" / "preview" / "html")
+    for command in ("run", "record", "build", "gate"):
+        assert cli.main([command], root) == 0, command
+    assert toy_book.files(root / "_build" / "preview" / "html") == preview
+    return root
 
 
 # ---- pages in a browser ----------------------------------------------------------------------------------

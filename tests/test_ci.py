@@ -69,19 +69,18 @@ def ci(tmp_path):
     return run
 
 
-@pytest.mark.parametrize(
-    "one", ["test_a.py::test_x", "test_chapters.py::test_x[one]", "test_chapters.py::test_x"]
-)
+CASES = [
+    "test_a.py::test_x", "test_a.py::TestC::test_y[k]", "test_chapters.py::test_x[one]",
+    "test_chapters.py::test_y[one]", "test_chapters.py::test_x[two]", "test_chapters.py::test_x",
+    "book/test_book.py::test_x", "book/test_preview.py::test_y",
+]  # fmt: skip
+TOGETHER = {"test_a.py::test_x": CASES[:2], "test_chapters.py::test_x[one]": CASES[2:4],
+            "test_chapters.py::test_x": CASES[5:6], "book/test_preview.py::test_x": CASES[6:]}  # fmt: skip
+
+
+@pytest.mark.parametrize("one", TOGETHER)
 def test_tests_are_dealt_by_file_and_those_of_chapters_by_case(one):
-    cases = ["test_a.py::test_x", "test_a.py::TestC::test_y[k]", "test_chapters.py::test_x[one]",
-             "test_chapters.py::test_y[one]", "test_chapters.py::test_x[two]",
-             "test_chapters.py::test_x"]  # fmt: skip
-    with_it = {
-        "test_a.py::test_x": cases[:2],
-        "test_chapters.py::test_x[one]": cases[2:4],
-        "test_chapters.py::test_x": cases[5:6],
-    }
-    assert [case for case in cases if conftest.together(case) == conftest.together(one)] == with_it[one]
+    assert [case for case in CASES if conftest.together(case) == conftest.together(one)] == TOGETHER[one]
 
 
 def test_a_file_is_dealt_to_one_process(tmp_path):

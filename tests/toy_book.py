@@ -170,3 +170,9 @@ def working(root: Path) -> Path:
     verdicts = {name: {"mean": mean} for name in ("second", "toy")}
     (root / "results" / "verdicts.json").write_text(json.dumps(verdicts))
     return root
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Content of all files below a folder."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}

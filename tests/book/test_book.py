@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import hashlib
 import json
 import os
 import re
@@ -20,12 +19,6 @@ from book import build, cli, contents, gate, latex, markup, record, run, sphinx_
 from lib.page.text import TEXT_MIME
 
 
-def fingerprint(folder: Path) -> str:
-    """Hash of all files below a folder."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return hashlib.sha256(b"".join(str(p).encode() + p.read_bytes() for p in files)).hexdigest()
-
-
 def words(path: Path) -> str:
     """Text of a page without its marks."""
     return unescape(re.sub(r"<[^>]+>", "", path.read_text()))
@@ -33,28 +26,6 @@ def words(path: Path) -> str:
 
 LABEL = 'role="img" aria-label="A black square on white."'
 URL, REPOSITORY = "https://books.example.org/sgd/", "https://github.com/somebody/sgd-book"
-
-
-@pytest.fixture(scope="module")
-def nowhere():
-    """An environment that names no address."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(contents.URL, raising=False)
-        patch.delenv("SGD_BOOK_REPOSITORY", raising=False)
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory, nowhere):
-    """A toy book run, recorded and built at both scales."""
-    chapter = toy_book.chapter("print('secret')", "print('folded')", "print('shown')")
-    chapter.cells[3].metadata["tags"] = ["remove-cell"]
-    chapter.cells[4].metadata["jupyter"] = {"source_hidden": True}
-    chapter.cells[6].metadata["jupyter"] = {"source_hidden": True}
-    root = toy_book.project(tmp_path_factory.mktemp("built") / "book", toy=chapter)
-    for command in ("run", "record", "build", "build --preview", "gate", "gate --preview"):
-        assert cli.main(command.split(), root) == 0, command
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -316,16 +287,16 @@ def test_a_plain_build_without_a_network_is_a_build_and_publishes_no_fault(tmp_p
     assert done.returncode == 0, done.stdout + done.stderr
     page = (html / "chapters" / "toy.html").read_text()
     assert 'aria-label="A black square on white."' in page and "anew" in page
-    before, intro = fingerprint(html), (root / "intro.md").read_text()
+    before, intro = toy_book.files(html), (root / "intro.md").read_text()
     for fault, message in PAGE_FAULTS.items():
         (root / "intro.md").write_text(f"{intro}\n{fault}\n")
         done = plain()
         assert done.returncode == 1 and message in done.stdout
-        assert fingerprint(html) == before
+        assert toy_book.files(html) == before
     spoil(root, "raise RuntimeError('no luck')")
     done = plain()
     assert done.returncode == 1 and "no luck" in done.stdout + done.stderr
-    assert fingerprint(html) == before
+    assert toy_book.files(html) == before
 
 
 def test_the_page_builder_never_runs_a_chapter_behind_a_build(tmp_path):
@@ -347,15 +318,15 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_chapter_leaves_the_last_good_book(good, bad):
     root, built, _ = good
-    before, said = fingerprint(root / "_build" / "html"), []
+    before, said = toy_book.files(root / "_build" / "html"), []
     spoil(root, BAD[bad])
     assert build.build(root, "full", said.append) == 1
-    assert fingerprint(root / "_build" / "html") == before
+    assert toy_book.files(root / "_build" / "html") == before
     assert built == ["full"], "the pages were built from a bad chapter"
     assert "NOT built" in "".join(said) and said[-1].endswith("_build/html/index.html")
     spoil(root, "x = 1")
     assert build.build(root, "full", said.append) == 0
-    assert fingerprint(root / "_build" / "html") != before
+    assert toy_book.files(root / "_build" / "html") != before
 
 
 def test_one_bad_chapter_does_not_keep_the_others_from_running(project):
@@ -440,7 +411,7 @@ def test_pages_that_stand_are_judged_again(good):
 @pytest.mark.parametrize("change", ["changed", "new", "gone"])
 def test_a_verdict_that_is_not_the_recorded_one_stops_the_build(good, change):
     root, built, _ = good
-    before, said = fingerprint(root / "_build" / "html"), []
+    before, said = toy_book.files(root / "_build" / "html"), []
     kept = json.loads((root / "results" / "verdicts.json").read_text())
     if change == "changed":
         kept["toy"]["mean"]["verdict"] = "fails"
@@ -455,7 +426,7 @@ def test_a_verdict_that_is_not_the_recorded_one_stops_the_build(good, change):
         change
     ] in text
     assert "sgd-book record" in text
-    assert fingerprint(root / "_build" / "html") == before
+    assert toy_book.files(root / "_build" / "html") == before
     assert build.keep_record(root, said.append) == 0
     assert build.build(root, "full", said.append) == 0
 
@@ -497,21 +468,21 @@ def test_a_preview_asks_for_no_verdict(good):
 
 def test_a_page_with_a_fault_leaves_the_last_good_book(good):
     root, _, extra = good
-    before, said = fingerprint(root / "_build" / "html"), []
+    before, said = toy_book.files(root / "_build" / "html"), []
     extra["html"] = '<img src="index.html">'
     with open(root / "intro.md", "a") as stream:
         stream.write("More.\n")
     assert build.build(root, "full", said.append) == 1
     assert "no alt text" in "".join(said)
-    assert fingerprint(root / "_build" / "html") == before
+    assert toy_book.files(root / "_build" / "html") == before
 
 
 def test_nothing_is_recorded_from_chapters_that_are_not_current(good):
     root, _, _ = good
-    before = fingerprint(root / "results")
+    before = toy_book.files(root / "results")
     spoil(root, "x = 1")
     assert build.keep_record(root, lambda _: None) == 1
-    assert fingerprint(root / "results") == before
+    assert toy_book.files(root / "results") == before
 
 
 def test_a_ledger_that_bears_another_chapters_name_is_refused(good):
@@ -519,10 +490,10 @@ def test_a_ledger_that_bears_another_chapters_name_is_refused(good):
     spoil(root, "x = 1", "second")
     text = (root / "chapters" / "second.ipynb").read_text()
     (root / "chapters" / "second.ipynb").write_text(text.replace("'chapter': 'second'", "'chapter': 'toy'"))
-    said, before = [], fingerprint(root / "results")
+    said, before = [], toy_book.files(root / "results")
     assert build.run_chapters(root, "full", say=said.append) == []
     assert build.keep_record(root, said.append) == 1
-    assert "second: its claims are those of 'toy'" in said[-1] and fingerprint(root / "results") == before
+    assert "second: its claims are those of 'toy'" in said[-1] and toy_book.files(root / "results") == before
 
 
 def test_times_of_a_preview_are_recorded_alone(project):

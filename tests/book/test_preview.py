@@ -14,26 +14,6 @@ from book import build, cli, gate
 WORKFLOW = toy_book.PROJECT / ".github" / "workflows" / "publish.yml"
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """A toy book built as a preview, then in full; and its pages as the preview left them."""
-    root = toy_book.project(tmp_path_factory.mktemp("preview") / "book", toy=toy_book.chapter())
-    assert cli.main(["build", "--preview"], root) == 0
-    assert not (root / "_build" / "html").exists(), "a preview stands in the place of the book"
-    preview = files(root / "_build" / "preview" / "html")
-    for command in ("run", "record", "build"):
-        assert cli.main([command], root) == 0
-    assert files(root / "_build" / "preview" / "html") == preview
-    return root
-
-
-def files(folder):
-    """Content of all files below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
-
-
 @pytest.fixture
 def swapped(built, tmp_path):
     """The same book with its preview in the place of its pages."""
@@ -49,7 +29,7 @@ def test_the_gate_refuses_every_page_of_a_preview(swapped, capsys):
     marked = [fault for fault in gate.html_faults(html, preview=False) if "marked as a preview" in fault]
     pages = {
         name
-        for name, content in files(html).items()
+        for name, content in toy_book.files(html).items()
         if name.endswith(".html") and name[0] != "_" and b'http-equiv="refresh"' not in content.lower()
     }
     assert {fault.partition(":")[0] for fault in marked} == pages and len(pages) > 3
