@@ -89,8 +89,8 @@ EDGES = {
     "overflow": (BROKEN, {"epochs": 1, "break_rate": 1e9, "rate": 1e6, "batch": 60}),  # which divides nothing
     "all-die": (PLATEAU, {"rate": 1e6, "rates": [1e9], "images": 40, "small_batch": 40}),  # one batch
     "none-learns": (PLATEAU, {"rate": 1e-6, "rates": [1e-9], "channels": [1, 1, 1], "dense": [1]}),
-    "all-dead": (DRIFT, {"rates": [30, 100]}),
-    "one-batch": (DRIFT, {"rates": [0.5], "batch": 50}),  # clones cannot differ
+    "all-dead": (DRIFT, {"rates": [100]}),
+    "one-batch": (DRIFT, {"rates": [0.5], "images": 20, "batch": 20}),  # clones cannot differ
     "no-hidden-layer": (OWN, {"dense": [0], "part": "own"}),
     "one-diverges": (DRIFT, {"squared_rate": 900, "conv_rate": 900}),
 }
