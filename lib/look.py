@@ -48,6 +48,8 @@ class Report:
         reach: Largest value in images that should be scaled, and are not; 0 in others.
         remarks: Mistakes beside the network that were seen, in sentences.
         reason: Why it was measured through Keras; empty where it was not.
+        compiled: Whether it was compiled: else its updates are not known, and are 0 here.
+        fitted: Whether its first weights were drawn to fit the layers, with biases of zero.
     """
 
     found: Symptoms
@@ -60,6 +62,8 @@ class Report:
     reach: float
     remarks: tuple[str, ...] = ()
     reason: str = ""
+    compiled: bool = True
+    fitted: bool = False
 
     @property
     def edge(self) -> float:
@@ -97,7 +101,12 @@ class Report:
         if self.diagnosis == "healthy" and f.loss < diagnosis.LEARNED * f.level:
             return "It learns."
         if self.diagnosis == "healthy":
-            return "It has had no update yet, and nothing that was measured keeps it from learning."
+            had = (
+                "Its optimiser has made no update yet"
+                if self.compiled
+                else "It is not compiled, so how long it was trained is not told"
+            )
+            return f"{had}, and nothing that was measured keeps it from learning."
         if self.diagnosis == "none of these" and f.accuracy > 2 * chance:
             return "It learns in part, and none of the book's mechanisms is seen."
         return diagnosis.MECHANISMS[self.diagnosis].says
@@ -145,8 +154,10 @@ class Report:
         return self.rule.decay * self.rate * self.updates > 1
 
     def near(self) -> str:
-        """What a mechanism is near, of a network with none of them; or empty."""
+        """What a mechanism is near, of a network with none of them, or why steps are small; or empty."""
         f, units = self._first(), self._units()
+        if self.diagnosis == "step too small":
+            return self._fades()
         if self.diagnosis != "none of these":
             return ""
         for k in self._smooth():
@@ -160,7 +171,10 @@ class Report:
             return "The outputs are very sure where they are wrong, as after steps that were too large."
         if self._pulled():
             return "The L2 penalty takes the weights away faster than the loss can hold them: a smaller one."
-        down, up = f.gradient[0], f.gradient[-1]
+        return self._fades()
+
+    def _fades(self) -> str:
+        down, up = self._first().gradient[[0, -1]]
         if 0 < down < up / 100:
             return (
                 f"The gradient fades: that of {self.net.names[0]} is 1/{up / down:.0f} of "
@@ -189,6 +203,7 @@ class Report:
         void = {
             "LeakyReLU": not hidden & set(RECTIFIERS),
             "fitting loss": fits,
+            "fitting initialisation": self.fitted and self.updates,  # then training took them astray
             "normalised inputs": self.reach,
         }
         known, binary = np.isfinite(self.rate), self.net.classes == 2 and isinstance(self.net, Outline)
@@ -420,7 +435,8 @@ def look(
     if watched:
         remarks += (_running(watched, x, y, found),)
     said = tuple(filter(None, remarks))
-    return Report(found, net, known.rule, float(rate), updates, name, len(x), reach, said, str(reason))
+    told = said, str(reason), bool(compiled), _fitted(model)
+    return Report(found, net, known.rule, float(rate), updates, name, len(x), reach, *told)
 
 
 SCALING = (
@@ -486,6 +502,16 @@ def _order(guess: np.ndarray, y: np.ndarray, classes: int) -> str:
     return (
         f"Outputs and labels are in another order: with other names {best:.0%} would be right, not "
         f"{now:.0%}. Output {', '.join(moved[:3])}{' and so on' if len(moved) > 3 else ''}."
+    )
+
+
+def _fitted(model: Any) -> bool:
+    """Whether all first weights are drawn with a spread that fits the layer, and biases are zero at first."""
+    starts = [s for n in model.layers if (s := getattr(n, "kernel_initializer", None)) is not None]
+    biases = [s for n in model.layers if (s := getattr(n, "bias_initializer", None)) is not None]
+    kinds = tf.keras.initializers.VarianceScaling, tf.keras.initializers.Zeros
+    return all(isinstance(s, kinds[0]) and s.scale <= 2 for s in starts) and all(
+        isinstance(s, kinds[1]) for s in biases
     )
 
 

@@ -67,7 +67,7 @@ REFUSED = {
         "-p loss cross-entropy": "loss 'cross-entropy' takes outputs of softmax or sigmoid",
         "-p init he": "sd must stand with init 'normal' alone",
         "-p batch 20000": "batch must be at most",
-        "-p channels '[8, 8, 8, 8]'": "leaves nothing",
+        "-p channels '[8, 8, 8, 8]'": "at most 3 convolutions",
         "-p rate_from '[2, 3]'": "later_rates must be as many",
         "-p model none.keras": "none.keras: no .keras file",
         "-p model none.keras -p hidden tanh": "model decides on hidden",

@@ -165,6 +165,14 @@ class Setting:
         steps.append(("flatten",))
         for units in self.dense:
             steps += [("dense", units), act] + [("dropout", self.dropout)] * (self.dropout > 0)
+        side, room = min(shape[:2]), 0
+        while (side := (side - 2) // 2) > 0:  # what a 3x3 convolution and 2x2 pooling leave
+            room += 1
+        if len(self.channels) > room:
+            raise ValueError(
+                f"channels must be of at most {room} convolutions on images of {shape[0]} x {shape[1]}, each "
+                f"with a pooling after it, got {len(self.channels)}"
+            )
         net = Net(shape, (*steps, ("dense", classes), (self.output,)), self.loss)
         # a momentum that the rule does not have would be another rule
         momentum = self.momentum if self.optimiser == "momentum" else 0.9

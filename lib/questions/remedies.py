@@ -196,7 +196,7 @@ def advice(now: Worth, name: str | None, then: Worth | None) -> str:
         name: The remedy that was chosen, None for none.
         then: What it is worth.
     """
-    if now.trained.low > 0.5:
+    if now.trained.low > 0.5 or now.trained.value == 1:
         return f"It trains as it is, {100 * now.trained.value:.0f} % of the networks: leave it."
     if then and then.trained.low > now.trained.high:
         return (

@@ -291,6 +291,23 @@ def test_a_fresh_model_is_healthy_and_stays_as_it_is(images):
         np.testing.assert_array_equal(a, b)
 
 
+def test_what_is_not_known_or_needless_is_not_told(images):
+    x, y = images
+    bare = keras.Sequential([keras.Input((28, 28, 1)), L.Flatten(), L.Dense(10, "softmax")])
+    assert "not told" in look(bare, x, y).says(), "it may have been trained in a loop of one's own"
+    steps = L.Flatten(), L.Dense(20, "tanh"), L.Dense(10, "softmax")
+    wild = made(*steps, shape=(28, 28, 1), optimiser=keras.optimizers.SGD(100.0))
+    wild.fit(x, y, verbose=0)
+    report = look(wild, x, y)
+    assert report.diagnosis == "saturated units" and report.remedies()[0].startswith("learning_rate=10")
+    deep = [L.Dense(20, "sigmoid") for _ in range(6)]
+    slow = made(L.Flatten(), *deep, L.Dense(10, "softmax"), shape=(28, 28, 1))
+    slow.compile(keras.optimizers.SGD(0.001), "sparse_categorical_crossentropy")
+    slow.fit(x, y, verbose=0)
+    report = look(slow, x, y)
+    assert report.diagnosis == "step too small" and "The gradient fades" in str(report)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -124,7 +124,7 @@ def test_a_readers_images(tmp_path):
         ({"batch": 65}, "batch must be at most the 64"),
         ({"batch": 64}, "epochs must be more"),
         ({"output": "tanh"}, "loss 'cross-entropy' takes outputs of"),
-        ({"channels": (2, 2, 2, 2)}, "leaves nothing"),
+        ({"channels": (2, 2, 2, 2)}, "channels must be of at most 3"),
     ],
 )
 def test_bad_settings_are_refused(change, said):
@@ -234,6 +234,8 @@ def test_advice_is_borne_by_the_numbers():
     assert remedies.advice(few, "half", half) == "No remedy of the ladder is shown to help."
     assert remedies.advice(found["good"], None, None).startswith("It trains as it is, 100 %")
     assert remedies.advice(half, "half", half).startswith("Start again: 40 %")
+    pair = remedies.worth(result([good] * 2), setting)
+    assert "leave it" in remedies.advice(pair, None, None), "two are few, but both train"
 
 
 # --- faults and cases ---
