@@ -114,6 +114,8 @@ def _foreign(config: Any) -> Iterator[str]:
         kind, parts = config.get("class_name"), str(config.get("module") or "keras").split(".")
         # of Keras's own, utils and saving hold functions that fetch and read files
         foreign = parts[0] != "keras" or {"utils", "saving"} & {*parts}
+        if kind == "function" and parts == ["builtins"]:  # so Keras writes its own functions
+            foreign = str(config.get("config")) not in _LOSSES
         if isinstance(kind, str) and (foreign or "lambda" in kind.lower()):
             yield str(config["config"] if kind == "function" else kind)
         config = list(config.values())
@@ -202,7 +204,7 @@ def known(model: str, optimised: bool = True) -> Known:
     compiled = data.get("compile_config") or {}
     if not steps or steps[-1][0] not in sequential.ACTIVATIONS:
         steps.append(("linear",))
-    net = _net(image, steps, compiled.get("loss"))
+    net = _net(image, steps, loss_of(compiled))
     if len(decays) > 1:
         raise UnknownError("layers with different L2 penalties")
     rule, rate = _rule(compiled.get("optimizer"), max(decays, default=0.0), optimised)
@@ -222,6 +224,8 @@ def _check_chain(layer: Mapping, before: str | None) -> None:
 def _activation(value: Any) -> list[tuple]:
     value = value.get("config", value) if isinstance(value, dict) else value
     value = value.get("name", value) if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        raise UnknownError("an activation of the reader's own")
     names = {"leaky_relu": ("leaky relu", 0.2), "swish": ("silu",), None: ("linear",)}
     step = names.get(value, (value,))
     if step[0] not in sequential.ACTIVATIONS:
@@ -295,12 +299,24 @@ _LOSSES = {
 }
 
 
+def loss_of(compiled: Mapping | None) -> Any:
+    """The compiled loss: the one of a list of one, and by name if it is a function of Keras."""
+    loss = (compiled or {}).get("loss")
+    if isinstance(loss, dict) and "class_name" not in loss:
+        loss = list(loss.values())
+    if isinstance(loss, list) and len(loss) == 1:
+        (loss,) = loss
+    return loss["config"] if isinstance(loss, dict) and loss["class_name"] == "function" else loss
+
+
 def _kind(loss: Any, classes: int) -> tuple[str, float]:
     """Name in `lib.sequential.LOSSES` of a loss of Keras, and the factor that its mean over outputs makes."""
     config = loss.get("config", {}) if isinstance(loss, dict) else {}
     name = config.get("name", loss.get("class_name")) if isinstance(loss, dict) else loss
-    if name not in _LOSSES or config.get("label_smoothing"):
-        raise UnknownError(f"loss {name!r}, or an option of it; known are {', '.join(_LOSSES)}")
+    if config.get("label_smoothing"):
+        raise UnknownError(f"the label_smoothing of loss {name!r}; it must be 0")
+    if not isinstance(name, str) or name not in _LOSSES:
+        raise UnknownError(f"loss {name!r}; known are {', '.join(_LOSSES)}")
     kind = _LOSSES[name]
     return kind, {"binary cross-entropy": 1 / classes, "squared error": 2 / classes}.get(kind, 1.0)
 
@@ -430,7 +446,7 @@ def _outlined(model: Any, compiled: Mapping | None) -> tuple[Known, list]:
     if not values or values[-1] is not model.outputs[0]:
         steps.append(("linear",)), at.append(before), values.append(None)
     compiled = compiled or {}
-    kind, factor, output = _judged(compiled.get("loss") or _fitting(steps[-1][0]), steps[-1][0], shape[1])
+    kind, factor, output = _judged(loss_of(compiled) or _fitting(steps[-1][0]), steps[-1][0], shape[1])
     if output != steps[-1][0]:
         steps[-1], values[-1] = (output,), None
     names = [layer.name for layer in model.layers if layer.trainable_variables]
@@ -478,7 +494,7 @@ class Watched:
         self.model = model
         self.known, values = _outlined(model, compiled)
         self.net = net = self.known.net
-        chosen = (compiled or {}).get("loss") or _fitting(net.output)
+        chosen = loss_of(compiled) or _fitting(net.output)
         loss, sparse = tf.keras.losses.get(chosen), "sparse" in str(chosen).lower()
         seen = [v for v in values if v is not None]
         within = tf.keras.Model(model.inputs, [*seen, model.outputs[0]]) if seen else None
@@ -497,6 +513,10 @@ class Watched:
             y = labels[:, None] if sparse or net.outputs == 1 else tf.one_hot(labels, net.outputs)
             return tf.reduce_mean(loss(tf.cast(y, z.dtype), z)), z
 
+        def gradients(tape, value):  # dense: of an embedding a tape gives rows alone
+            found = tape.gradient(value, variables, unconnected_gradients="zero")
+            return [tf.convert_to_tensor(g) for g in found]
+
         def slopes(x):
             *found, _ = within(x, training=False)
             units = [step for step, value in zip(net.steps, values, strict=True) if value is not None]
@@ -509,7 +529,7 @@ class Watched:
         def all_of(x, labels):
             with tf.GradientTape() as tape:
                 value, z = mean(x, labels)
-            gradient = tape.gradient(value, variables, unconnected_gradients="zero")
+            gradient = gradients(tape, value)
             return value, z, gradient, slopes(x) if within else []
 
         @tf.function(autograph=False)
@@ -517,12 +537,12 @@ class Watched:
             with tf.GradientTape() as outer:
                 with tf.GradientTape() as inner:
                     value, _ = mean(x, labels)
-                gradient = inner.gradient(value, variables, unconnected_gradients="zero")
+                gradient = gradients(inner, value)
                 others = gradient if vectors is None else vectors
                 along = sum(
                     tf.reduce_sum(g * tf.stop_gradient(v)) for g, v in zip(gradient, others, strict=True)
                 )
-            return gradient, outer.gradient(along, variables, unconnected_gradients="zero")
+            return gradient, gradients(outer, along)
 
         self.mean, self._all_of, self._product = mean, all_of, product
         self._measured = [value is not None for value in values]

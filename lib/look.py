@@ -10,6 +10,7 @@ import json
 import os
 from dataclasses import dataclass
 from html import escape
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,8 @@ class Report:
                 else "It is not compiled, so how long it was trained is not told"
             )
             return f"{had}, and nothing that was measured keeps it from learning."
+        if self.diagnosis == "step too large" and not self.updates:
+            return "Its first steps would overshoot. Many networks get over that: train an epoch, look again."
         if self.diagnosis == "none of these" and f.accuracy > 2 * chance:
             return "It learns in part, and none of the book's mechanisms is seen."
         return diagnosis.MECHANISMS[self.diagnosis].says
@@ -400,8 +403,8 @@ def look(
         )
     if not model.built:
         raise ModelError("the model has no weights yet: give it a keras.Input first, or call it on an image")
-    rated = rate is None or isinstance(rate, float | int) and 0 <= rate < np.inf
-    if not rated or not isinstance(batch, int) or batch < 1:
+    rated = rate is None or isinstance(rate, Real) and 0 <= rate < np.inf
+    if not rated or not isinstance(batch, Integral) or batch < 1:
         raise ValueError(
             f"rate must be at least 0 and batch a whole number from 1, got {rate!r} and {batch!r}"
         )
@@ -431,7 +434,9 @@ def look(
     reach = float(np.abs(x).max()) if far else 0.0
     outputs = np.asarray(model(x, training=False))
     guess = watched.guess(outputs) if watched else outputs.argmax(axis=1)
-    remarks = (_logits(model, compiled), _order(guess, y, net.classes), _alike(model))
+    fresh = compiled and not updates or len(x) < 10 * net.classes  # then an order means nothing
+    order = "" if fresh else _order(guess, y, net.classes)
+    remarks = (_logits(model, compiled), order, _alike(model))
     if watched:
         remarks += (_running(watched, x, y, found),)
     said = tuple(filter(None, remarks))
@@ -481,7 +486,7 @@ def _running(watched: kerasmodels.Watched, x: np.ndarray, y: np.ndarray, found: 
 
 
 def _logits(model: Any, compiled: dict | None) -> str:
-    loss, last = (compiled or {}).get("loss"), model.layers[-1].get_config().get("activation")
+    loss, last = kerasmodels.loss_of(compiled), model.layers[-1].get_config().get("activation")
     if isinstance(loss, dict) and loss["config"].get("from_logits") and last in ("softmax", "sigmoid"):
         return (
             f"The loss has from_logits=True, but the outputs have been through {last}. This version of Keras "
@@ -518,7 +523,8 @@ def _fitted(model: Any) -> bool:
 def _alike(model: Any) -> str:
     """Whether a layer's weights are all the same, so that its units cannot become different."""
     for layer in model.layers:
-        if any(w.ndim > 1 and np.ptp(w) == 0 for w in layer.get_weights()):
+        kernels = [w.numpy() for w in layer.weights if "kernel" in w.path]  # biases of some have two axes
+        if any(w.ndim > 1 and np.ptp(w) == 0 for w in kernels):
             return (
                 f"The weights of {layer.name} are all equal, so its units are, too: kernel_initializer must "
                 "be a random one."

@@ -152,9 +152,9 @@ class Setting:
                 known = None
             net = (known or kerasmodels.outline(self.model)).net  # says what does not fit
             if net.classes != classes:
-                raise kerasmodels.ModelError(
-                    f"the model has {net.classes} outputs, the images {classes} classes"
-                )
+                outputs = getattr(net, "outputs", net.classes)  # one stands for two classes
+                told = f"{outputs} output{'s' * (outputs > 1)}"
+                raise kerasmodels.ModelError(f"the model has {told}, the images {classes} classes")
             if None in net.image or math.prod(net.image) != math.prod(shape):
                 raise kerasmodels.ModelError(f"the model takes {net.image}, the images are {shape}")
             return known

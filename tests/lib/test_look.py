@@ -291,6 +291,44 @@ def test_a_fresh_model_is_healthy_and_stays_as_it_is(images):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("loss", [keras.losses.get("mse"), ["mse"], {"last": "mse"}])
+def test_losses_are_known_in_all_of_kerass_ways(tmp_path, loss):
+    model = keras.Sequential([keras.Input((8,)), L.Dense(4, "softmax", name="last")])
+    model.compile("sgd", loss)
+    model.save(tmp_path / "model.keras")
+    loaded = kerasmodels.load(tmp_path / "model.keras")
+    assert look(loaded, *some((8,)), rate=np.float32(0.1)).net.loss == "squared error"
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+def test_losses_and_units_of_ones_own():
+    x, y = some((8,))
+
+    def mine(a, b):
+        return tf.reduce_mean(tf.square(a - b), axis=-1)
+
+    def last():
+        return L.Dense(4, "softmax")
+
+    with pytest.raises(ModelError, match="loss 'mine'; known are"):
+        look(made(last(), shape=(8,), loss=mine), x, y)
+    smooth = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
+    with pytest.raises(ModelError, match="label_smoothing"):
+        look(made(last(), shape=(8,), loss=smooth), x, y)
+    report = look(made(L.Dense(5, lambda z: 2 * z), last(), shape=(8,)), x, y)
+    assert "activation of the reader's own" in report.reason
+    words = made(L.Embedding(9, 3), L.GRU(3), last(), shape=(8,))
+    assert look(words, (9 * x).astype(int), y).remarks == (), "an embedding's gradient is rows"
+
+
+def test_first_steps_that_overshoot_may_pass(images):
+    x, y = images
+    model = own(1.0)
+    report = look(model, (x - x.mean()) / x.std(), y)
+    assert report.diagnosis == "step too large" and "train an epoch" in report.says()
+
+
 def test_what_is_not_known_or_needless_is_not_told(images):
     x, y = images
     bare = keras.Sequential([keras.Input((28, 28, 1)), L.Flatten(), L.Dense(10, "softmax")])
@@ -305,6 +343,8 @@ def test_what_is_not_known_or_needless_is_not_told(images):
     slow.compile(keras.optimizers.SGD(0.001), "sparse_categorical_crossentropy")
     slow.fit(x, y, verbose=0)
     report = look(slow, x, y)
+    shuffled = (y * 7 + 3) % 10
+    assert look(wild, x[:20], shuffled[:20]).remarks == (), "of 20 images an order means nothing"
     assert report.diagnosis == "step too small" and "The gradient fades" in str(report)
 
 
