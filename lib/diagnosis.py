@@ -58,7 +58,7 @@ MECHANISMS = {
         "plateau_after_lr_jump",
         ("rate x 10", "fitting initialisation", "normalised inputs"),
     ),
-    "none of these": Mechanism("It does not learn, and none of the book's mechanisms is seen.", None),
+    "none of these": Mechanism("It has not learned, and none of the book's mechanisms is seen.", None),
 }
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lib.ensembles import ensemble, places
-from lib.questions import drift, ends, phases, plateaus, staged, walks
+from lib.questions import drift, ends, faults, own, phases, plateaus, staged, walks
 
 SMALL = {"images": 60, "hidden": 5, "precision": "float32"}
 TRAINED = phases.Phase(epochs=1, looks=(), keep=True, **SMALL)
@@ -20,6 +20,7 @@ RECIPE = {"images": (0, 100), "sizes": (784, 8, 6, 10), "sd": 0.1, "bias": 0.1, 
 JUMP = {"order": 1, "factors": [1.0, 3.0], "jump": 1, "back": 1, "watch": 1}
 ALL = staged.Stage(2, ((20, 0.01),))
 WAYS = [staged.recipe(stages, **RECIPE) for stages in ([ALL], [*STAGES, ALL])]
+OWN = own.Setting(images="digits", count=64, channels=(2,), dense=(4,), dropout=0.5, epochs=3, batch=16)
 CASES = {
     "ends": (ends.job, {"a": ends.plan(*WAYS, 20, 0.01, 3)}, 8),
     "phases": (phases.job, {"a": TRAINED.config(), "b": MORE.config()}, 20),
@@ -27,6 +28,8 @@ CASES = {
     "drift": (drift.job, {"a": WALK.config(), "b": replace(WALK, after=WALK).config()}, 1),
     "walks": (walks.job, {"a": CONV.config(), "b": replace(CONV, after=CONV).config()}, walks.CHUNK),
     "staged": (staged.job, {"a": staged.recipe(STAGES, **RECIPE)}, 16),
+    "own": (own.job, {"a": OWN.config()}, own.CHUNK),
+    "faults": (faults.job, {"a": faults.config()}, 16),
 }  # fmt: skip
 
 
