@@ -103,7 +103,10 @@ class Setting:
         """
         fields(self)
         if (self.init == "normal") != (self.sd is not None):
-            raise ValueError(f"sd must stand with init 'normal' alone, got {self.sd!r} with {self.init!r}")
+            raise ValueError(
+                f"sd must stand with init 'normal' alone, got {self.sd!r} with {self.init!r}; in "
+                "a chapter's parameters 0 stands for none"
+            )
         if len(self.changes) != len(self.rates):
             raise ValueError(f"rates must be as many as changes, {len(self.changes)}, got {self.rates!r}")
 
