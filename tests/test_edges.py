@@ -69,6 +69,7 @@ REFUSED = {
         "-p batch 20000": "batch must be at most",
         "-p channels '[8, 8, 8, 8]'": "at most 3 convolutions",
         "-p rate_from '[2, 3]'": "later_rates must be as many",
+        "-p rate_from '[9]' -p later_rates '[1.0]'": "rate_from must rise and stay below the 5 epochs",
         "-p model none.keras": "none.keras: no .keras file",
         "-p model none.keras -p hidden tanh": "model decides on hidden",
         "-p trained true": "trained: wants a model",

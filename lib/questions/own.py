@@ -227,6 +227,10 @@ def setting(given: Mapping[str, Any], changed: Collection[str]) -> Setting:
     if len(given["rate_from"]) != len(given["later_rates"]):
         raise ValueError(f"later_rates must be as many as rate_from, {len(given['rate_from'])}")
     changes, rates = zip(*later, strict=True) if later else ((), ())
+    if list(changes) != sorted({*changes}) or changes and changes[-1] >= given["epochs"]:
+        raise ValueError(
+            f"rate_from must rise and stay below the {given['epochs']} epochs, got {given['rate_from']!r}"
+        )
     sd = given["sd"] or (0.0 if given["init"] == "normal" else None)
     named = {name: given[name] for name in _NAMED}
     return Setting(**plain, **lists, **named, sd=sd, changes=changes, rates=rates)
