@@ -470,7 +470,7 @@ ANSWERS = {  # words of the README, and the verdicts that let it say so
     "six do again what was seen": (
         "your_own_network",
         {
-            "relu-outputs-seed": "holds",
+            "relu-outputs-lost": "holds",
             "nielsen-relu-chance": "holds",
             "rate-ten-half": "holds",
             "cost-at-entropy-level": "holds",
