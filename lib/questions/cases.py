@@ -16,6 +16,7 @@ from lib.questions import own
 from lib.questions.own import Setting
 
 AS_TOLD = "as told"
+NONE = stats.Estimate(0.5, 0.0, 1.0, 1, "none to count")  # a share of no networks: it may be anything
 
 
 class Seen:
@@ -101,7 +102,7 @@ class Expected(NamedTuple):
         if self.among:
             values = values[self.among(seen[self.arm])]
         if not len(values):
-            return stats.Estimate(0.5, 0.0, 1.0, 1, "none to count")
+            return NONE
         if values.dtype == bool and not self.over:
             return stats.proportion(values)
         most = 1 if values.dtype == bool else 100
