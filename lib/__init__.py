@@ -5,6 +5,13 @@ the folders: `questions` trains what the chapters ask for, `ensembles` runs that
 is what cells call.
 """
 
+import os
+
 from lib import loaded
+
+# Unless told, XLA uses half of a processor's vectors of 512 bits. Set here, before TensorFlow is there, so
+# that the keys of finished chunks cover it in every process.
+if (_width := "--xla_cpu_prefer_vector_width") not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_width}=512".strip()
 
 loaded.watch()

@@ -1,9 +1,10 @@
 """Stochastic gradient descent on many small networks at once.
 
-The loop runs inside one TensorFlow graph on TensorFlow's plain kernels, which on a CPU beat XLA for networks
-of this size. Two exact rearrangements make it fast: networks that share their batches share the first
-product, with all members' first layers side by side; and an input that is zero in every example has no
-gradient, so it is left out of that product. Tests hold the result to a textbook loop over one network.
+The loop runs inside one TensorFlow graph, in one of two forms. On TensorFlow's plain kernels many networks
+are trained at once, and those that share their batches share the first product, with all members' first
+layers side by side. As a program of XLA, which has less to start for each small product, one network is, or a
+few; it reads and writes the first layer by tiles (`_loop`). In both, an input that is zero in every example
+has no gradient, so it is left out of that layer. Tests hold the result to a textbook loop over one network.
 """
 
 import functools
@@ -12,39 +13,85 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib import checks, nets
+from lib import checks, data, nets
 from lib.backend import tf
 
 
 class Inputs:
-    """Training inputs, with what the engine derives from them once."""
+    """Training inputs, with what the engine derives from them once. Pixels stay bytes until they are used."""
 
-    def __init__(self, x: np.ndarray):
+    def __init__(self, x: np.ndarray, divisor: int | None = None, dtype: str = "float32"):
         """Takes the inputs.
 
         Args:
-            x: Inputs (N, D), float32 or float64, finite.
+            x: Inputs (N, D), float32 or float64, finite; or pixels, uint8.
+            divisor: Pixels are divided by this, as by `lib.data.scale`.
+            dtype: Float type that pixels are scaled to.
 
         Raises:
-            ValueError: x is not a finite float matrix.
+            ValueError: x is not a finite float matrix, or no matrix of pixels where there is a divisor; or
+                the divisor or the type is none that `lib.data.scale` takes.
         """
         x = np.asarray(x)
-        if x.ndim != 2 or x.dtype not in (np.float32, np.float64) or not np.isfinite(x).all():
+        if divisor is not None:
+            if x.ndim != 2:
+                raise ValueError(f"x must be a matrix of pixels (N, D), got shape {x.shape}")
+            self.dtype = tf.as_dtype(data.scale(x[:1], divisor, dtype).dtype)
+        elif x.ndim != 2 or x.dtype not in (np.float32, np.float64) or not np.isfinite(x).all():
             raise ValueError(
                 f"x must be a finite float32 or float64 matrix (N, D), got {x.dtype} of shape {x.shape}"
             )
-        self.x = tf.constant(x)
+        else:
+            self.dtype = tf.as_dtype(x.dtype)
+        self.given, self.divisor = x, divisor
         self.used = np.flatnonzero(np.append(x.any(axis=0), True))  # the last one is the bias
-        self.seen = tf.gather(nets.with_ones(self.x), self.used, axis=1)
 
     def __len__(self) -> int:
         """Number of examples N."""
-        return self.x.shape[0]
+        return len(self.given)
+
+    def part(self, examples: slice) -> tf.Tensor:
+        """Some of the inputs, scaled: (n, D)."""
+        return tf.constant(self._scaled(self.given[examples]))
+
+    def _scaled(self, x):
+        return x if self.divisor is None else data.scale(x, self.divisor, self.dtype.as_numpy_dtype)
+
+    @functools.cached_property
+    def x(self) -> tf.Tensor:
+        """All inputs, scaled: (N, D)."""
+        return self.part(slice(None))
 
     @functools.cached_property
     def whole(self) -> tf.Tensor:
         """All inputs with a column of ones, those that are never there as well: (N, D + 1)."""
-        return nets.with_ones(self.x)
+        return nets.with_ones(self.part(slice(None)))
+
+    @functools.cached_property
+    def seen(self) -> tf.Tensor:
+        """The inputs that are ever there, with a column of ones: (N, D' + 1)."""
+        x = self._scaled(self.given[:, self.used[:-1]])
+        return tf.constant(np.append(x, np.ones((len(x), 1), x.dtype), axis=1))
+
+    @functools.cached_property
+    def _tiles(self):
+        return {}
+
+    def tiles(self, every: bool) -> tf.Tensor:
+        """The inputs that are ever there, or all, as given: (N, C), with zeros up to whole tiles (`TILE`).
+
+        The first of the zeros stands where the column of ones belongs.
+        """
+        columns = np.arange(self.given.shape[1]) if every else self.used[:-1]
+        if len(columns) not in self._tiles:
+            room = _up(len(columns) + 1, TILE) - len(columns)
+            self._tiles[len(columns)] = tf.constant(np.pad(self.given[:, columns], ((0, 0), (0, room))))
+        return self._tiles[len(columns)]
+
+
+def _up(count, step):
+    """The first multiple of the step from there on."""
+    return -(-count // step) * step
 
 
 class Loss(NamedTuple):
@@ -133,7 +180,9 @@ OPTIMISERS = {
 }
 
 BLOCK = 100  # examples in a block of small batches; measured, see _loop
-FEW = 32  # examples in a batch up to which XLA adds up the first layer's gradient term by term
+TILE = 12  # rows of the first layer that XLA's program multiplies at once, see _loop; 8 to 16 are as fast
+LINE = 64  # bytes of a processor's vectors and cache lines: the first layer's rows are filled up to them
+TERMS = 16  # examples in a batch whose products are written out: more do not fit the processor's registers
 LONG = (
     5000  # steps that XLA's program is made for, or a multiple of them: it is compiled once for all lengths
 )
@@ -201,14 +250,16 @@ def fit(
         state: Continue the optimiser of an earlier call with the same networks; it is brought up to date.
             Two calls then give what one gives: to the bit, but for small batches, whose blocks (`BLOCK`) a
             new call begins anew; there to rounding.
-        compiled: Run the loop as one program of XLA. That is faster for one to about six networks, slower to
-            start by a second or two for each new set of shapes, however many steps, and equal to rounding.
+        compiled: Run the loop as a program of XLA, which takes half a second to start for each new set of
+            shapes, however many steps. It is equal to rounding, and faster for batches up to `TERMS` of one
+            to about six networks that share them; with plain steps also for any number of networks with
+            batches of their own, each of which is then trained alone.
 
     Returns:
         The trained layers, in the shapes of ``layers``. Member k is the network that would come of training
-        it alone: to the bit in chunks of the same size, a multiple of 16; to rounding otherwise. (At
-        the end of an array that does not fill the processor's vectors, TensorFlow's sigmoid, square root and
-        tanh in float64 round differently, so there a member's place would count.)
+        it alone: to the bit where it is, and in chunks of the same size, a multiple of 16; to rounding
+        otherwise. (At the end of an array that does not fill the processor's vectors, TensorFlow's sigmoid,
+        square root and tanh in float64 round differently, so there a member's place would count.)
 
     Raises:
         ValueError: An argument's name, shape or range does not fit; raised before any training.
@@ -230,9 +281,10 @@ def fit(
     checks.choice(OPTIMISERS)("optimiser", optimiser)
     if len(trained) != len(layers) or not any(trained):
         raise ValueError(f"trained must hold {len(layers)} flags, at least one true, got {trained}")
-    if inputs.x.dtype != dtype or inputs.x.shape[1] + 1 != layers[0].shape[1]:
+    columns = inputs.given.shape[1]
+    if inputs.dtype != dtype or columns + 1 != layers[0].shape[1]:
         raise ValueError(
-            f"inputs are {inputs.x.dtype.name} with {inputs.x.shape[1]} columns, "
+            f"inputs are {inputs.dtype.name} with {columns} columns, "
             f"the first layer is {dtype.name} and takes {layers[0].shape[1] - 1}"
         )
     one = (len(inputs), layers[-1].shape[2])
@@ -251,12 +303,11 @@ def fit(
         raise ValueError(
             f"decay must be a finite number of at least 0, got {decay}; or one for each of {members} members"
         )
-    decay = bool(decays.any())
-    shared = batches.ndim == 2
+    shared, decay = batches.ndim == 2, bool(decays.any())
+    plain = optimiser == "sgd"
     state = State() if state is None else state
     # with decay, the weights of an input that is never there change as well
-    used = np.arange(len(layers[0][0])) if decay else inputs.used
-    seen = inputs.whole if decay else inputs.seen
+    used = np.arange(columns + 1) if decay else inputs.used
     rows = tf.transpose(layers[0], (1, 0, 2))  # the inputs first, so that rows can be taken and put back
     held = tf.transpose(tf.gather(rows, used), (1, 0, 2))
     held = (nets.wide(held) if shared else held, *layers[1:])
@@ -274,12 +325,36 @@ def fit(
                 f"it holds {kept}, this call needs {wanted}"
             )
         slots = state.slots
+    if compiled and plain and not shared:
+        alone = [
+            fit(
+                [w[m : m + 1] for w in layers],
+                inputs,
+                targets[m] if targets.shape.rank == 3 else targets,
+                batches[:, m],
+                rates[:, m] if each else rates,
+                hidden=hidden,
+                loss=loss,
+                trained=trained,
+                decay=np.broadcast_to(decays, members)[m],
+                decay_biases=decay_biases,
+                compiled=True,
+            )
+            for m in range(members)
+        ]
+        state.steps, state.optimiser, state.slots = state.steps + len(batches), optimiser, slots
+        return tuple(tf.concat(layer, axis=0) for layer in zip(*alone, strict=True))
     # Blocks need the plain rule, a first layer that learns, and batches small enough to be worth it; XLA is
     # no faster with them.
     block = BLOCK // batches.shape[-1]
-    if compiled or not (optimiser == "sgd" and shared and trained[0] and not decay and block >= 5):
+    if compiled or not (plain and shared and trained[0] and not decay and block >= 5):
         block = 1
-    part = functools.partial(_loop, hidden, loss, optimiser, trained, shared, decay, decay_biases, compiled)
+    tiled = compiled and plain
+    divisor = inputs.divisor if tiled else None
+    seen = inputs.tiles(decay) if tiled else inputs.whole if decay else inputs.seen
+    part = functools.partial(
+        _loop, hidden, loss, optimiser, trained, shared, decay, decay_biases, compiled, divisor
+    )
     whole = len(batches) - len(batches) % block
     for size, chosen in ((block, slice(0, whole)), (1, slice(whole, None))):
         if steps := len(batches[chosen]):
@@ -322,7 +397,7 @@ def gradient(
         layers: L tensors (M, n_in + 1, n_out).
         inputs: N inputs.
         targets: (N, K).
-        examples: Which of the inputs; default all.
+        examples: Which of the inputs, consecutive ones; default all.
         hidden: Activation of the hidden units, in `lib.nets.ACTIVATIONS`.
         loss: Name in `LOSSES`.
 
@@ -333,14 +408,18 @@ def gradient(
         ValueError: Unknown activation or loss, or no examples.
     """
     _check_names(hidden, loss)
-    x, y = inputs.x[examples], tf.convert_to_tensor(targets, layers[0].dtype)[examples]
-    if not len(x):
+    first, last, step = examples.indices(len(inputs))
+    if step != 1:
+        raise ValueError(f"examples must be a slice of consecutive ones, got {examples}")
+    if first >= last:
         raise ValueError("examples must be at least one, got none")
+    targets = tf.convert_to_tensor(targets, layers[0].dtype)
     total = [tf.zeros_like(layer) for layer in layers]
-    for i in range(0, len(x), PIECE):
-        for k, part in enumerate(_gradient(hidden, loss)(tuple(layers), x[i : i + PIECE], y[i : i + PIECE])):
+    for i in range(first, last, PIECE):
+        piece = slice(i, min(i + PIECE, last))
+        for k, part in enumerate(_gradient(hidden, loss)(tuple(layers), inputs.part(piece), targets[piece])):
             total[k] += part
-    return tuple(t / tf.cast(len(x), t.dtype) for t in total)
+    return tuple(t / tf.cast(last - first, t.dtype) for t in total)
 
 
 def _check_names(hidden: str, loss: str) -> None:
@@ -368,7 +447,7 @@ def _gradient(hidden, loss):
 
 
 @functools.cache
-def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compiled, block):
+def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compiled, divisor, block):
     """The compiled training loop for one structure; TensorFlow traces it once for each set of widths.
 
     With small batches the first layer's weights are read and written so often that this takes longer than
@@ -376,29 +455,44 @@ def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compile
     gradients d_t at the first layer's pre-activations, the weights before batch t are W - sum over s < t of
     x_s' d_s, and its pre-activations x_t W - sum of (x_t x_s') d_s. The first terms are one large product for
     the block, and so is the update at its end; the products x_t x_s' are the same for all members.
+
+    In a program of XLA, plain steps need no block. Its products of such shapes are slow, but what is written
+    out as a sum of a few products for each number it keeps in the processor's registers: going forward a sum
+    for each tile of rows, and then that of all tiles; in the update a sum over the batch's examples.
     """
     activate, back, delta = nets.ACTIVATIONS[hidden], _BACK[hidden], LOSSES[loss].delta
     update = OPTIMISERS[optimiser].update
     lowest = trained.index(True)
+    tiled = compiled and optimiser == "sgd"
 
-    def changed(w, gradient, slots, rate, t, members, strength):
+    def changed(w, gradient, slots, rate, t, members, strength, shape=None):
         if decay:
             # the biases, in the last row, decay only if told
             rows = tf.shape(w)[-2]
-            decaying = w if decay_biases else w * tf.one_hot([rows - 1], rows, 0.0, 1.0, 0, w.dtype)
+            last = (rows if shape is None else shape[0]) - 1
+            decaying = w if decay_biases else w * tf.one_hot([last], rows, 0.0, 1.0, 0, w.dtype)
             strength = rate * strength if optimiser == "sgd" else strength
             if strength.shape.rank:  # one for each member: stacked, or side by side
-                stack = w.shape.rank == 3
-                strength = strength[:, None, None] if stack else tf.repeat(strength, w.shape[1] // members)
+                if w.shape.rank == 3:
+                    strength = strength[:, None, None]
+                else:
+                    columns = w.shape[1] if shape is None else shape[1]
+                    strength = tf.repeat(strength, columns // members)
+                    strength = tf.pad(strength, [(0, w.shape[1] - columns)])
             gradient += strength * decaying
         return update(w, gradient, slots, rate, t, functools.partial(_norm, members=members))
 
-    def step(i, layers, slots, before, inputs, targets, batches, rates, strength):
+    def step(i, layers, slots, shape, before, inputs, targets, batches, rates, strength):
         layers, slots = list(layers), list(slots)
-        members = layers[1].shape[0] if len(layers) > 1 else layers[0].shape[-1] // targets.shape[-1]
+        members = layers[1].shape[0] if len(layers) > 1 else shape[-1] // targets.shape[-1]
         examples = tf.reshape(batches[i], (-1,)) if shared else batches[i, 0]
         rows = tf.gather(inputs, examples)
-        first = tf.matmul(rows, layers[0])
+        if tiled:
+            rows = tf.cast(rows, layers[0].dtype) / divisor if divisor else rows
+            rows += tf.one_hot(shape[0] - 1, rows.shape[1], dtype=rows.dtype)
+            first = _by_tiles(rows, layers[0])[:, : shape[1]]
+        else:
+            first = tf.matmul(rows, layers[0])
         size = batches.shape[-1]
         alike = tf.matmul(rows, rows, transpose_b=True) if block > 1 else None
         moves = []  # what each batch does to the first layer, but for its rows
@@ -438,24 +532,34 @@ def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compile
                     d = lower
         if moves:
             moves = tf.concat(moves, axis=0) if block > 1 else moves[0]
-            if compiled and shared and rows.shape[0] <= FEW:
-                # XLA then reads and writes the weights once, and nothing between
-                gradient = sum(rows[k][:, None] * moves[k] for k in range(rows.shape[0]))
+            if tiled:
+                moves = tf.pad(moves, [(0, 0), (0, layers[0].shape[1] - shape[1])])
+                # A product, since XLA computes anything cheaper anew for every number that it is added to.
+                moves = tf.matmul(tf.eye(size, dtype=moves.dtype), moves)
+            if tiled and size <= TERMS:
+                gradient = sum(rows[k][:, None] * moves[k] for k in range(size))
             else:
                 gradient = tf.matmul(rows, moves, transpose_a=True)
-            layers[0], slots[0] = changed(layers[0], gradient, slots[0], rate, t, members, strength)
+            layers[0], slots[0] = changed(
+                layers[0], gradient, slots[0], rate, t, members, strength, shape if tiled else None
+            )
         return i + 1, tuple(layers), tuple(slots)
 
     # one graph for each set of widths: the products side by side need to know them
     @functools.partial(tf.function, autograph=False, jit_compile=compiled or None)
-    def loop(layers, slots, rounds, *given):
+    def loop(layers, slots, rounds, before, inputs, *given):
+        shape = layers[0].shape
+        if tiled:  # whole tiles of whole lines
+            columns = _up(shape[1], LINE // layers[0].dtype.size)
+            room = [(0, inputs.shape[1] - shape[0]), (0, columns - shape[1])]
+            layers = (tf.pad(layers[0], room), *layers[1:])
         _, layers, slots = tf.while_loop(
             lambda i, *_: i < rounds,
-            lambda i, layers, slots: step(i, layers, slots, *given),
+            lambda i, layers, slots: step(i, layers, slots, shape, before, inputs, *given),
             (tf.constant(0), layers, slots),
             parallel_iterations=1,
         )
-        return layers, slots
+        return ((layers[0][: shape[0], : shape[1]], *layers[1:]) if tiled else layers), slots
 
     def of_any_length(layers, slots, rounds, before, inputs, targets, batches, rates, strength):
         """By one graph for any number of steps and examples; with plain steps also of inputs ever there."""
@@ -474,6 +578,13 @@ def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compile
         return graph(layers, slots, rounds, before, inputs, targets, batches, rates, strength)
 
     return loop if compiled else of_any_length
+
+
+def _by_tiles(rows, w):
+    """The product (B, C) x (C, n) for XLA: written out for each tile, then added up over tiles."""
+    x = tf.transpose(tf.reshape(rows, (rows.shape[0], -1, TILE)), (1, 0, 2))
+    w = tf.reshape(w, (-1, TILE, w.shape[1]))
+    return tf.reduce_sum(sum(x[:, :, k, None] * w[:, None, k] for k in range(TILE)), axis=0)
 
 
 def _norm(g, members):

@@ -224,7 +224,7 @@ def objective(layers: Sequence[tf.Tensor], inputs: train.Inputs, targets: np.nda
     """
     total = np.zeros(setting.arms)
     for i in range(0, len(inputs), AT_ONCE):
-        z = nets.forward(layers, inputs.x[i : i + AT_ONCE], "relu")[-1]
+        z = nets.forward(layers, inputs.part(slice(i, i + AT_ONCE)), "relu")[-1]
         value = train.LOSSES[setting.loss].value(z, targets[i : i + AT_ONCE])
         total += tf.reduce_sum(value, axis=1).numpy()
     squares = sum((w[:, :-1].numpy().astype(float) ** 2).sum(axis=(1, 2)) for w in layers)
@@ -254,7 +254,7 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
     setting = Setting.of(config)
     inputs, targets = images.taught(0, setting.images, 255)
     parts = {
-        "train": (inputs.x[:LOOK], targets[:LOOK].argmax(axis=1)),
+        "train": (inputs.part(slice(LOOK)), targets[:LOOK].argmax(axis=1)),
         "validation": images.judged((50_000, setting.validation), 255),
     }
     arms, [seed] = setting.arms, seeds

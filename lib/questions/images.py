@@ -19,7 +19,7 @@ def taught(first: int, count: int, divisor: int, dtype: str = "float32") -> tupl
         dtype: Float type of both.
     """
     x, y = data.subset(data.load(), first, count)
-    return train.Inputs(data.scale(x, divisor, dtype)), np.eye(data.CLASSES, dtype=dtype)[y]
+    return train.Inputs(x, divisor, dtype), np.eye(data.CLASSES, dtype=dtype)[y]
 
 
 @functools.lru_cache(maxsize=4)
