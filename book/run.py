@@ -73,7 +73,7 @@ def content_keys(
         notebook: notebook as nested dicts.
         runs: values of all parameters of each run.
         root: the project's folder.
-        anywhere: leave out processor and GPU, of which the machines of a cluster may have others.
+        anywhere: leave out the processor, of which the machines of a cluster may have others.
 
     Returns:
         64 hexadecimal digits for each run.

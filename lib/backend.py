@@ -1,4 +1,4 @@
-"""TensorFlow, set up once for every other module: quiet, and one thread for each operation."""
+"""TensorFlow, set up once for every other module: quiet, on the processor, one thread for each operation."""
 
 import os
 import sys
@@ -34,12 +34,11 @@ def _quiet() -> Iterator[None]:
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several processes share a GPU
 with _quiet():
     import tensorflow as tf
 
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU rounds as a processor does
     try:
+        tf.config.set_visible_devices([], "GPU")  # nothing here was measured on one
         # Parallel work goes across chunks of networks instead (lib.ensembles): for small networks that is
         # faster, and no result depends on the number of cores. TensorFlow refuses once it has run anything;
         # then the user's own setting stands.

@@ -43,7 +43,9 @@ class Inputs:
             )
         else:
             self.dtype = tf.as_dtype(x.dtype)
-        self.given, self.divisor = x, divisor
+        self.given, self.divisor, self._tiles = x, divisor, {}
+        # by this XLA divides pixels where it needs them; by others not, since it multiplies by their inverse
+        self.late = divisor if divisor == 256 else None
         self.used = np.flatnonzero(np.append(x.any(axis=0), True))  # the last one is the bias
 
     def __len__(self) -> int:
@@ -73,19 +75,16 @@ class Inputs:
         x = self._scaled(self.given[:, self.used[:-1]])
         return tf.constant(np.append(x, np.ones((len(x), 1), x.dtype), axis=1))
 
-    @functools.cached_property
-    def _tiles(self):
-        return {}
-
     def tiles(self, every: bool) -> tf.Tensor:
-        """The inputs that are ever there, or all, as given: (N, C), with zeros up to whole tiles (`TILE`).
+        """The inputs that are ever there, or all: (N, C), with zeros up to whole tiles (`TILE`).
 
-        The first of the zeros stands where the column of ones belongs.
+        The first of the zeros stands where the column of ones belongs. Pixels are as given if `late`.
         """
         columns = np.arange(self.given.shape[1]) if every else self.used[:-1]
         if len(columns) not in self._tiles:
-            room = _up(len(columns) + 1, TILE) - len(columns)
-            self._tiles[len(columns)] = tf.constant(np.pad(self.given[:, columns], ((0, 0), (0, room))))
+            x, room = self.given[:, columns], _up(len(columns) + 1, TILE) - len(columns)
+            x = np.pad(x if self.late else self._scaled(x), ((0, 0), (0, room)))
+            self._tiles[len(columns)] = tf.constant(x)
         return self._tiles[len(columns)]
 
 
@@ -350,7 +349,7 @@ def fit(
     if compiled or not (plain and shared and trained[0] and not decay and block >= 5):
         block = 1
     tiled = compiled and plain
-    divisor = inputs.divisor if tiled else None
+    divisor = inputs.late if tiled else None
     seen = inputs.tiles(decay) if tiled else inputs.whole if decay else inputs.seen
     part = functools.partial(
         _loop, hidden, loss, optimiser, trained, shared, decay, decay_biases, compiled, divisor

@@ -115,7 +115,7 @@ class Cluster(places.Place):
 
         Args:
             address: Of the scheduler, e.g. ``tcp://host:8786``.
-            same_processor: Whether workers must have this machine's processor and GPUs too.
+            same_processor: Whether workers must have this machine's processor too.
 
         Raises:
             ValueError: The address is none.
@@ -137,8 +137,7 @@ class Cluster(places.Place):
             self._packages = _packages()
             self._wanted = facts(self._packages)
             if not same_processor:
-                own = ("processor", "GPU")
-                self._wanted = {name: value for name, value in self._wanted.items() if name not in own}
+                self._wanted.pop("processor")
             self._compare()
         except BaseException:
             self.close()

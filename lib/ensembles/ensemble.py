@@ -73,8 +73,8 @@ def run(
         seeds: Distinct whole numbers, 0 to 2**31 - 1; for all configurations, or by the name of each.
         chunk: Seeds of a block.
         workers: Chunks at once, each in a process of its own; default one for each core that this process may
-            use, or one in all where TensorFlow has a GPU or this process is itself one of many, which then
-            computes. A cluster has workers of its own.
+            use, or one in all where this process is itself one of many, which then computes. A cluster has
+            workers of its own.
 
     Returns:
         For each configuration the job's arrays, each with one row for each seed, in the order of the seeds.
@@ -102,7 +102,7 @@ def run(
             raise ValueError("seeds must be distinct")
     wanted = {name: [int(s) for s in chosen] for name, chosen in wanted.items()}
     if workers is None:
-        workers = 1 if places.is_alone() or _has_gpu() else machine.at_once()
+        workers = 1 if places.is_alone() else machine.at_once()
     chunk, workers = checks.whole(1, 2**31)("chunk", chunk), checks.whole(1, 10**6)("workers", workers)
     largest = max(max(chosen) for chosen in wanted.values())
     if (largest // chunk + 1) * chunk > 2**31:
@@ -125,7 +125,9 @@ def run(
             places_of[name, block] = last = links[0].chunk
             missing = []
             for link in links:
-                if link.chunk in tasks or link.chunk in there:
+                # one that is there may have been read for another that goes on from it
+                asked = link.chunk == last and last not in found
+                if link.chunk in tasks or (link.chunk in there and not asked):
                     break
                 result = store.read(link.chunk)
                 if result is not None:
@@ -221,15 +223,6 @@ def _check(job: Job, code: str) -> None:
             f"a worker has another text of {job.__module__} or of what it imports, another version, "
             "processor or variable; if something was edited meanwhile: run again"
         )
-
-
-def _has_gpu() -> bool:
-    """Whether TensorFlow computes on a GPU, which one process keeps busy."""
-    if machine.gpus() == "none":
-        return False
-    from lib.backend import tf  # not sooner: it takes seconds
-
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _place(workers: int) -> places.Place:

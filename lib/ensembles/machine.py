@@ -16,7 +16,7 @@ _FAMILIES = ("TF_", "XLA_", "ONEDNN_", "DNNL_", "OPENBLAS_", "MKL_", "OMP_", "KM
 # How many threads the libraries under NumPy start; a process that computes has one, whatever is said outside.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # These choose no arithmetic; the last two are set by scikit-learn, whenever something imports it.
-_QUIET = ("TF_CPP_", "TF_FORCE_GPU_ALLOW_GROWTH", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+_QUIET = ("TF_CPP_", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
 
 
 def environment(packages: Iterable[str] = PACKAGES, anywhere: bool = False) -> dict[str, str]:
@@ -24,15 +24,15 @@ def environment(packages: Iterable[str] = PACKAGES, anywhere: bool = False) -> d
 
     Args:
         packages: Whose installed versions count.
-        anywhere: Leave out processor and GPUs, with which results agree up to rounding.
+        anywhere: Leave out the processor, with which results agree up to rounding.
 
     Returns:
-        Versions of Python and the packages, processor, GPUs, and variables that choose the arithmetic.
+        Versions of Python and the packages, processor, and variables that choose the arithmetic.
     """
     return {
         "Python": platform.python_version(),
         **{name: version(name) for name in packages},
-        **({} if anywhere else {"processor": _processor(), "GPU": gpus()}),
+        **({} if anywhere else {"processor": _processor()}),
         "variables": variables(),
     }
 
@@ -75,14 +75,6 @@ def _processor() -> str:
     number = " ".join(found[name] for name in (*names, "stepping", "CPU revision") if name in found)
     flags = " ".join(sorted((found.get("flags") or found.get("Features", "")).split()))
     return f"{processor()} {number}, flags {hashlib.sha256(flags.encode()).hexdigest()[:12]}"
-
-
-def gpus() -> str:
-    """Models of the NVIDIA GPUs that the driver shows, as text; which of them count is among `variables`."""
-    models = []
-    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        models += [line.partition(":")[2].strip() for line in path.read_text("utf-8").splitlines()[:1]]
-    return ", ".join(models) or "none"
 
 
 def cores() -> list[int]:

@@ -1,7 +1,7 @@
 """Finished chunks on disk, each under a key of everything that its content depends on.
 
 The key covers the job's code and all that it imports, as a syntax tree without comments and docstrings; the
-versions of Python and of the packages that compute; the processor by family, model, stepping and flags; GPUs;
+versions of Python and of the packages that compute; the processor by family, model, stepping and flags;
 variables that choose the arithmetic; the configuration; and which seeds were computed together, here and in
 what came before. A chunk's file says its key and seeds, and is nothing where they are not those asked for.
 

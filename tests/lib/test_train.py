@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from lib import nets, train
+from lib import data, nets, train
 from lib.backend import tf
 
 D, K, N = 9, 4, 12
@@ -522,6 +522,87 @@ def test_one_program_of_xla_gives_the_same(decay, optimiser):
     assert same(compiled, fit(*problem, **how, compiled=True))
 
 
+# Programs of XLA: the first layer by tiles
+
+
+@pytest.mark.parametrize("own_batches", [False, True])
+@pytest.mark.parametrize(
+    "size, width", [(1, 6), (5, 8), (train.TERMS, 3), (train.TERMS + 1, 6), (40, 17)], ids=str
+)
+@pytest.mark.parametrize("members, depth", [(1, 1), (1, 3), (3, 2)])
+def test_tiles_are_the_textbook(members, depth, size, width, own_batches):
+    """Whatever fills tiles, lines and registers or does not, with targets of each member's own."""
+    rng = np.random.default_rng(size)
+    x = rng.normal(size=(N, 2 * train.TILE + width)) * (rng.random((N, 1)) < 0.8)
+    x[:, 3] = 0
+    layers = [
+        tf.constant(rng.normal(size=(members, *s)) * 0.3)
+        for s in nets.shapes([x.shape[1], *[width] * (depth - 1), K])
+    ]
+    b = batches(members if own_batches else None, size=size) if size > 1 else rng.integers(0, N, (7, 1))
+    b = b if b.ndim == 3 or not own_batches else np.stack([b] * members, axis=1)
+    problem = layers, x, targets("quadratic", members), b, RATES / size
+    for decay in (0.0, np.linspace(0.1, 0.3, members)):
+        result = fit(*problem, **QUADRATIC, decay=decay, compiled=True)
+        near(result, textbooks(*problem, **QUADRATIC, decay=decay), 1e-11, 1e-12)
+        assert all((a != b).any() for a, b in zip(arrays(result), arrays(layers), strict=True))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_whoever_has_batches_of_its_own_is_trained_alone(dtype):
+    """To the bit, whoever else is there, and the optimiser's state counts on."""
+    layers, x, y, b = start(3, 2, dtype), inputs(dtype), targets("quadratic"), batches(3)
+    state, how = train.State(), QUADRATIC | {"compiled": True}
+    result = arrays(fit(layers, x, y, b, RATES, **how, state=state))
+    assert state.steps == len(b)
+    for m in range(3):
+        alone = fit([w[m : m + 1] for w in layers], x, y, b[:, m], RATES, **how)
+        assert same([w[m : m + 1] for w in result], alone)
+    again = in_parts([3], lambda: None, layers, train.Inputs(x), y, b, RATES, **how)
+    assert same(result, again), "cut anywhere"
+    with pytest.raises(ValueError, match="state must be of the same optimiser"):
+        fit(layers, x, y, b, RATES, **QUADRATIC, optimiser="momentum", state=state)
+
+
+# Pixels
+
+
+PIXELS = np.random.default_rng(4).integers(0, 256, (N, D), dtype=np.uint8) * (np.arange(D) != 2).astype(
+    np.uint8
+)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("divisor, dtype", [(255, "float32"), (256, "float32"), (255, "float64")])
+def test_pixels_are_the_inputs_that_they_are_scaled_to(divisor, dtype, decay, compiled):
+    """To the bit, in training and in the gradient."""
+    pixels, scaled = train.Inputs(PIXELS, divisor, dtype), data.scale(PIXELS, divisor, dtype)
+    given = train.Inputs(scaled)
+    layers, y = start(2, 2, dtype), targets("quadratic")
+    for b in (batches(), batches(2)):
+        how = QUADRATIC | {"decay": decay, "compiled": compiled}
+        ends = [train.fit(layers, each, y, b, RATES, **how) for each in (pixels, given)]
+        assert same(*ends) and not same(ends[0], layers)
+    slopes = [train.gradient(layers, each, y, slice(2, 9), **QUADRATIC) for each in (pixels, given)]
+    assert same(*slopes)
+    assert np.array_equal(pixels.x, scaled) and pixels.dtype == given.dtype == dtype
+    assert np.array_equal(pixels.part(slice(3, 5)), scaled[3:5])
+    assert np.array_equal(pixels.seen, given.seen) and np.array_equal(pixels.whole, given.whole)
+
+
+@pytest.mark.parametrize("x, divisor, dtype, message", [
+    (PIXELS[0], 255, "float32", "x must be a matrix of pixels"),
+    (PIXELS.astype(float), 255, "float32", "x must be a uint8 array"),
+    (PIXELS, 254, "float32", "divisor must be 255 or 256"),
+    (PIXELS, 255, "float16", "dtype must be float32 or float64"),
+    (PIXELS, None, "float32", "x must be a finite float32 or float64 matrix"),
+])  # fmt: skip
+def test_pixels_refuse(x, divisor, dtype, message):
+    with pytest.raises(ValueError, match=message):
+        train.Inputs(x, divisor, dtype)
+
+
 # The gradient of the mean loss
 
 
@@ -575,6 +656,7 @@ def test_the_mean_gradient_is_the_slope_of_the_mean_loss(loss, monkeypatch):
     ({"hidden": "swish"}, "hidden must be one of .*'swish'"),
     ({"loss": "hinge"}, "loss must be one of .*'hinge'"),
     *(({"examples": none}, "examples must be at least one, got none") for none in (slice(0), slice(N, None))),
+    ({"examples": slice(0, N, 2)}, "examples must be a slice of consecutive ones"),
 ])  # fmt: skip
 def test_gradient_refuses(change, message):
     arguments = {"examples": slice(None), "hidden": "tanh", "loss": "quadratic"} | change

@@ -275,22 +275,17 @@ def test_the_number_of_workers_does_not_change_the_results(place, monkeypatch):
     assert equal(results[0], results[1]) and equal(results[0], results[2])
 
 
-def test_by_default_each_core_has_a_worker_unless_there_is_a_gpu_or_it_is_one_itself(monkeypatch):
+def test_by_default_each_core_has_a_worker_unless_it_is_one_itself(monkeypatch):
     asked = []
     monkeypatch.setattr(ensemble.machine, "at_once", lambda: 3)
     monkeypatch.setattr(ensemble, "_computed", lambda *all: asked.append(all[3]) or (_ for _ in ()))
     monkeypatch.delenv(places.ONE_THREAD)
-    monkeypatch.setattr(ensemble, "_has_gpu", lambda: False)
     with pytest.raises(KeyError):  # nothing was computed
         run(range(4), workers=None)
-    with monkeypatch.context() as patch:
-        patch.setattr(ensemble, "_has_gpu", lambda: True)
-        with pytest.raises(KeyError):
-            run(range(4), workers=None)
     monkeypatch.setenv(places.ONE_THREAD, "1")
     with pytest.raises(KeyError):
         run(range(4), workers=None)
-    assert asked == [3, 1, 1]
+    assert asked == [3, 1]
 
 
 def test_progress_lines(tmp_path):
@@ -538,6 +533,14 @@ def test_what_came_before_is_not_needed_where_the_result_is_there(link, tmp_path
     assert len(begun(tmp_path)) == 4 and parents.isdisjoint(place.iterdir())
     assert chains({"b": second}, [8]) == {"b": digits([8], 12)}
     assert begun(tmp_path)[4:] == ["1 8", "2 8"], "only the parent of the block that is missing"
+
+
+def test_what_is_there_serves_what_follows_and_whoever_asks_for_itself(link, tmp_path):
+    """As where a walk was interrupted: it asks for all of its legs, the last one first."""
+    chains({"a": link(1)}, range(4))
+    wanted = {"b": digits(range(4), 12), "a": digits(range(4), 1)}
+    assert chains({"b": link(2, link(1)), "a": link(1)}, range(4)) == wanted
+    assert begun(tmp_path) == ["1 0", "2 0"]
 
 
 def test_damage_to_what_came_before_is_repaired_if_it_is_needed(link, tmp_path, place):
