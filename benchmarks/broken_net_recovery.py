@@ -138,20 +138,21 @@ def with_ones(x: np.ndarray) -> np.ndarray:
     return np.concatenate([x, np.ones((len(x), 1))], axis=1)
 
 
-def start_numpy_vectorised() -> Measure:
+def numpy_alone() -> SeededTrain:
+    """Give a function of a seed and a number of networks that trains them one by one, on own batches."""
     # Tried, in seconds per network: 0.24 with weights as (out, in) and biases of their own, 0.26 with weights
     # as (in, out), 0.28 with all images put in order first, 0.22 with the biases as a column of the weights
     # and results written into arrays that are there, as here. With two threads of the BLAS library 0.30 and
     # more: one here.
     x, targets, x_test, y_test = problem()
     x, x_test = with_ones(x), with_ones(x_test)
-    rng = np.random.default_rng(0)
     hidden = SIZES[1]
     gradient = np.empty((hidden, x.shape[1]))
     with_one = np.ones((BATCH, hidden + 1))
     h = with_one[:, :hidden]
 
-    def train(networks: int) -> list[float]:
+    def train(seed: int, networks: int) -> list[float]:
+        rng = np.random.default_rng(seed)
         accuracies = []
         for _ in range(networks):
             first, last = (rng.standard_normal((h, d + 1)) for d, h in SHAPES)
@@ -173,7 +174,11 @@ def start_numpy_vectorised() -> Measure:
             accuracies.append(np.mean(scores.argmax(axis=1) == y_test))
         return accuracies
 
-    return timed(train)
+    return train
+
+
+def start_numpy_vectorised() -> Measure:
+    return timed(functools.partial(numpy_alone(), 0))
 
 
 def numpy_training(chunk: int) -> SeededTrain:
@@ -329,6 +334,10 @@ def start_jax_processes() -> Measure:
     return in_processes(functools.partial(jax_training, chunk=16))
 
 
+def start_jax_own() -> Measure:
+    return in_processes(functools.partial(jax_training, 1, False))
+
+
 def start_ours(precision: str = "float64", chunk: int | None = None, workers: int | None = None) -> Measure:
     from lib.questions import phases
 
@@ -355,10 +364,12 @@ CONTESTANTS = {
     "nielsen-loop": Contestant(start_nielsen_loop, (), 1, threads=ONE),
     "numpy-vectorised": Contestant(start_numpy_vectorised, (), 3, threads=ONE),
     "numpy-processes": Contestant(start_numpy_processes, (), 32, threads=ONE, loads=False),
+    "numpy-own": Contestant(functools.partial(in_processes, numpy_alone), (), 8, 2, threads=ONE, loads=False),
     "keras-fit": Contestant(start_keras_fit, ("tensorflow", "keras"), 2),
     "jax-single": Contestant(functools.partial(start_jax, 1, False), ("jax",), 3, threads={"NPROC": 1}),
     "jax-vmap": Contestant(functools.partial(start_jax, 32), ("jax",), 32),
     "jax-processes": Contestant(start_jax_processes, ("jax",), 32, loads=False),
+    "jax-own": Contestant(start_jax_own, ("jax",), 8, 2, loads=False),
     "ours-single": ours(3, 1, chunk=1, workers=1),
     "ours": ours(80),
     "ours-float32": ours(80, precision="float32"),
