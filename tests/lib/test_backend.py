@@ -7,13 +7,14 @@ import sys
 
 import pytest
 
+from lib import backend
 from lib.backend import tf
 
 
 def test_no_gpu_is_used(monkeypatch):
     hidden = []
     monkeypatch.setattr(tf.config, "set_visible_devices", lambda *devices: hidden.append(devices))
-    runpy.run_module("lib.backend")
+    runpy.run_path(backend.__file__)
     assert hidden == [([], "GPU")]
 
 
