@@ -334,10 +334,6 @@ def start_jax_processes() -> Measure:
     return in_processes(functools.partial(jax_training, chunk=16))
 
 
-def start_jax_own() -> Measure:
-    return in_processes(functools.partial(jax_training, 1, False))
-
-
 def start_ours(precision: str = "float64", chunk: int | None = None, workers: int | None = None) -> Measure:
     from lib.questions import phases
 
@@ -369,7 +365,13 @@ CONTESTANTS = {
     "jax-single": Contestant(functools.partial(start_jax, 1, False), ("jax",), 3, threads={"NPROC": 1}),
     "jax-vmap": Contestant(functools.partial(start_jax, 32), ("jax",), 32),
     "jax-processes": Contestant(start_jax_processes, ("jax",), 32, loads=False),
-    "jax-own": Contestant(start_jax_own, ("jax",), 8, 2, loads=False),
+    "jax-own": Contestant(
+        functools.partial(in_processes, functools.partial(jax_training, 1, False)),
+        ("jax",),
+        8,
+        2,
+        loads=False,
+    ),
     "ours-single": ours(3, 1, chunk=1, workers=1),
     "ours": ours(80),
     "ours-float32": ours(80, precision="float32"),

@@ -50,7 +50,7 @@ def measured(networks: int, images: int, hidden: int, updates: int) -> dict[str,
     each = {"epochs": updates // epoch} if updates > epoch else {"epochs": 1, "updates": updates}
     phase = phases.Phase(looks=(), images=images, hidden=hidden, **each).config()
     stop, held = threading.Event(), [0]
-    watch = threading.Thread(target=largest, args=(stop, held))
+    watch = threading.Thread(target=largest, args=(stop, held), daemon=True)
     watch.start()
     with tempfile.TemporaryDirectory() as place:
         os.environ |= {"SGD_BOOK_CHUNKS": place, "SGD_BOOK_PROGRESS": os.devnull}
@@ -65,7 +65,7 @@ def measured(networks: int, images: int, hidden: int, updates: int) -> dict[str,
 def alone(setting: dict[str, int]) -> dict[str, float]:
     """The same in a process of its own."""
     command = [sys.executable, __file__, "--row", json.dumps(setting)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def main() -> None:

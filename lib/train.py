@@ -256,9 +256,9 @@ def fit(
 
     Returns:
         The trained layers, in the shapes of ``layers``. Member k is the network that would come of training
-        it alone: to the bit where it is, and in chunks of the same size, a multiple of 16; to rounding
-        otherwise. (At the end of an array that does not fill the processor's vectors, TensorFlow's sigmoid,
-        square root and tanh in float64 round differently, so there a member's place would count.)
+        it alone: to the bit where ``compiled`` does so, and in chunks of the same size, a multiple of 16; to
+        rounding otherwise. (At the end of an array that does not fill the processor's vectors, TensorFlow's
+        sigmoid, square root and tanh in float64 round differently, so there a member's place would count.)
 
     Raises:
         ValueError: An argument's name, shape or range does not fit; raised before any training.
@@ -404,7 +404,7 @@ def gradient(
         In the shapes of ``layers``.
 
     Raises:
-        ValueError: Unknown activation or loss, or no examples.
+        ValueError: Unknown activation or loss, or no examples, or not consecutive ones.
     """
     _check_names(hidden, loss)
     first, last, step = examples.indices(len(inputs))

@@ -261,7 +261,7 @@ def _epoch(
             layers,
             inputs,
             targets,
-            batches[:, 0] if len(seeds) == 1 and not alone else batches,
+            batches[:, 0] if len(seeds) == 1 else batches,
             np.full(len(batches), phase.rate / (size if phase.optimiser in ALONG else 1)),
             hidden="sigmoid",
             loss=phase.loss,
