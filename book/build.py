@@ -1,17 +1,21 @@
 """Builds the book: run the chapters, gate them, compare verdicts, build the pages, gate those, publish.
 
-Chapters that are current are not run again, and one that fails does not keep the others from running. The
-new book takes the place of the last good one only when everything has passed.
+Chapters that are current are not run again, and one that fails does not keep the others from running. At
+full scale they run one after the other, each on all cores; at a reduced one side by side, each on one core,
+since starting and compiling, most of the work there, is then done once and not in every worker. The new book
+takes the place of the last good one only when everything has passed.
 """
 
+import contextlib
 import errno
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +23,7 @@ from urllib.parse import urlsplit
 from book import gate, latex, record, run, standing
 from book.contents import address, chapters, html_folder, pages
 from book.progress import Progress, clock, expected
-from lib.ensembles import store
+from lib.ensembles import machine, places, store
 
 INSIDE = "SGD_BOOK_INSIDE"  # set for the page builder: the chapters are there, and the lock is held
 SCALE = "SGD_BOOK_SCALE"
@@ -88,36 +92,84 @@ def run_chapters(
     """
     wanted, names = chapters(root, only), [chapter.name for chapter in chapters(root)]
     recorded = record.read(root / record.TIMINGS).get(scale, {})
-    faults, todo = {}, []
+    faults, todo = {}, {}
     for chapter in wanted:
         title = f"chapter {names.index(chapter.name) + 1} of {len(names)}, {chapter.name} ({scale})"
         try:
             copy = run.expected_copy(chapter.path, root, scale)
             if again or not run.is_current(copy, root):
-                todo.append((chapter, title, copy))
+                todo[chapter.name] = (chapter.path, copy, title, recorded.get(chapter.name), root)
             else:
                 say(f"{title}: current, not run again")
         except ValueError as error:
             say(f"{title}: FAILED")
             faults[chapter.name] = f"{chapter.name}: {error}"
-    if todo and (seconds := lasts([chapter.path for chapter, *_ in todo], recorded)):
-        say(f"{len(todo)} to run, about {clock(seconds)} by {record.TIMINGS}, less where work is kept")
-    for chapter, title, copy in todo:
-        try:
-            run.run(chapter.path, copy.path, copy.given, Progress(title, recorded.get(chapter.name)), root)
-        except (ValueError, run.RunError) as error:
-            say(f"{title}: FAILED")
-            own = isinstance(error, run.RunError)  # it names the chapter
-            faults[chapter.name] = str(error) if own else f"{chapter.name}: {error}"
+    at_once = 1 if scale == "full" else _at_once(len(todo))
+    seconds = {name: lasts(path, recorded) for name, (path, *_) in todo.items()}
+    if todo and None not in seconds.values():
+        longest = max(sum(seconds.values()) / at_once, *seconds.values())
+        say(f"{len(todo)} to run, about {clock(longest)} by {record.TIMINGS}, less where work is kept")
+    for name, fault in _side_by_side(todo, seconds, at_once) if at_once > 1 else _in_turn(todo):
+        if fault:
+            say(f"{todo[name][2]}: FAILED")
+            faults[name] = fault
     return [faults[chapter.name] for chapter in wanted if chapter.name in faults]
 
 
-def lasts(notebooks: Sequence[Path], recorded: Mapping[str, Mapping[str, float]]) -> float | None:
-    """Seconds that chapters will take from nothing, by the recorded times of one scale; None when unknown."""
-    if not all(notebook.stem in recorded for notebook in notebooks):
+def _at_once(chapters: int) -> int:
+    """How many chapters are run side by side: one where something else shares out the work."""
+    if places.is_alone() or places.SCHEDULER in os.environ:
+        return 1
+    return min(chapters, machine.at_once())
+
+
+def _run(notebook: Path, copy: run.Copy, title: str, recorded: Mapping[str, float] | None, root: Path) -> str:
+    """Run a chapter; why it failed, or nothing."""
+    try:
+        run.run(notebook, copy.path, copy.given, Progress(title, recorded, bar=not places.is_alone()), root)
+    except run.RunError as error:
+        return str(error)  # it names the chapter
+    except ValueError as error:
+        return f"{notebook.stem}: {error}"
+    return ""
+
+
+def _run_alone(*chapter: Any) -> str:
+    """The same in a process of its own, which the chapter's kernel shares a core with."""
+    places.alone()
+    return _run(*chapter)
+
+
+def _in_turn(todo: Mapping[str, tuple]) -> Iterator[tuple[str, str]]:
+    for name, chapter in todo.items():
+        yield name, _run(*chapter)
+
+
+def _side_by_side(
+    todo: Mapping[str, tuple], seconds: Mapping[str, float | None], at_once: int
+) -> Iterator[tuple[str, str]]:
+    """Runs chapters, those that take longest first, and gives each with its fault as it ends."""
+    order = sorted(todo, key=lambda name: -(seconds[name] or 0))
+    tasks = {
+        name: places.Task(__name__, "_run_alone", functools.partial(tuple, todo[name])) for name in order
+    }
+    place, left = places.Processes(at_once), list(order)
+    try:
+        with contextlib.closing(places.results(place, tasks)) as coming:
+            for name, outcome in coming:
+                left.remove(name)
+                yield name, f"{name}: {outcome}" if isinstance(outcome, BaseException) else outcome
+    except places.Lost as error:
+        for name in left:
+            yield name, f"{name}: {error}"
+    place.close()  # they hold cores
+
+
+def lasts(notebook: Path, recorded: Mapping[str, Mapping[str, float]]) -> float | None:
+    """Seconds that a chapter takes from nothing, by the recorded times of one scale; None when unknown."""
+    if notebook.stem not in recorded:
         return None
-    cells = {path.stem: [run.timed(cell) for cell in run.load(path).cells] for path in notebooks}
-    return sum(sum(expected(recorded[name], ids)) for name, ids in cells.items())
+    return sum(expected(recorded[notebook.stem], [run.timed(cell) for cell in run.load(notebook).cells]))
 
 
 def build_pages(root: Path, scale: str, builder: str = "html") -> Path:

@@ -147,7 +147,7 @@ def _own(root: Path, chapter: contents.Chapter, given: dict[str, str], out: Path
     place = (out or own / f"{chapter.name}-{digest.hexdigest()[:8]}.ipynb").absolute()
     store.check_writable(place, store.folder())
     recorded = record.read(root / record.TIMINGS).get("full", {})
-    if seconds := build.lasts([chapter.path], recorded):
+    if seconds := build.lasts(chapter.path, recorded):
         build.say(f"{chapter.name}: at its own parameters it takes about {clock(seconds)}")
     with contextlib.nullcontext() if out else run.lock(root, build.say):
         run.run(chapter.path, place, given, Progress(chapter.name), root)

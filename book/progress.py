@@ -84,6 +84,7 @@ class Progress:
         recorded: Mapping[str, float] | None = None,
         stream: TextIO | None = None,
         now: Callable[[], float] = time.monotonic,
+        bar: bool = True,
     ) -> None:
         """Prepare to show a run.
 
@@ -92,9 +93,11 @@ class Progress:
             recorded: seconds of each cell in an earlier run.
             stream: where to write; stderr if None.
             now: clock in seconds.
+            bar: whether a terminal shows a bar; several runs at once share it in lines.
         """
         self._title, self._recorded, self._now = title, recorded or {}, now
         self._stream = stream or sys.stderr
+        self._bar = bar and self._stream.isatty()
         self._cells: list[str] = []
         self._at, self._start, self._cell_start = 0, now(), now()
         self._file: Path | None = None
@@ -133,7 +136,7 @@ class Progress:
         return ", ".join(part for part in (cell, engine_note(self._file), times) if part)
 
     def _watch(self) -> None:
-        if not self._stream.isatty():
+        if not self._bar:
             while not self._end.wait(LOG_SECONDS):
                 print(f"{self._title}: {self.line()}", file=self._stream, flush=True)
             return

@@ -16,6 +16,7 @@ import pytest
 import toy_book
 
 from book import build, cli, contents, gate, latex, markup, record, run, sphinx_book, standing
+from lib.ensembles import machine, places
 from lib.page.text import TEXT_MIME
 
 
@@ -339,6 +340,32 @@ def test_one_bad_chapter_does_not_keep_the_others_from_running(project):
     faults = build.run_chapters(root, "full", say=lambda _: None)
     assert [fault.partition(":")[0] for fault in faults] == ["toy", "second"]
     assert (root / "_build" / "executed" / "full" / "third.ipynb").exists() and not built
+
+
+def test_a_preview_runs_its_chapters_side_by_side_each_on_a_core_of_its_own(project, monkeypatch, capfd):
+    root, _, _ = project
+    told = f"import os; print(os.environ['{places.ONE_THREAD}'], os.environ['OMP_NUM_THREADS'], os.getppid())"
+    toy_book.save(root / "chapters" / "toy.ipynb", toy_book.chapter(told))
+    spoil(root, "raise RuntimeError('no luck')", "second")
+    toy_book.save(root / "chapters" / "third.ipynb", toy_book.chapter(told, name="third"))
+    with open(root / "_toc.yml", "a") as toc:
+        toc.write("  - file: chapters/third\n")
+    monkeypatch.delenv(places.ONE_THREAD)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(machine, "at_once", lambda: 2)
+    said = []
+    (fault,) = build.run_chapters(root, "preview", say=said.append)
+    assert fault.startswith("second: cell ") and "no luck" in fault
+    assert said == ["chapter 2 of 3, second (preview): FAILED"]
+    assert capfd.readouterr().err.count(": done after 0:") == 2
+    copies = [run.load(run.copy_path(root / "chapters" / f"{name}.ipynb", root, "preview"))
+              for name in ("toy", "third")]  # fmt: skip
+    (first, second) = (copy.cells[4].outputs[0].text.split() for copy in copies)
+    assert first[:2] == second[:2] == ["1", "1"]
+    assert {first[2], second[2]}.isdisjoint({str(os.getpid())}), "a kernel was started by the build itself"
+    assert places.ONE_THREAD not in os.environ
+    assert build.run_chapters(root, "preview", ["toy", "third"], say=said.append) == []
+    assert all("current" in text for text in said[1:]) and len(said) == 3
 
 
 def test_what_is_current_is_not_run_again(good, monkeypatch):
