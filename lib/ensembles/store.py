@@ -92,8 +92,22 @@ def hashes(job: Callable) -> dict[str, str]:
     package = name if own.name == "__init__.py" else name.rpartition(".")[0]
     beside = own.parents[package.count(".") + bool(package)]
     text = own.read_text("utf-8")
-    reached = sources.modules([text], ROOT, package, None if "site-packages" in own.parts else beside)
+    reached = _reached(text, package, None if "site-packages" in own.parts else beside)
     return {name: _hash(name, path) for name, path in sorted({**reached, name: own}.items())}
+
+
+_graphs: dict[tuple, tuple[dict[str, Path], list[int]]] = {}  # with when their files were changed
+
+
+def _reached(text: str, package: str, beside: Path | None) -> dict[str, Path]:
+    """As `sources.modules`, which is asked before and after every chunk; looked for again after any edit."""
+    known, then = _graphs.get((text, package, beside), ({}, []))
+    with suppress(FileNotFoundError):
+        if then and then == [path.stat().st_mtime_ns for path in known.values()]:
+            return known
+    found = sources.modules([text], ROOT, package, beside)
+    _graphs[text, package, beside] = found, [path.stat().st_mtime_ns for path in found.values()]
+    return found
 
 
 def _hash(name: str, path: Path) -> str:
