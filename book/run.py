@@ -27,6 +27,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_core.paths import jupyter_runtime_dir
+from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 from traitlets import default
 
 from book import contents, gate
@@ -187,6 +188,21 @@ class _LocalKernel(AsyncKernelManager):
         return "ipc" if os.name == "posix" and len(os.fsencode(longest)) < _SOCKET_LENGTH else "tcp"
 
 
+class _SavedOnce(NBClientEngine):
+    """Papermill's own engine, which saves the whole notebook before and after each cell: here in the end."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: NotebookExecutionManager, *words: Any, **options: Any) -> None:
+        nb_man.save = lambda **_: None
+        try:
+            super().execute_managed_notebook(nb_man, *words, **options)
+        finally:
+            del nb_man.save  # also of a kernel that died
+
+
+papermill_engines.register("sgd-book", _SavedOnce)
+
+
 def timed(cell: Mapping[str, Any]) -> str:
     """Id under which a cell's duration is recorded; empty for cells that take no time (text, injected)."""
     own = cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", ())
@@ -235,6 +251,7 @@ def run(
                 str(notebook),
                 str(temporary),
                 {name: values[name] for name in parameters},
+                engine_name="sgd-book",
                 kernel_name="python3",
                 progress_bar=False,
                 cwd=str(root),
