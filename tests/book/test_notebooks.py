@@ -35,12 +35,14 @@ RAW = re.compile(
 )
 BAR = re.compile(r"\d+%\|")
 # Of every cell on the page: whether its code is seen, and the kind and text of what it shows. JupyterLab
-# draws a cell when it comes into view.
+# draws a cell when it comes into view, so it is scrolled to where it is not yet, above the bar at the foot.
 READ = """async () => {
   const found = [];
   for (const cell of document.querySelectorAll('.jp-Cell')) {
-    cell.scrollIntoView();
-    await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+    if (!found.length || cell.getBoundingClientRect().bottom > innerHeight - 50) {
+      cell.scrollIntoView();
+      await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+    }
     const parts = cell.querySelectorAll('.jp-OutputArea-output, .jp-MarkdownOutput');
     found.push({
       code: [...cell.querySelectorAll('.jp-CodeCell .jp-Editor')].some(e => e.checkVisibility()),
