@@ -69,8 +69,6 @@ def outcome(chapter: str, options: list[str], folder: Path) -> dict:
 
 
 if __name__ == "__main__":
-    if hasattr(os, "sched_setaffinity"):  # on one core, where all is trained in this process
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as place, contextlib.redirect_stdout(io.StringIO()):
         runs = enumerate(json.load(sys.stdin))
         found = [outcome(chapter, options, Path(place, str(number))) for number, (chapter, options) in runs]

@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lib.ensembles import places
+from lib.ensembles import machine, places
 
 places.alone()  # a process of tests is one of many, and so are the kernels it starts: they compute themselves
 
@@ -24,8 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 # What takes longest is dealt first, so that all processes end together.
 LONGEST = (
-    "test_edges.py", "test_chapters.py", "test_faults.py", "test_sweep.py", "test_cluster.py",
-    "test_drift.py", "test_notebooks.py", "test_book.py", "test_plateaus.py", "test_phases.py",
+    "test_edges.py", "test_chapters.py", "test_notebooks.py", "test_faults.py", "test_sweep.py",
+    "test_cluster.py", "test_drift.py", "test_book.py", "test_plateaus.py", "test_phases.py",
     "test_template.py", "test_pages.py", "test_readme.py", "test_staged.py", "test_run.py",
     "test_ensemble.py", "test_train.py", "test_convnets.py", "test_offline.py",
     "test_places.py", "test_explore.py",
@@ -42,6 +42,12 @@ def together(nodeid: str, built: bool = False) -> str:
     name, _, case = test.partition("[")
     by_case = file.endswith("test_chapters.py") or file.endswith("test_pages.py") and built
     return case or name if by_case else file.replace("test_preview.py", "test_book.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes of ``-n auto``: one more than cores, four at most, since one in five waits for something."""
+    return min(machine.at_once(), 4) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,20 +39,12 @@ def execute(chapter: Path, folder: Path) -> nbformat.NotebookNode:
     """Run a chapter in an empty folder, and its chunks where SGD_BOOK_CHUNKS says.
 
     The README's chapter is run as the README has it, what it does not name reduced, by plain papermill, where
-    nothing of the project is but the notebook: on all cores. Its progress goes to a file: a bar in the
-    notebook is a fault to the gate. The others are run as the book runs them, on one core, where they train
-    in their kernel: of several workers each compiles everything.
+    nothing of the project is but the notebook. Its progress goes to a file: a bar in the notebook is a fault
+    to the gate. The others are run as the book runs them. All train in their kernel (`conftest`): of several
+    workers each compiles everything.
     """
     if chapter != GREEDY:
-        cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-        number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-        try:
-            if cores:
-                os.sched_setaffinity(0, {sorted(cores)[number % len(cores)]})
-            return run.run(chapter, folder / "mine.ipynb", parameters(chapter))
-        finally:
-            if cores:
-                os.sched_setaffinity(0, cores)
+        return run.run(chapter, folder / "mine.ipynb", parameters(chapter))
     (folder / "chapters").mkdir()
     (folder / "chapters" / chapter.name).write_bytes(chapter.read_bytes())
     reduced = {name: value for name, value in parameters(GREEDY).items() if name not in GIVEN}

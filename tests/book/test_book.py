@@ -342,7 +342,7 @@ def test_one_bad_chapter_does_not_keep_the_others_from_running(project):
     assert (root / "_build" / "executed" / "full" / "third.ipynb").exists() and not built
 
 
-def test_a_preview_runs_its_chapters_side_by_side_each_on_a_core_of_its_own(project, monkeypatch, capfd):
+def test_a_preview_runs_its_chapters_side_by_side_each_on_a_core_of_its_own(project, monkeypatch):
     root, _, _ = project
     told = f"import os; print(os.environ['{places.ONE_THREAD}'], os.environ['OMP_NUM_THREADS'], os.getppid())"
     toy_book.save(root / "chapters" / "toy.ipynb", toy_book.chapter(told))
@@ -357,7 +357,6 @@ def test_a_preview_runs_its_chapters_side_by_side_each_on_a_core_of_its_own(proj
     (fault,) = build.run_chapters(root, "preview", say=said.append)
     assert fault.startswith("second: cell ") and "no luck" in fault
     assert said == ["chapter 2 of 3, second (preview): FAILED"]
-    assert capfd.readouterr().err.count(": done after 0:") == 2
     copies = [run.load(run.copy_path(root / "chapters" / f"{name}.ipynb", root, "preview"))
               for name in ("toy", "third")]  # fmt: skip
     (first, second) = (copy.cells[4].outputs[0].text.split() for copy in copies)

@@ -35,18 +35,18 @@ RAW = re.compile(
 )
 BAR = re.compile(r"\d+%\|")
 # Of every cell on the page: whether its code is seen, and the kind and text of what it shows. JupyterLab
-# draws a cell when it comes into view, so it is scrolled to where it is not yet, above the bar at the foot.
+# draws a cell some frames after it has come into view, above the bar at the foot.
 READ = """async () => {
   const found = [];
   for (const cell of document.querySelectorAll('.jp-Cell')) {
-    if (!found.length || cell.getBoundingClientRect().bottom > innerHeight - 50) {
-      cell.scrollIntoView();
+    const seen = () => [...cell.querySelectorAll('.jp-OutputArea-output, .jp-MarkdownOutput')];
+    const away = !found.length || cell.getBoundingClientRect().bottom > innerHeight - 50;
+    if (away) cell.scrollIntoView();
+    if (away || !seen().some(part => part.innerText.trim()))
       await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
-    }
-    const parts = cell.querySelectorAll('.jp-OutputArea-output, .jp-MarkdownOutput');
     found.push({
       code: [...cell.querySelectorAll('.jp-CodeCell .jp-Editor')].some(e => e.checkVisibility()),
-      shown: [...parts].map(part => [
+      shown: seen().map(part => [
         part.dataset.mimeType ?? 'text/markdown', part.innerText.trim(), !!part.querySelector('.sgd-explore')
       ])
     });
