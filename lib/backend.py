@@ -1,5 +1,6 @@
 """TensorFlow, set up once for every other module: quiet, on the processor, one thread for each operation."""
 
+import importlib.util
 import os
 import sys
 import tempfile
@@ -33,10 +34,27 @@ def _quiet() -> Iterator[None]:
             os.close(kept)
 
 
+@contextmanager
+def _keras_later() -> Iterator[None]:
+    """Leave Keras to who asks for ``tf.keras``: TensorFlow's import ends with it, and takes twice as long.
+
+    Not so where the user names an older one (``TF_USE_LEGACY_KERAS``) that is not installed.
+    """
+    older = "TF_USE_LEGACY_KERAS"
+    if older in os.environ or importlib.util.find_spec("tf_keras"):
+        yield
+        return
+    os.environ[older] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[older]
+
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with _quiet():
-    import tensorflow as tf
-
+    with _keras_later():
+        import tensorflow as tf
     try:
         tf.config.set_visible_devices([], "GPU")  # nothing here was measured on one
         # Parallel work goes across chunks of networks instead (lib.ensembles): for small networks that is

@@ -37,3 +37,24 @@ def test_xla_is_told_of_wide_vectors_unless_the_user_says_otherwise(given, wante
         text=True,
     )
     assert found.stdout.strip() == wanted
+
+
+KERAS = """
+import os, sys
+from lib.backend import tf
+print("keras" in sys.modules, os.environ.get("TF_USE_LEGACY_KERAS"))
+from tensorflow.keras import layers
+model = tf.keras.Sequential([layers.Dense(2)])
+print(tf.keras.__version__[:2], isinstance(model, sys.modules["keras"].Model))
+"""
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(None, "False None"), ("0", "True 0")])
+def test_keras_is_imported_by_who_asks_for_it_alone_and_is_the_usual_one(given, wanted):
+    env = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    found = subprocess.run(
+        [sys.executable, "-c", KERAS],
+        env=env | ({"TF_USE_LEGACY_KERAS": given} if given else {}),
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert found.stdout.splitlines() == [wanted, "3. True"] and found.stderr == ""
