@@ -6,6 +6,7 @@ are free it has one to itself, which keeps its networks in that core's cache: me
 train a third more networks than two threads of one process. Nothing here imports TensorFlow.
 """
 
+import atexit
 import fcntl
 import importlib
 import multiprocessing
@@ -239,6 +240,7 @@ def _starting() -> Iterator[None]:
 def _start() -> None:
     """Begin a process that computes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the parent, which then ends its workers
+    atexit.register(os._exit, 0)  # last of all: TensorFlow would take half a second to take itself down
     _take_core()
     # a worker whose parent was killed would wait for work for ever
     sentinel = multiprocessing.parent_process().sentinel
