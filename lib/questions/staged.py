@@ -143,14 +143,6 @@ def steps(stage: Stage) -> int:
     return sum(n for n, _ in stage.rates)
 
 
-def multiplications(stage: Stage, sizes: Sequence[int]) -> int:
-    """Multiply-adds of one update for one image: forward, weight gradients, gradients passed down."""
-    widths = [*sizes[: stage.depth + 1], sizes[-1] if stage.loss == LABELS else sizes[stage.depth - 1]]
-    counts = [a * b for a, b in zip(widths[:-1], widths[1:], strict=True)]
-    learns = range(len(counts)) if stage.learns is None else stage.learns
-    return sum(counts) + sum(counts[k] for k in learns) + sum(counts[min(learns) + 1 :])
-
-
 def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
     """Initial and trained layers of the networks with these seeds."""
     shapes = nets.shapes(config["sizes"])

@@ -106,7 +106,9 @@ def sources(tmp_path, monkeypatch):
 
     def hashes():
         for name, text in texts.items():
-            (tmp_path / name).write_text(text)
+            path = tmp_path / name
+            if not path.exists() or path.read_text() != text:
+                path.write_text(text)
         store.loaded.TEXTS.pop("toy_job", None)
         return store.hashes(job)
 
@@ -132,6 +134,15 @@ def test_a_key_holds_the_code_of_the_job_and_of_what_it_imports(sources):
         texts[name] += "x = 1\n"
         found.append(hashes())
     assert len({str(each) for each in found}) == 7
+
+
+def test_what_a_job_imports_is_looked_for_again_after_an_edit_alone(sources, monkeypatch):
+    texts, hashes = sources
+    asked, found = [], store.sources.modules
+    monkeypatch.setattr(store.sources, "modules", lambda *given: asked.append(given) or found(*given))
+    assert hashes() == hashes() and len(asked) == 1
+    texts["lib/deep.py"] += "from lib import idle\n"
+    assert "lib.idle" in hashes() and len(asked) == 2
 
 
 def test_comments_docstrings_and_layout_change_no_key(sources):

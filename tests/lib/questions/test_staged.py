@@ -130,29 +130,6 @@ def test_a_recipe_is_plain_data_and_comes_back_from_json():
 # Cost
 
 
-@pytest.mark.parametrize(
-    "stage, sizes, wanted",
-    [
-        # forward 784*100 + 100*10; as many for the weights; and from the head's 10 back to its 100 inputs
-        (Stage(1, ONE), [784, 100, 10], 2 * 79_400 + 1_000),
-        (Stage(1, ONE), [784, 100, 100, 10], 2 * 79_400 + 1_000),
-        # all of 784-100-100-10
-        (Stage(2, ONE), [784, 100, 100, 10], 2 * 89_400 + 11_000),
-        # the first layer frozen: no gradient for it, and none passed down to it
-        (Stage(2, ONE, learns=(1, 2)), [784, 100, 100, 10], 89_400 + 11_000 + 1_000),
-        # the head alone
-        (Stage(2, ONE, learns=(2,)), [784, 100, 100, 10], 89_400 + 1_000),
-        # a frozen layer in between is passed through
-        (Stage(2, ONE, learns=(2, 0)), [784, 100, 100, 10], 89_400 + 79_400 + 11_000),
-        # autoencoders: 784-100-784, and 784-100-50-100
-        (Stage(1, ONE, loss="binary cross-entropy"), [784, 100, 10], 2 * 156_800 + 78_400),
-        (Stage(2, ONE, loss="squared error", learns=(1, 2)), [784, 100, 50, 10], 88_400 + 10_000 + 5_000),
-    ],
-)
-def test_multiplications_against_counts_by_hand(stage, sizes, wanted):
-    assert staged.multiplications(stage, sizes) == wanted
-
-
 def test_steps():
     assert staged.steps(Stage(1, ((3, 0.1), (0, 1.0), (4, 0.2)))) == 7
 
