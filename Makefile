@@ -51,7 +51,7 @@ test: $(VENV)/.installed-test data  ## run the tests, on up to four cores
 	$(PY) -m pytest -n auto
 
 look: $(VENV)/.installed-test  ## look at the built book with a browser that has no window
-	$(PY) -m pytest -n auto tests/book/test_pages.py --book $(or $(BOOK),_build/html)
+	$(PY) -m pytest -n logical --maxprocesses 4 tests/book/test_pages.py --book $(or $(BOOK),_build/html)
 
 lint: $(VENV)/.installed-test  ## check code, who imports whom, notebooks, prose, workflows and citation file
 	$(PY) -m ruff check .
