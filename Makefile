@@ -48,7 +48,7 @@ lab: $(VENV)/.installed-lab data  ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab
 
 test: $(VENV)/.installed-test data  ## run the tests, on up to four cores
-	$(PY) -m pytest -n auto
+	$(PY) -m pytest -n logical --maxprocesses 4
 
 look: $(VENV)/.installed-test  ## look at the built book with a browser that has no window
 	$(PY) -m pytest -n logical --maxprocesses 4 tests/book/test_pages.py --book $(or $(BOOK),_build/html)

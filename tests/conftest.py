@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lib.ensembles import machine, places
+from lib.ensembles import places
 
 places.alone()  # a process of tests is one of many, and so are the kernels it starts: they compute themselves
 
@@ -42,12 +42,6 @@ def together(nodeid: str, built: bool = False) -> str:
     name, _, case = test.partition("[")
     by_case = file.endswith("test_chapters.py") or file.endswith("test_pages.py") and built
     return case or name if by_case else file.replace("test_preview.py", "test_book.py")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Processes of ``-n auto``: one more than cores, four at most, since one in five waits for something."""
-    return min(machine.at_once(), 4) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
