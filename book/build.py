@@ -134,12 +134,6 @@ def _run(notebook: Path, copy: run.Copy, title: str, recorded: Mapping[str, floa
     return ""
 
 
-def _run_alone(*chapter: Any) -> str:
-    """The same in a process of its own, which the chapter's kernel shares a core with."""
-    places.alone()
-    return _run(*chapter)
-
-
 def _in_turn(todo: Mapping[str, tuple]) -> Iterator[tuple[str, str]]:
     for name, chapter in todo.items():
         yield name, _run(*chapter)
@@ -150,9 +144,8 @@ def _side_by_side(
 ) -> Iterator[tuple[str, str]]:
     """Runs chapters, those that take longest first, and gives each with its fault as it ends."""
     order = sorted(todo, key=lambda name: -(seconds[name] or 0))
-    tasks = {
-        name: places.Task(__name__, "_run_alone", functools.partial(tuple, todo[name])) for name in order
-    }
+    # a process of the place has one core, and so has the kernel that it starts
+    tasks = {name: places.Task(__name__, "_run", functools.partial(tuple, todo[name])) for name in order}
     place, left = places.Processes(at_once), list(order)
     try:
         with contextlib.closing(places.results(place, tasks)) as coming:

@@ -38,7 +38,8 @@ def _quiet() -> Iterator[None]:
 def _keras_later() -> Iterator[None]:
     """Leave Keras to who asks for ``tf.keras``: TensorFlow's import ends with it, and takes twice as long.
 
-    Not so where the user names an older one (``TF_USE_LEGACY_KERAS``) that is not installed.
+    It looks for the older one instead where ``TF_USE_LEGACY_KERAS`` says so, in vain where that is not
+    installed. Left alone where the user has set the variable, or has the older one.
     """
     older = "TF_USE_LEGACY_KERAS"
     if older in os.environ or importlib.util.find_spec("tf_keras"):

@@ -140,7 +140,11 @@ def ends(ax: Axes, x: float, labels: Sequence[tuple[float, str, object]], size: 
         labels: Height of the end, text and colour of each line.
         size: Of the letters [points].
     """
-    ax.figure.get_layout_engine().execute(ax.figure)  # it decides where a height lies
+    layout = ax.figure.get_layout_engine()  # it decides where a height lies
+    if layout is None:
+        ax.figure.draw_without_rendering()
+    else:
+        layout.execute(ax.figure)
     points = 72 / ax.figure.dpi
     free = -np.inf  # in points, above the label below
     for value, text, color in sorted(labels, key=lambda label: label[0]):

@@ -299,3 +299,11 @@ def test_names_at_the_ends_of_lines_keep_their_order_and_do_not_touch(ax, scale)
     for text, value in (("far", 50), ("lower", 10)):  # who is not in the way stays beside the line
         middle = (boxes[text].y0 + boxes[text].y1) / 2
         assert middle == pytest.approx(ax.transData.transform((10, value))[1], abs=2)
+
+
+def test_ends_are_named_on_a_figure_without_a_layout_of_its_own():
+    ax = plt.figure(layout="none").subplots()
+    plot.ends(ax, 1, [(0.5, "one", "k"), (0.5, "other", "k")])
+    low, high = (text.xyann[1] for text in ax.texts)
+    plt.close(ax.figure)
+    assert high - low >= 12

@@ -127,9 +127,6 @@ def test_a_recipe_is_plain_data_and_comes_back_from_json():
     assert same(staged.networks(back, SEEDS)[1], staged.networks(plan, SEEDS)[1])
 
 
-# Cost
-
-
 def test_steps():
     assert staged.steps(Stage(1, ((3, 0.1), (0, 1.0), (4, 0.2)))) == 7
 
