@@ -228,7 +228,7 @@ def _check(job: Job, code: str) -> None:
 def _place(workers: int) -> places.Place:
     if address := os.environ.get(places.SCHEDULER):
         return _connected(address)
-    return places.Itself() if workers == 1 and places.is_alone() else places.Processes(workers)
+    return places.Itself() if workers == 1 and places.is_alone() else places.Processes(workers, train=True)
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent import futures
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -184,17 +185,22 @@ class Itself(Place):
 class Processes(Place):
     """Processes of this machine; started once and used again, since starting TensorFlow takes seconds."""
 
-    def __init__(self, workers: int) -> None:
-        """Starts nothing yet."""
-        self.workers = workers
+    def __init__(self, workers: int, train: bool = False) -> None:
+        """Starts nothing yet.
+
+        Args:
+            workers: How many.
+            train: Whether they use TensorFlow, which `prepare` then imports once for all.
+        """
+        self.workers, self.train = workers, train
 
     def submit(self, module: str, name: str, *arguments: Any) -> Future:
         """Have a process call a function."""
-        if self.workers not in _pools:
-            # spawn, not fork: a fork would copy TensorFlow's threads in an undefined state
-            context = multiprocessing.get_context("spawn")
-            _pools[self.workers] = ProcessPoolExecutor(self.workers, context, _start)
         with _starting():
+            if self.workers not in _pools:
+                # not a fork of this process: it would copy TensorFlow's threads in an undefined state
+                context = multiprocessing.get_context("forkserver" if self.train and _served() else "spawn")
+                _pools[self.workers] = ProcessPoolExecutor(self.workers, context, _start, (dict(os.environ),))
             return _pools[self.workers].submit(call, module, name, *arguments)
 
     def close(self) -> None:
@@ -212,6 +218,31 @@ class Processes(Place):
 
 
 _pools: dict[int, ProcessPoolExecutor] = {}
+
+
+def prepare() -> None:
+    """Begin to import TensorFlow for the processes that train, aside; elsewhere than here nothing is done."""
+    if not is_alone() and SCHEDULER not in os.environ:
+        with _starting():
+            _served()
+
+
+_serving: list[str] = []  # `machine.variables` when the process was started that others are forked from
+
+
+def _served() -> bool:
+    """Whether there is a process to fork others from: it imports TensorFlow and has one thread.
+
+    Not with other variables than it was started with: TensorFlow may have read them. Nor where forked
+    processes are not safe.
+    """
+    if sys.platform != "linux":
+        return False
+    if not _serving:
+        multiprocessing.get_context("forkserver").set_forkserver_preload(["lib.imported"])
+        _serving.append(machine.variables())
+    forkserver.ensure_running()
+    return _serving == [machine.variables()]
 
 
 @contextmanager
@@ -237,8 +268,11 @@ def _starting() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _start() -> None:
-    """Begin a process that computes."""
+def _start(environment: Mapping[str, str]) -> None:
+    """Begin a process that computes, with these variables, and with what hangs on them."""
+    os.environ.clear()
+    os.environ.update(environment)
+    tempfile.tempdir = None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the parent, which then ends its workers
     atexit.register(os._exit, 0)  # last of all: TensorFlow would take half a second to take itself down
     _take_core()

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lib.ensembles import places
 from lib.page import text
 
 ANSWER = "answer"  # id of the display that the last cell fills
@@ -56,6 +57,7 @@ def answer() -> None:
     if _skip not in shell.input_transformers_post:
         shell.input_transformers_post.append(_skip)
     choose("all")
+    places.prepare()
     display({"text/markdown": _WAITING, "text/plain": _WAITING}, raw=True, display_id=ANSWER)
 
 

@@ -185,10 +185,44 @@ def test_nobody_there_is_told_within_a_second_or_two():
     assert told[:2] == ["waiting for a worker"] * 2 and told[-1] == ""
 
 
-def test_a_worker_has_one_thread_before_anything_is_imported():
-    place = places.Processes(1)
+@pytest.mark.parametrize("train", [False, True])
+def test_a_worker_has_one_thread_before_anything_is_imported(train):
+    place = places.Processes(1, train)
     assert place.submit("jobs", "threads").result(PATIENCE) == [1, 1, "1"]
     place.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_those_that_train_are_forked_from_one_that_has_imported_tensorflow_and_has_one_thread(monkeypatch):
+    def origin(variable, train=True):
+        place = places.Processes(1, train)
+        found = place.submit("jobs", "origin", variable).result(PATIENCE)
+        place.close()
+        return found
+
+    parent, *rest = origin("A_VARIABLE")
+    assert parent != os.getpid() and rest == [1, True, None]
+    monkeypatch.setenv("A_VARIABLE", "set since")
+    assert origin("A_VARIABLE") == (parent, 1, True, "set since"), "it is imported once for all"
+    parent, _, *rest = origin("A_VARIABLE", train=False)
+    assert parent == os.getpid() and rest == [False, "set since"]
+    monkeypatch.setenv("TF_A_VARIABLE", "set since")  # TensorFlow may have read it before
+    parent, _, *rest = origin("TF_A_VARIABLE")
+    assert parent == os.getpid() and rest == [False, "set since"]
+
+
+def test_tensorflow_is_imported_beforehand_where_processes_will_train_and_nowhere_else(monkeypatch):
+    begun = []
+    monkeypatch.setattr(places, "_served", lambda: begun.append(os.environ[places.ONE_THREAD]))
+    places.prepare()
+    assert begun == [], "this process is one of many"
+    monkeypatch.delenv(places.ONE_THREAD)
+    monkeypatch.setenv(places.SCHEDULER, "tcp://host:8786")
+    places.prepare()
+    assert begun == [], "a cluster trains"
+    monkeypatch.delenv(places.SCHEDULER)
+    places.prepare()
+    assert begun == ["1"] and places.ONE_THREAD not in os.environ
 
 
 # A parent in a session of its own. Its workers hold its stdout and stderr open, so that the end of these is
@@ -197,7 +231,7 @@ def test_a_worker_has_one_thread_before_anything_is_imported():
 KILLED = """
 import jobs, sys
 from lib.ensembles import places
-pool = places.Processes(2)
+pool = places.Processes(2, train=sys.argv[2:] == ["train"])
 for seed in (0, 4):
     pool.submit("jobs", "ordered", {"n": 4, "folder": sys.argv[1]}, [seed])
 """
@@ -217,7 +251,7 @@ def parent(tmp_path, monkeypatch):
     started = []
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parent), str(HERE)]))
 
-    def start(text):
+    def start(text, *words):
         script = tmp_path / "script.py"
         # a shell starts what runs in the background without interrupts
         listen = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -225,7 +259,7 @@ def parent(tmp_path, monkeypatch):
         for seed in range(0, 40, 4):
             (tmp_path / str(seed)).write_text("hang")
         process = subprocess.Popen(
-            [sys.executable, str(script), str(tmp_path)],
+            [sys.executable, str(script), str(tmp_path), *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
@@ -243,8 +277,9 @@ def parent(tmp_path, monkeypatch):
         process.communicate()
 
 
-def test_a_killed_parent_leaves_no_worker_behind(parent):
-    process = parent(KILLED)
+@pytest.mark.parametrize("words", [(), ("train",)], ids=str)
+def test_a_killed_parent_leaves_no_worker_behind(parent, words):
+    process = parent(KILLED, *words)
     process.kill()
     process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
