@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import sys
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,22 +21,15 @@ import matplotlib.font_manager  # noqa: F401  builds its cache here; in a chapte
 import nbformat
 import papermill
 import yaml
-from ipykernel.kernelspec import get_kernel_dict
 from IPython.core.inputtransformer2 import TransformerManager
-from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_core.paths import jupyter_runtime_dir
-from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
-from traitlets import default
 
-from book import contents, gate
+from book import contents, gate, kernels
 from book.progress import Progress
 from lib.data import CONTENT_SHA256
 from lib.ensembles import machine, sources, store
 from lib.page import params
 
 SCALES = ("full", "preview", "smoke")
-_SOCKET_LENGTH = 100  # some systems allow 104 bytes for the path of a local socket
 
 
 class RunError(RuntimeError):
@@ -163,49 +155,6 @@ def is_current(copy: Copy, root: Path) -> bool:
 # ---- running ---------------------------------------------------------------------------------------------
 
 
-class _LocalKernel(AsyncKernelManager):
-    """A kernel reached by local sockets: no port to race for, nobody else on the machine can connect."""
-
-    chunks = ""  # file in which the engine reports them
-    # Seconds; half as long it waits for Python's watcher of semaphores, which ends after it, and for
-    # TensorFlow, which takes itself down. Nothing is left to do.
-    shutdown_wait_time = 0.4
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        """This Python, whatever kernel the user has registered under the same name."""
-        # TensorFlow's start-up notes would be stderr output
-        variables = {"TF_CPP_MIN_LOG_LEVEL": "3", "SGD_BOOK_PROGRESS": self.chunks}
-        return KernelSpec(**get_kernel_dict(), env=variables)
-
-    @default("connection_file")
-    def _connection_file(self) -> str:
-        # its name is also that of the sockets: kernels without one, in one folder, take each other's
-        folder = Path(jupyter_runtime_dir())
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return str(folder / f"kernel-{uuid.uuid4()}.json")
-
-    @default("transport")
-    def _transport(self) -> str:
-        longest = Path(jupyter_runtime_dir(), f"kernel-{'0' * 36}-ipc-5")
-        return "ipc" if os.name == "posix" and len(os.fsencode(longest)) < _SOCKET_LENGTH else "tcp"
-
-
-class _SavedOnce(NBClientEngine):
-    """Papermill's own engine, which saves the whole notebook before and after each cell: here in the end."""
-
-    @classmethod
-    def execute_managed_notebook(cls, nb_man: NotebookExecutionManager, *words: Any, **options: Any) -> None:
-        nb_man.save = lambda **_: None
-        try:
-            super().execute_managed_notebook(nb_man, *words, **options)
-        finally:
-            del nb_man.save  # also of a kernel that died
-
-
-papermill_engines.register("sgd-book", _SavedOnce)
-
-
 def timed(cell: Mapping[str, Any]) -> str:
     """Id under which a cell's duration is recorded; empty for cells that take no time (text, injected)."""
     own = cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", ())
@@ -254,11 +203,11 @@ def run(
                 str(notebook),
                 str(temporary),
                 {name: values[name] for name in parameters},
-                engine_name="sgd-book",
+                engine_name=kernels.ENGINE,
                 kernel_name="python3",
                 progress_bar=False,
                 cwd=str(root),
-                kernel_manager_class=type("_Kernel", (_LocalKernel,), {"chunks": str(chunks)}),
+                kernel_manager_class=kernels.manager(chunks),
                 extra_arguments=["--log-level=CRITICAL"],  # when it is interrupted it complains at length
                 on_cell_start=lambda cell, cell_index: shown.cell(timed(cell)),
             )

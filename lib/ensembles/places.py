@@ -16,12 +16,14 @@ import sys
 import tempfile
 import threading
 import types
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -199,7 +201,7 @@ class Processes(Place):
         with _starting():
             if self.workers not in _pools:
                 # not a fork of this process: it would copy TensorFlow's threads in an undefined state
-                context = multiprocessing.get_context("forkserver" if self.train and _served() else "spawn")
+                context = self.train and _server(TENSORFLOW) or multiprocessing.get_context("spawn")
                 _pools[self.workers] = ProcessPoolExecutor(self.workers, context, _start, (dict(os.environ),))
             return _pools[self.workers].submit(call, module, name, *arguments)
 
@@ -224,25 +226,45 @@ def prepare() -> None:
     """Begin to import TensorFlow for the processes that train, aside; elsewhere than here nothing is done."""
     if not is_alone() and SCHEDULER not in os.environ:
         with _starting():
-            _served()
+            _server(TENSORFLOW)
 
 
+def fork(modules: Sequence[str], function: Callable, *arguments: Any) -> BaseProcess | None:
+    """A process of its own that calls a function, forked from one that has imported some modules.
+
+    Args:
+        modules: Dotted names; those of this process's first call are the ones.
+        function: Of a module.
+        *arguments: For it, plain data.
+
+    Returns:
+        The process, started; None where processes cannot be forked (`_server`).
+    """
+    with _starting():
+        process = (server := _server(modules)) and server.Process(target=function, args=arguments)
+        if process:
+            process.start()
+    return process
+
+
+TENSORFLOW = ("lib.imported",)
 _serving: list[str] = []  # `machine.variables` when the process was started that others are forked from
 
 
-def _served() -> bool:
-    """Whether there is a process to fork others from: it imports TensorFlow and has one thread.
+def _server(modules: Sequence[str]) -> BaseContext | None:
+    """Starts processes by forking one that imports these modules, once for all, and has one thread.
 
-    Not with other variables than it was started with: TensorFlow may have read them. Nor where forked
+    None with other variables than it was started with, since TensorFlow may have read them; and where forked
     processes are not safe.
     """
     if sys.platform != "linux":
-        return False
+        return None
+    server = multiprocessing.get_context("forkserver")
     if not _serving:
-        multiprocessing.get_context("forkserver").set_forkserver_preload(["lib.imported"])
+        server.set_forkserver_preload([*modules])
         _serving.append(machine.variables())
     forkserver.ensure_running()
-    return _serving == [machine.variables()]
+    return server if _serving == [machine.variables()] else None
 
 
 @contextmanager
@@ -269,14 +291,18 @@ def _starting() -> Iterator[None]:
 
 
 def _start(environment: Mapping[str, str]) -> None:
-    """Begin a process that computes, with these variables, and with what hangs on them."""
-    os.environ.clear()
-    os.environ.update(environment)
-    tempfile.tempdir = None
+    """Begin a process that computes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the parent, which then ends its workers
     atexit.register(os._exit, 0)  # last of all: TensorFlow would take half a second to take itself down
+    settle(environment)
     _take_core()
-    # a worker whose parent was killed would wait for work for ever
+
+
+def settle(environment: Mapping[str, str]) -> None:
+    """In a process that was forked: have these variables alone, and end when the parent was killed."""
+    os.environ.clear()
+    os.environ.update(environment)
+    tempfile.tempdir = None  # found by them
     sentinel = multiprocessing.parent_process().sentinel
     threading.Thread(target=lambda: (wait_for([sentinel]), os._exit(1)), daemon=True).start()
 

@@ -213,7 +213,7 @@ def test_those_that_train_are_forked_from_one_that_has_imported_tensorflow_and_h
 
 def test_tensorflow_is_imported_beforehand_where_processes_will_train_and_nowhere_else(monkeypatch):
     begun = []
-    monkeypatch.setattr(places, "_served", lambda: begun.append(os.environ[places.ONE_THREAD]))
+    monkeypatch.setattr(places, "_server", lambda _: begun.append(os.environ[places.ONE_THREAD]))
     places.prepare()
     assert begun == [], "this process is one of many"
     monkeypatch.delenv(places.ONE_THREAD)
