@@ -5,7 +5,6 @@ the book's own it imports itself, as any other, so that no edit is missed.
 """
 
 import os
-import signal
 import uuid
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,6 +18,7 @@ from jupyter_core.paths import jupyter_runtime_dir
 from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 from traitlets import default
 
+from book import contents, forked
 from lib.ensembles import places
 
 ENGINE = "sgd-book"  # papermill's name of `_SavedOnce`
@@ -41,9 +41,11 @@ class _SavedOnce(NBClientEngine):
 papermill_engines.register("sgd-book", _SavedOnce)
 
 
-def manager(chunks: Path) -> type[AsyncKernelManager]:
-    """The manager of a chapter's kernel, which reports its chunks in a file."""
-    return type("_Kernel", (_Forked if places.is_alone() else _Local,), {"chunks": str(chunks)})
+def manager(chunks: Path, root: Path) -> type[AsyncKernelManager]:
+    """The manager of a kernel of a project's chapter, which reports its chunks in a file."""
+    # another project has another library
+    kind = _Forked if places.is_alone() and root == contents.ROOT else _Local
+    return type("_Kernel", (kind,), {"chunks": str(chunks)})
 
 
 class _Local(AsyncKernelManager):
@@ -88,12 +90,12 @@ class _Forked(_Local):
 class _Provisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **options: Any) -> dict[str, Any]:
         given = cmd[cmd.index("ipykernel_launcher") + 1 :]
-        forked = places.fork(
-            _IMPORTED, _serve, given, options.get("cwd") or os.getcwd(), dict(options["env"])
+        process = places.fork(
+            _IMPORTED, forked.serve, given, options.get("cwd") or os.getcwd(), dict(options["env"])
         )
-        if forked is None:
+        if process is None:
             return await super().launch_kernel(cmd, **options)
-        self.process, self.pid, self.pgid = _Process(forked), forked.pid, forked.pid
+        self.process, self.pid, self.pgid = _Process(process), process.pid, process.pid
         return self.connection_info
 
 
@@ -114,14 +116,3 @@ class _Process:
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
-
-
-def _serve(given: list[str], folder: str, environment: dict[str, str]) -> None:
-    """Be a kernel, as ``python -m ipykernel_launcher`` is one."""
-    from ipykernel import kernelapp
-
-    os.setsid()  # an interrupt of the terminal is for the parent
-    os.chdir(folder)
-    places.settle(environment)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-    kernelapp.launch_new_instance(argv=given)

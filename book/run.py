@@ -207,7 +207,7 @@ def run(
                 kernel_name="python3",
                 progress_bar=False,
                 cwd=str(root),
-                kernel_manager_class=kernels.manager(chunks),
+                kernel_manager_class=kernels.manager(chunks, root),
                 extra_arguments=["--log-level=CRITICAL"],  # when it is interrupted it complains at length
                 on_cell_start=lambda cell, cell_index: shown.cell(timed(cell)),
             )

@@ -254,10 +254,10 @@ _serving: list[str] = []  # `machine.variables` when the process was started tha
 def _server(modules: Sequence[str]) -> BaseContext | None:
     """Starts processes by forking one that imports these modules, once for all, and has one thread.
 
-    None with other variables than it was started with, since TensorFlow may have read them; and where forked
-    processes are not safe.
+    None with other variables than it was started with, since TensorFlow may have read them; where forked
+    processes are not safe; and in a daemon, as Dask's workers are, which may have none.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or multiprocessing.current_process().daemon:
         return None
     server = multiprocessing.get_context("forkserver")
     if not _serving:

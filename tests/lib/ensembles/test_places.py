@@ -1,5 +1,6 @@
 """Worker processes: started once, bound to cores, and gone when they are not wanted or nobody is left."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -209,6 +210,11 @@ def test_those_that_train_are_forked_from_one_that_has_imported_tensorflow_and_h
     monkeypatch.setenv("TF_A_VARIABLE", "set since")  # TensorFlow may have read it before
     parent, _, *rest = origin("TF_A_VARIABLE")
     assert parent == os.getpid() and rest == [False, "set since"]
+
+
+def test_a_daemon_forks_none(monkeypatch):
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    assert places.fork(places.TENSORFLOW, print) is None
 
 
 def test_tensorflow_is_imported_beforehand_where_processes_will_train_and_nowhere_else(monkeypatch):
