@@ -1,9 +1,9 @@
 """What a sweep costs: how its time grows with its runs and falls with its workers.
 
 Measured: a chapter at its smoke scale, a few runs with one worker and with two, all in one go so that the
-ratios hold on a machine that is not quiet; and what the one process that hands out the runs does for each of
-them. Simulated from that: many runs on up to 1024 workers, each taking the next run when it is free, while
-one process hands them out one after another.
+ratios hold on a machine that is not quiet; what the one process that hands out the runs does for each of
+them; and where the time of a run goes. Simulated from that: many runs on up to 1024 workers, each taking the
+next run when it is free, while one process hands them out one after another.
 
     python benchmarks/sweep_cost.py [--chapter NAME] [--runs N] [--rounds R] [--json FILE]
 """
@@ -21,6 +21,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import nbformat
 
 from book import summary, sweep
 from lib.ensembles import cluster, machine, places
@@ -62,11 +64,29 @@ def measured(chapter: str, runs: int, rounds: int) -> dict:
                 if workers == 1:
                     own += results.seconds()
                 last = {
-                    "text": results.path(results.plan.runs[0]).read_text("utf-8"),
+                    "text": results.path(results.plan.runs[-1]).read_text("utf-8"),
                     "records": list(results.records.values()),
                     "plan": results.plan,
                 }
     return {"times": times, "own": own, **last}
+
+
+def spent(text: str) -> dict[str, float]:
+    """Where the seconds of a run went, by the times in its notebook."""
+    notebook = nbformat.reads(text, as_version=4)
+    found, trained = (
+        dict.fromkeys(("imports", "training and measuring", "figures, text and claims"), 0.0),
+        False,
+    )
+    for cell in notebook.cells:
+        about = cell.metadata.get("papermill", {})
+        if cell.cell_type != "code" or not about.get("duration"):
+            continue
+        kind = "figures, text and claims" if trained and cell.outputs else "training and measuring"
+        found[kind if trained else "imports"] += about["duration"]
+        trained = trained or "import ensemble" in cell.source
+    whole = notebook.metadata["papermill"]["duration"]
+    return found | {"kernel's start and end": whole - sum(found.values())}
 
 
 def handing_out(found: dict) -> dict[str, float]:
@@ -105,7 +125,7 @@ def over_tcp(found: dict) -> float | None:
         address = json.loads(place.read_text())["address"]
         for _ in range(2):
             start("dask_worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny")
-        with cluster.Cluster(address, same_processor=False) as there:
+        with contextlib.closing(cluster.Cluster(address, same_processor=False)) as there:
 
             def there_and_back(count: int) -> None:
                 futures = [there.submit("builtins", "str", found["text"] + str(k)) for k in range(count)]
@@ -156,7 +176,10 @@ def main() -> int:
     print(f"cores here: {len(machine.cores())}")
     costs = handing_out(found) | {"over tcp": over_tcp(found)}
     own = statistics.median(found["own"])
-    print(f"a run: {own:.1f} s; a notebook of {len(found['text']) / 1e6:.2f} MB")
+    print(f"a run: {own:.1f} s; a notebook of {len(found['text']) / 1e6:.2f} MB; of the last run")
+    parts = spent(found["text"])
+    for name, seconds in parts.items():
+        print(f"{name:24} {seconds:5.1f} s")
     for name, seconds in costs.items():
         print(f"{name:16} " + ("Dask is not installed" if seconds is None else f"{1000 * seconds:7.1f} ms"))
     each = costs["keep"] + (costs["over tcp"] or 0.0)
@@ -173,7 +196,13 @@ def main() -> int:
     print(f"one process hands out a run in {1000 * each:.0f} ms, which keeps busy at most")
     print(f"{own / each:.0f} workers with smoke runs, {600 / each:.0f} with runs of ten minutes")
     if given.json:
-        keep = {"times": found["times"], "runs": found["own"], "costs": costs, "simulated": rows}
+        keep = {
+            "times": found["times"],
+            "runs": found["own"],
+            "costs": costs,
+            "spent": parts,
+            "simulated": rows,
+        }
         given.json.write_text(json.dumps(keep, indent=1) + "\n", "utf-8")
     return 0
 
