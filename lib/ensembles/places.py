@@ -263,7 +263,10 @@ def _server(modules: Sequence[str]) -> BaseContext | None:
     if not _serving:
         server.set_forkserver_preload([*modules])
         _serving.append(machine.variables())
-    forkserver.ensure_running()
+    try:
+        forkserver.ensure_running()
+    except OSError:  # the folder of temporary files has too long a name for a socket
+        return None
     return server if _serving == [machine.variables()] else None
 
 

@@ -212,8 +212,17 @@ def test_those_that_train_are_forked_from_one_that_has_imported_tensorflow_and_h
     assert parent == os.getpid() and rest == [False, "set since"]
 
 
-def test_a_daemon_forks_none(monkeypatch):
-    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+def no_socket():
+    raise OSError("AF_UNIX path too long")
+
+
+@pytest.mark.parametrize(("owner", "name", "value"), [
+    (multiprocessing.current_process()._config, "daemon", True),  # which may have no children
+    (vars(places.forkserver), "ensure_running", no_socket),
+    (vars(sys), "platform", "darwin"),
+], ids=["daemon", "folder", "system"])  # fmt: skip
+def test_where_processes_cannot_be_forked_none_is(monkeypatch, owner, name, value):
+    monkeypatch.setitem(owner, name, value)
     assert places.fork(places.TENSORFLOW, print) is None
 
 
