@@ -248,7 +248,7 @@ def recover(place: Path) -> None:
 def changed_verdicts(root: Path, notebooks: Sequence[Any]) -> list[str]:
     """Verdicts that are not the recorded ones, counted and as a table; empty when all are."""
     changed = record.changes(record.read(root / record.VERDICTS), record.verdicts(notebooks))
-    rows = [(c.chapter, c.claim, c.before or "(new)", c.now or "(gone)") for c in changed]
+    rows = [(chapter, claim, was or "(new)", now or "(gone)") for chapter, claim, was, now in changed]
     table = record.table(rows, ("chapter", "claim", "recorded", "now"))
     return [f"{len(rows)} verdict(s) differ from {record.VERDICTS}:", table] if rows else []
 

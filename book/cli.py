@@ -5,8 +5,6 @@ that help and refusals come at once.
 """
 
 import contextlib
-import hashlib
-import json
 import logging
 import os
 import resource
@@ -35,7 +33,9 @@ Examples of what follows the command:
 MANY: dict[str, Any] = {"multiple": True}
 FOLDER = click.Path(path_type=Path, file_okay=False)
 NOTHING = "not run: nothing is there yet. make book makes everything, make preview a first look in minutes"
-PREVIEW = click.option("--preview", is_flag=True, help="Reduced parameters, every page marked as a preview.")
+OWN = "A parameter of your own, for one chapter; may be repeated."
+REDUCED = "Reduced parameters, every page marked as a preview."
+PREVIEW = click.option("--preview", "scale", flag_value="preview", default="full", help=REDUCED)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,10 +56,6 @@ def _check(root: Path) -> None:
     data.load()
 
 
-def _scale(preview: bool) -> str:
-    return "preview" if preview else "full"
-
-
 @cli.command()
 @click.argument("what", type=click.Choice(["fetch", "verify", "where"]))
 def data(what: str) -> None:
@@ -74,42 +70,30 @@ def data(what: str) -> None:
 @cli.command()
 @PREVIEW
 @click.pass_obj
-def build(root: Path, preview: bool) -> int:
+def build(root: Path, scale: str) -> int:
     """Run what is not current, judge it, compare verdicts, build the pages, judge those, publish."""
     contents.address()
     _check(root)
     from book import build
 
-    return build.build(root, _scale(preview))
+    return build.build(root, scale)
 
 
 @cli.command()
 @click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
 @PREVIEW
 @click.option("--again", is_flag=True, help="Run those that are current, too.")
-@click.option(
-    "given",
-    "-p",
-    nargs=2,
-    multiple=True,
-    metavar="NAME VALUE",
-    help="A parameter of your own, for one chapter; may be repeated.",
-)
+@click.option("given", "-p", nargs=2, metavar="NAME VALUE", help=OWN, **MANY)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File for the copy (with -p).")
 @click.pass_obj
 def run(
-    root: Path,
-    chapters: tuple[str],
-    preview: bool,
-    again: bool,
-    given: tuple[tuple[str, str]],
-    out: Path | None,
+    root: Path, chapters: tuple[str], scale: str, again: bool, given: tuple[tuple[str, str]], out: Path | None
 ) -> int:
     """Run chapters that are not current (all if none is named), or one at parameters of your own.
 
     Nothing is built.
     """
-    refused = {"--preview": preview, "--again": again} if given else {"--out": out}
+    refused = {"--preview": scale == "preview", "--again": again} if given else {"--out": out}
     for option in filter(refused.get, refused):
         raise click.UsageError(
             f"{option} {'cannot stand with -p' if given else 'wants parameters: -p NAME VALUE'}"
@@ -129,8 +113,7 @@ def run(
     from book.run import lock
 
     with lock(root, build.say):
-        faults = build.run_chapters(root, _scale(preview), chapters, again)
-    build.refuse(faults)
+        build.refuse(build.run_chapters(root, scale, chapters, again))
     return 0
 
 
@@ -143,8 +126,8 @@ def _own(root: Path, chapter: contents.Chapter, given: dict[str, str], out: Path
 
     values = params.check(params.schema(chapter.path), given)
     own = root / "_build" / "executed" / "custom"
-    digest = hashlib.sha256(json.dumps({name: values[name] for name in given}, sort_keys=True).encode())
-    place = (out or own / f"{chapter.name}-{digest.hexdigest()[:8]}.ipynb").absolute()
+    digest = run.digest({name: values[name] for name in given})
+    place = (out or own / f"{chapter.name}-{digest[:8]}.ipynb").absolute()
     store.check_writable(place, store.folder())
     recorded = record.read(root / record.TIMINGS).get("full", {})
     if seconds := build.lasts(chapter.path, recorded):
@@ -173,22 +156,22 @@ def status(root: Path) -> int:
 @cli.command()
 @PREVIEW
 @click.pass_obj
-def record(root: Path, preview: bool) -> int:
+def record(root: Path, scale: str) -> int:
     """Accept the verdicts and times of the full-scale run; with --preview, the times of the preview alone."""
     from book import build
 
-    return build.keep_record(root, scale=_scale(preview))
+    return build.keep_record(root, scale=scale)
 
 
 @cli.command()
 @PREVIEW
 @click.pass_obj
-def gate(root: Path, preview: bool) -> int:
+def gate(root: Path, scale: str) -> int:
     """Judge the executed copies, their verdicts and the built pages; run nothing."""
     contents.address()
     from book import build
 
-    return build.check(root, _scale(preview))
+    return build.check(root, scale)
 
 
 @cli.command()
@@ -305,6 +288,7 @@ def _terminated() -> Iterator[None]:
             sys.exit(128 + received[0])
 
 
+@_terminated()
 def main(arguments: Sequence[str] | None = None, root: Path = contents.ROOT) -> int:
     """The command line.
 
@@ -318,11 +302,6 @@ def main(arguments: Sequence[str] | None = None, root: Path = contents.ROOT) -> 
     Raises:
         SystemExit: with status 143, when the process was told to end by SIGTERM.
     """
-    with _terminated():
-        return _main(arguments, root)
-
-
-def _main(arguments: Sequence[str] | None, root: Path) -> int:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it complains of what an interruption leaves
     try:
         return cli.main(arguments, "sgd-book", standalone_mode=False, obj=root) or 0

@@ -117,8 +117,9 @@ def counted(stated: Sequence[Mapping[str, Any]]) -> str:
 
 
 def title(notebook: Mapping[str, Any]) -> str:
-    """Title of a chapter."""
-    return gate.prose(notebook).lstrip("# ").partition("\n")[0].strip()
+    """Title of a chapter, with which its first Markdown cell begins."""
+    texts = ("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    return next(texts, "").lstrip("# ").partition("\n")[0].strip()
 
 
 def answer(notebook: Mapping[str, Any]) -> str:
@@ -149,19 +150,17 @@ class KeyFigure(_Board):
         """Makes title, text, and the figure with the alt text that it has in its chapter."""
         name = self.arguments[0]
         for chapter, notebook in copies(self.env.app):
-            for _, output in gate.outputs(notebook):
-                about = output.get("metadata", {}).get("sgd_book", {})
-                if about.get("name") == name:
-                    svg = "".join(output["data"][gate.SVG_MIME])
-                    text = _KEY.format(
-                        link=link(chapter, title(notebook)),
-                        content="\n".join(self.content) + f"\n\n{answer(notebook)}",
-                        name=name,
-                        up="../" * self.env.docname.count("/"),
-                        docname=chapter.docname,
-                        picture=drawing.inline(svg, f"key-{name}", about["alt"]),
-                    )
-                    return self.read(text)
+            if output := gate.figures(notebook).get(name):
+                svg, alt = "".join(output["data"][gate.SVG_MIME]), gate.about(output)["alt"]
+                text = _KEY.format(
+                    link=link(chapter, title(notebook)),
+                    content="\n".join(self.content) + f"\n\n{answer(notebook)}",
+                    name=name,
+                    up="../" * self.env.docname.count("/"),
+                    docname=chapter.docname,
+                    picture=drawing.inline(svg, f"key-{name}", alt),
+                )
+                return self.read(text)
         raise self.error(f"keyfigure: got {name!r}, wanted the name of a figure of some chapter")
 
 

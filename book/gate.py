@@ -56,14 +56,7 @@ _LEFTOVERS = {
 
 
 def outputs(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """Every output of a notebook with the id of its cell.
-
-    Args:
-        notebook: notebook of format 4.5 as nested dicts.
-
-    Yields:
-        Pairs (cell id, output).
-    """
+    """Every output of a notebook of format 4.5, as nested dicts: pairs (id of its cell, output)."""
     for cell in notebook["cells"]:
         for output in cell.get("outputs", ()):
             yield cell.get("id", "?"), output
@@ -72,6 +65,16 @@ def outputs(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any
 def records(notebook: Mapping[str, Any], mime: str) -> list[Any]:
     """What the outputs of a notebook hold in one MIME type, in order."""
     return [o["data"][mime] for _, o in outputs(notebook) if mime in o.get("data", {})]
+
+
+def about(output: Mapping[str, Any]) -> Any:
+    """What an output says of itself as a figure: name, caption and alt text; empty for any other."""
+    return output.get("metadata", {}).get("sgd_book", {})
+
+
+def figures(notebook: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Outputs of an executed notebook that passed the gate and are figures, by name."""
+    return {about(output)["name"]: output for _, output in outputs(notebook) if about(output)}
 
 
 def filled(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -84,8 +87,7 @@ def filled(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]
         Pairs (cell id, record with ``words`` and ``values``, see `lib.page.text.Filled`).
     """
     for cell, output in outputs(notebook):
-        figure = output.get("metadata", {}).get("sgd_book", {})
-        for record in (output.get("data", {}).get(TEXT_MIME), figure):
+        for record in (output.get("data", {}).get(TEXT_MIME), about(output)):
             if isinstance(record, Mapping) and "words" in record:
                 yield cell, record
 
@@ -141,7 +143,10 @@ def notebook_faults(
     if len(stated) != 1:
         faults.append(f"{len(stated)} claims records, wanted one")
     for record in stated:
-        faults += [f"claims record: {fault}" for fault in _invalid(record)]
+        try:
+            claims.validate(record)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            faults.append(f"claims record: {str(error) or type(error).__name__}")
     tags = {tag for cell in notebook["cells"] for tag in cell.get("metadata", {}).get("tags", ())}
     if "injected-parameters" not in tags:  # a reader's own parameters may leave one state
         faults += [
@@ -157,7 +162,7 @@ def notebook_faults(
             faults.append(f"stamp: missing or unknown: {', '.join(wrong)}")
         elif not stamp["overridden"]:
             faults += _unheld(notebook)
-    names = [o.get("metadata", {}).get("sgd_book", {}).get("name") for _, o in outputs(notebook)]
+    names = [about(output).get("name") for _, output in outputs(notebook)]
     twice = {str(name) for name in names if name and names.count(name) > 1}
     faults += [f"figure name {name} is used twice" for name in sorted(twice)]
     return faults + list(_raw(notebook))
@@ -181,8 +186,7 @@ def _raw(notebook: Mapping[str, Any]) -> Iterable[str]:
     """Text that a front end would show as it was typed: roles, fences, labels, comments, fields."""
     for cell in notebook["cells"]:
         texts = ["".join(cell["source"])] if cell["cell_type"] == "markdown" else []
-        for output in cell.get("outputs", ()):
-            texts += ["".join(output.get("data", {}).get("text/markdown", ""))]
+        texts += ["".join(o.get("data", {}).get("text/markdown", "")) for o in cell.get("outputs", ())]
         for text in texts:
             if found := raw(text):
                 yield f"cell {cell.get('id', '?')}: its text shows {found[0].strip()!r} as it is"
@@ -196,15 +200,15 @@ def _private(roots: Iterable[Path]) -> re.Pattern[str]:
 
 
 def _cell_faults(cell: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[str]:
-    metadata = cell.get("metadata", {})
+    metadata, source = cell.get("metadata", {}), "".join(cell["source"])
     if any("papermill-error" in tag for tag in metadata.get("tags", ())):
         yield "error banner of papermill"
     if cell["cell_type"] != "code":
         return
-    if not "".join(cell["source"]).strip():
+    if not source.strip():
         yield "empty code cell"
         return
-    if not _plain_python("".join(cell["source"])):
+    if not _plain_python(source):
         yield "is not plain Python: nobody hears when a shell command or a magic of IPython fails"
     status = metadata.get("papermill", {}).get("status")
     if cell.get("execution_count") is None:
@@ -233,13 +237,12 @@ def _plain_python(source: str) -> bool:
 
 def _texts(content: Any) -> Iterable[str]:
     """Every text of an output, wherever it stands."""
-    if isinstance(content, Mapping):
-        yield from content
-        yield from (text for part in content.values() for text in _texts(part))
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, Mapping):
+        yield from _texts([*content, *content.values()])
     elif isinstance(content, list | tuple):
         yield from (text for part in content for text in _texts(part))
-    elif isinstance(content, str):
-        yield content
 
 
 def _output_faults(output: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[str]:
@@ -273,8 +276,8 @@ def _is_figure(output: Mapping[str, Any]) -> bool:
 
 
 def _figure_faults(output: Mapping[str, Any]) -> Iterable[str]:
-    figure = output.get("metadata", {}).get("sgd_book")
-    if not isinstance(figure, Mapping):
+    figure = about(output)
+    if not figure:
         yield "figure without name, caption and alt text (show it with lib.page)"
         return
     for field in ("name", "caption", "alt"):
@@ -293,19 +296,6 @@ def _figure_faults(output: Mapping[str, Any]) -> Iterable[str]:
         yield from explore.html_faults("".join(output["data"]["text/html"]))
         if SVG_MIME not in output["data"]:
             yield "explorable figure without a picture for places that show no HTML"
-
-
-def _invalid(record: Any) -> list[str]:
-    try:
-        claims.validate(record)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        return [str(error) or type(error).__name__]
-    return []
-
-
-def prose(notebook: Mapping[str, Any]) -> str:
-    """Text of a notebook: its Markdown cells."""
-    return "\n".join("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "markdown")
 
 
 # ---- built pages -----------------------------------------------------------------------------------------
@@ -342,12 +332,10 @@ def html_faults(html: Path, preview: bool, prefix: str = "/") -> list[str]:
         told = {PREVIEW_CLASS in page.classes, bool(title and "PREVIEW" in title[1])}
         if told != {preview}:
             found.append("is not marked as a preview" if preview else "is marked as a preview")
-        images = [
-            (given.get("src"), given.get("alt", "").strip()) for tag, given in page.tags if tag == "img"
-        ]
-        for source, alt in images:
+        for given in (given for tag, given in page.tags if tag == "img"):
+            alt = given.get("alt", "").strip()
             if not alt or _FILE_NAME.fullmatch(alt):
-                found.append(f"image {source} has no alt text")
+                found.append(f"image {given.get('src')} has no alt text")
         scripts = [url for url in page.fetched if markup.address(url).path.endswith(explore.SCRIPT)]
         if explore.MARK in page.classes and not scripts:
             found.append(f"explorable figure without its script {explore.SCRIPT}")

@@ -7,23 +7,15 @@ recorded. Each file says at its end what made it.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from book import gate, run
 
 VERDICTS = "results/verdicts.json"
 TIMINGS = "results/timings.json"
 PROVENANCE = "provenance"
+_KEPT = ("verdict", "value", "interval", "n", "would_hold", "would_fail")
 _DIGITS = 6  # of recorded values: enough to compare, few enough that a diff shows what changed
-
-
-class Change(NamedTuple):
-    """One claim whose verdict is not the recorded one; None where there is none."""
-
-    chapter: str
-    claim: str
-    before: str | None
-    now: str | None
 
 
 def verdicts(notebooks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -35,19 +27,10 @@ def verdicts(notebooks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]
     Returns:
         By chapter, by claim: verdict, value, interval, n, and which outcomes would have held and failed it.
     """
-    found = {}
-    for record in claims_records(notebooks):
-        found[record["chapter"]] = {
-            claim["id"]: {
-                "verdict": claim["verdict"],
-                "value": _rounded(claim["value"]),
-                "interval": _rounded(claim["interval"]),
-                "n": claim["n"],
-                "would_hold": claim["would_hold"],
-                "would_fail": claim["would_fail"],
-            }
-            for claim in record["claims"]
-        }
+    found = {
+        record["chapter"]: {c["id"]: {name: _rounded(c[name]) for name in _KEPT} for c in record["claims"]}
+        for record in claims_records(notebooks)
+    }
     return dict(sorted(found.items()))
 
 
@@ -94,13 +77,11 @@ def cover(notebook: Mapping[str, Any]) -> str | None:
     name = notebook["metadata"].get("sgd_book", {}).get("cover")
     if name is None:
         return None
-    for _, output in gate.outputs(notebook):
-        if output.get("metadata", {}).get("sgd_book", {}).get("name") == name:
-            picture = output["data"].get("image/svg+xml")
-            if picture is not None:
-                made = json.dumps(gate.records(notebook, gate.STAMP_MIME)[0], ensure_ascii=False)
-                return f"{''.join(picture).rstrip()}\n<!-- {made.replace('--', '- -')} -->\n"
-    raise ValueError(f"cover: got {name!r}, wanted the name of an SVG figure of the chapter")
+    figure = gate.figures(notebook).get(name)
+    if figure is None or gate.SVG_MIME not in figure["data"]:
+        raise ValueError(f"cover: got {name!r}, wanted the name of an SVG figure of the chapter")
+    made = json.dumps(gate.records(notebook, gate.STAMP_MIME)[0], ensure_ascii=False)
+    return f"{''.join(figure['data'][gate.SVG_MIME]).rstrip()}\n<!-- {made.replace('--', '- -')} -->\n"
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -133,7 +114,7 @@ def write(path: Path, content: Mapping[str, Any], made: Mapping[str, Any]) -> No
     run.write(path, json.dumps({**content, PROVENANCE: made}, indent=1, ensure_ascii=False) + "\n")
 
 
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple]:
     """Verdicts that are not the recorded ones: changed, new, or gone.
 
     Args:
@@ -141,15 +122,15 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
         now: found, likewise.
 
     Returns:
-        One entry for each, in the order of chapters and claims.
+        Of each (chapter, claim, verdict recorded, verdict found), in their order; None for no verdict.
     """
     found = []
     for chapter in sorted({*before, *now}):
         old, new = before.get(chapter, {}), now.get(chapter, {})
-        for claim in dict.fromkeys([*new, *old]):
+        for claim in {**new, **old}:
             was, is_now = (side.get(claim, {}).get("verdict") for side in (old, new))
             if was != is_now:
-                found.append(Change(chapter, claim, was, is_now))
+                found.append((chapter, claim, was, is_now))
     return found
 
 

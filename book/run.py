@@ -87,12 +87,12 @@ def content_keys(
     reached = sources.modules([plain(text) for _, kind, text, _ in cells if kind == "code"], root, "", root)
     files = {name: sources.meaning(path.read_bytes()) for name, path in reached.items()}
     made_by = machine.environment(machine.pinned(root), anywhere)
-    everything = ([cells, files, dict(values), CONTENT_SHA256, made_by] for values in runs)
-    return [_sha256(json.dumps(each, sort_keys=True).encode()) for each in everything]
+    return [digest([cells, files, dict(values), CONTENT_SHA256, made_by]) for values in runs]
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def digest(content: Any) -> str:
+    """SHA-256 of plain data, in hexadecimal digits."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def load(notebook: Path) -> nbformat.NotebookNode:

@@ -6,9 +6,7 @@ last good one: it becomes ``sgd-book build``, at the scale in the environment va
 ``book/directives.py``.
 """
 
-import csv
 import importlib.util
-import io
 import json
 import os
 import re
@@ -20,12 +18,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import nbformat
+import pandas as pd
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
 from book import build, cli, contents, directives, drawing, gate, latex, markup, record, run
-from book.directives import copies, scale_now
+from book.directives import Citation, History, KeyFigure, Launch, Scoreboard, Status, copies, scale_now
 from lib.page.text import TEXT_MIME
 
 MATHJAX = "tex-svg-full.js"  # one file that fetches nothing more: glyphs are drawn, all of TeX is in it
@@ -36,14 +35,6 @@ _NOT_FOUND = {
     "body": "<h1>There is no such page</h1><p>All pages are listed at the side; the search finds words.</p>",
 }
 _BINDER, _COLAB = "https://mybinder.org", "https://colab.research.google.com"
-_DIRECTIVES = {
-    "keyfigure": directives.KeyFigure,
-    "scoreboard": directives.Scoreboard,
-    "status": directives.Status,
-    "history": directives.History,
-    "citation": directives.Citation,
-    "launch": directives.Launch,
-}
 
 
 # ---- notebooks -------------------------------------------------------------------------------------------
@@ -160,11 +151,8 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 
 def _csv(table: Mapping[str, Any]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table["columns"])
-    writer.writerows(table["rows"])
-    return text.getvalue().encode()
+    frame = pd.DataFrame(table["rows"], columns=table["columns"], dtype=object)
+    return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
 # ---- events ----------------------------------------------------------------------------------------------
@@ -201,23 +189,16 @@ def prepare(app: Sphinx) -> None:
     ends; for other forms, which stand nowhere, chapters that are not current are run.
     """
     root, scale = Path(app.srcdir), scale_now()
-    app.sgd_files = {}
-    if not os.environ.get(build.INSIDE):
-        if app.builder.format == "html":
-            raise SystemExit(cli.main(["build", *["--preview"] * (scale == "preview")], root))
-        with run.lock(root, build.say):
-            faults = build.run_chapters(root, scale)
-        if faults:
-            raise ExtensionError("\n".join(faults))
+    app.sgd_files, inside = {}, os.environ.get(build.INSIDE)
+    if not inside and app.builder.format == "html":
+        raise SystemExit(cli.main(["build", *["--preview"] * (scale == "preview")], root))
     try:
+        if not inside:
+            with run.lock(root, build.say):
+                build.refuse(build.run_chapters(root, scale))
         copies(app)
     except run.RunError as error:
         raise ExtensionError(str(error)) from error
-
-
-def outdated(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
-    """Marks every page for reading: what it shows may have changed while its file has not."""
-    return sorted(env.found_docs)
 
 
 def read_executed(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -287,14 +268,15 @@ def write_files(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers all of it with Sphinx."""
-    for name, directive in _DIRECTIVES.items():
-        app.add_directive(name, directive)
+    for directive in (Citation, History, KeyFigure, Launch, Scoreboard, Status):
+        app.add_directive(directive.__name__.lower(), directive)
     app.setup_extension("notfound.extension")
     if os.environ.get(contents.URL):  # cards and their addresses mean nothing where the book has none
         app.setup_extension("sphinxext.opengraph")
     app.connect("config-inited", configure, priority=10)
     app.connect("builder-inited", prepare)
-    app.connect("env-get-outdated", outdated)
+    # every page is read again: what it shows may have changed while its file has not
+    app.connect("env-get-outdated", lambda app, env, *_: sorted(env.found_docs))
     app.connect("source-read", read_executed)
     app.connect("html-page-context", mark_preview)
     app.connect("html-page-context", name_references)

@@ -8,7 +8,6 @@ import contextlib
 import csv
 import fcntl
 import functools
-import hashlib
 import io
 import itertools
 import json
@@ -213,7 +212,7 @@ def plan(notebook: Path, scale: str, fixed: Mapping[str, Any], sets: Sequence[Ma
             for line in lines[1:] or lines:  # the first of several only counts them
                 faults.setdefault(line.strip(), []).append(number)
             continue
-        name = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+        name = run.digest(values)[:12]
         runs.setdefault(name, Run({key: values[key] for key in given}, values, name))
     if faults:
         lines = [f"the sweep of {notebook.stem} is refused, nothing was run"]
@@ -556,9 +555,7 @@ def command(
     work = plan(path, scale, dict(fixed), sets)
     if measure:
         check_measure(work, measure, root)
-    text = json.dumps([one.given for one in work.runs], sort_keys=True)
-    short = hashlib.sha256(text.encode()).hexdigest()[:8]
-    folder = out or root / "_build" / "sweeps" / f"{path.stem}-{short}"
+    folder = out or root / "_build/sweeps" / f"{path.stem}-{run.digest([one.given for one in work.runs])[:8]}"
     if not dry_run:
         store.check_writable(folder)
     results = Results(work, folder.resolve(), root, measure)
