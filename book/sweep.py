@@ -44,8 +44,9 @@ class SweepError(RuntimeError):
 
 
 class Run(NamedTuple):
-    """One checked set of parameters: those that are given, all of them, and a name made from the values."""
+    """A checked set of parameters: its number, those given, all of them, and a name made from the values."""
 
+    number: int
     given: dict[str, Any]
     values: dict[str, Any]
     name: str
@@ -213,7 +214,7 @@ def plan(notebook: Path, scale: str, fixed: Mapping[str, Any], sets: Sequence[Ma
                 faults.setdefault(line.strip(), []).append(number)
             continue
         name = run.digest(values)[:12]
-        runs.setdefault(name, Run({key: values[key] for key in given}, values, name))
+        runs.setdefault(name, Run(len(runs) + 1, {key: values[key] for key in given}, values, name))
     if faults:
         lines = [f"the sweep of {notebook.stem} is refused, nothing was run"]
         for fault, numbers in faults.items():
@@ -306,10 +307,9 @@ class Results:
         values = [one.values for one in plan.runs]
         keys = run.content_keys(json.loads(plan.text), values, root, anywhere=True)
         self.keys = {one.name: key for one, key in zip(plan.runs, keys, strict=True)}
-        self.numbers = {one.name: number for number, one in enumerate(plan.runs, 1)}
         self.records = {}
         for one in plan.runs:
-            self.records[one.name] = summary.record(self.numbers[one.name], one.values, "not run")
+            self.records[one.name] = summary.record(one.number, one.values, "not run")
             for failed in (True, False):
                 with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                     self._take(one, json.loads(self.path(one, failed).read_text("utf-8")))
@@ -322,10 +322,10 @@ class Results:
         """Record a run from what is kept of it, if it is of the present chapter and library."""
         about = gate.sealed(notebook)
         if about.get("key") == self.keys[one.name]:
-            state, number = "failed" if "failed" in about else "done", self.numbers[one.name]
+            state = "failed" if "failed" in about else "done"
             place = self.path(one, state == "failed").relative_to(self.out).as_posix()
             more = (place, about.get("failed", ""), about["seconds"])
-            self.records[one.name] = summary.record(number, one.values, state, notebook, *more)
+            self.records[one.name] = summary.record(one.number, one.values, state, notebook, *more)
 
     @property
     def todo(self) -> list[Run]:
@@ -405,9 +405,9 @@ def carry_out(results: Results, place: places.Place, root: Path | None, each: fl
         SweepError, places.Lost: the sweep stopped before its end. What was finished is kept.
     """
     runs, start = {one.name: one for one in results.todo}, time.monotonic()
-    folder = None if root is None else str(results.out / ".running")
-    common = {"name": results.plan.notebook.stem, "text": results.plan.text, "folder": folder}
-    common["root"] = None if root is None else str(root)
+    folder = root and str(results.out / ".running")
+    common = {"name": results.plan.notebook.stem, "text": results.plan.text}
+    common |= {"root": root and str(root), "folder": folder}
     jobs = {name: common | {"given": one.given, "key": results.keys[name]} for name, one in runs.items()}
     form, silent = "{n}/{total} runs |{bar:20}| {postfix}", not sys.stderr.isatty()
     bar = tqdm(total=len(runs), leave=False, dynamic_ncols=True, bar_format=form, disable=silent)
