@@ -78,14 +78,7 @@ def executed(root: Path, scale: str) -> list[Any]:
 def run_chapters(
     root: Path, scale: str, only: Sequence[str] = (), again: bool = False, say: Say = say
 ) -> list[str]:
-    """Run the chapters whose executed copies are not current.
-
-    Args:
-        root: the project's folder.
-        scale: one of ``run.SCALES``.
-        only: names of the chapters to run; all if empty.
-        again: whether to run those that are current, too.
-        say: takes messages.
+    """Run chapters, all if none is named, whose executed copies are not current, or also others ``again``.
 
     Returns:
         What failed, one text for each chapter that did.
@@ -104,23 +97,18 @@ def run_chapters(
         except ValueError as error:
             say(f"{title}: FAILED")
             faults[chapter.name] = f"{chapter.name}: {error}"
-    at_once = 1 if scale == "full" else _at_once(len(todo))
+    shared_out = scale == "full" or places.is_alone() or places.SCHEDULER in os.environ  # each, or all of it
+    at_once = 1 if shared_out else min(len(todo), machine.at_once())
     seconds = {name: lasts(path, recorded) for name, (path, *_) in todo.items()}
     if todo and None not in seconds.values():
         longest = max(sum(seconds.values()) / at_once, *seconds.values())
         say(f"{len(todo)} to run, about {clock(longest)} by {record.TIMINGS}, less where work is kept")
-    for name, fault in _side_by_side(todo, seconds, at_once) if at_once > 1 else _in_turn(todo):
+    in_turn = ((name, _run(*chapter)) for name, chapter in todo.items())
+    for name, fault in _side_by_side(todo, seconds, at_once) if at_once > 1 else in_turn:
         if fault:
             say(f"{todo[name][2]}: FAILED")
             faults[name] = fault
     return [faults[chapter.name] for chapter in wanted if chapter.name in faults]
-
-
-def _at_once(chapters: int) -> int:
-    """How many chapters are run side by side: one where something else shares out the work."""
-    if places.is_alone() or places.SCHEDULER in os.environ:
-        return 1
-    return min(chapters, machine.at_once())
 
 
 def _run(notebook: Path, copy: run.Copy, title: str, recorded: Mapping[str, float] | None, root: Path) -> str:
@@ -132,11 +120,6 @@ def _run(notebook: Path, copy: run.Copy, title: str, recorded: Mapping[str, floa
     except ValueError as error:
         return f"{notebook.stem}: {error}"
     return ""
-
-
-def _in_turn(todo: Mapping[str, tuple]) -> Iterator[tuple[str, str]]:
-    for name, chapter in todo.items():
-        yield name, _run(*chapter)
 
 
 def _side_by_side(
@@ -166,12 +149,7 @@ def lasts(notebook: Path, recorded: Mapping[str, Mapping[str, float]]) -> float 
 
 
 def build_pages(root: Path, scale: str, builder: str = "html") -> Path:
-    """Build the pages into a staging folder, with every warning an error.
-
-    Args:
-        root: the project's folder.
-        scale: ``full`` or ``preview``.
-        builder: ``html``, or ``latex`` for print.
+    """Build the pages into a staging folder, ``html`` or ``latex`` for print, with every warning an error.
 
     Returns:
         The folder with the pages.
@@ -281,11 +259,6 @@ def made_from(root: Path, scale: str) -> str:
 
 def build(root: Path, scale: str, say: Say = say) -> int:
     """Run what is not current, gate, compare verdicts (full scale), build the pages, gate them, publish.
-
-    Args:
-        root: the project's folder.
-        scale: ``full`` or ``preview``.
-        say: takes messages.
 
     Returns:
         0 when the book was published, 1 when anything failed and the last good book was left where it is.

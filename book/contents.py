@@ -47,11 +47,7 @@ def pages(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def chapters(root: Path, names: Sequence[str] = ()) -> list[Chapter]:
-    """Chapters of the book in their order: the pages that are notebooks.
-
-    Args:
-        root: the project's folder.
-        names: of those that are wanted; all if empty.
+    """Chapters of the book in their order: the pages that are notebooks, or those of them that are named.
 
     Raises:
         ValueError: for a name that no chapter has.
@@ -152,12 +148,8 @@ def copy_chapter(chapter: Chapter, place: Path) -> None:
 def add_chapter(root: Path, name: str) -> Path:
     """Copy the template, a whole chapter that runs, and list the copy after the other chapters.
 
-    Args:
-        root: the project's folder.
-        name: of the chapter's file without its ending.
-
     Returns:
-        The notebook.
+        The notebook, a file of that name.
 
     Raises:
         ValueError: the name is none, or is taken; nothing has been written then.

@@ -349,12 +349,7 @@ class Citation(_Board):
 
 
 def citation(root: Path, stamps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The fields of a reference to this build.
-
-    Args:
-        root: the project's folder, with ``CITATION.cff``.
-        stamps: of the chapters; the newest gives year and commit.
-    """
+    """The fields of a reference to this build; the newest of the chapters' stamps gives year and commit."""
     cff = yaml.safe_load((root / "CITATION.cff").read_text("utf-8"))
     newest = max(stamps, key=lambda stamp: stamp["started"])
     names = [a.get("name") or f"{a['family-names']}, {a['given-names']}" for a in cff["authors"]]

@@ -80,9 +80,6 @@ def figures(notebook: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def filled(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
     """All text that was filled in from the run: text cells, the answer, captions and descriptions.
 
-    Args:
-        notebook: executed notebook as nested dicts.
-
     Yields:
         Pairs (cell id, record with ``words`` and ``values``, see `lib.page.text.Filled`).
     """

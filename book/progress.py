@@ -40,8 +40,8 @@ def time_left(
     once it has taken longer than it should.
 
     Args:
-        recorded: seconds of each cell in the earlier run, by cell id.
-        cells: ids of the cells of this run, in order; empty for cells that take no time.
+        recorded: as for `expected`.
+        cells: as for `expected`.
         at: index of the present cell.
         done: seconds that the cells before it took.
         here: seconds since the present cell started.

@@ -21,9 +21,6 @@ _DIGITS = 6  # of recorded values: enough to compare, few enough that a diff sho
 def verdicts(notebooks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Verdicts of executed chapters, as they are recorded.
 
-    Args:
-        notebooks: executed chapters as nested dicts.
-
     Returns:
         By chapter, by claim: verdict, value, interval, n, and which outcomes would have held and failed it.
     """
@@ -104,22 +101,12 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, content: Mapping[str, Any], made: Mapping[str, Any]) -> None:
-    """Write a recorded file, whole or not at all.
-
-    Args:
-        path: of the file.
-        content: what was recorded.
-        made: what made it.
-    """
+    """Write a recorded file, with what made it, whole or not at all."""
     run.write(path, json.dumps({**content, PROVENANCE: made}, indent=1, ensure_ascii=False) + "\n")
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple]:
-    """Verdicts that are not the recorded ones: changed, new, or gone.
-
-    Args:
-        before: recorded, as ``verdicts`` returns them.
-        now: found, likewise.
+    """Verdicts, as from `verdicts`, that are not the recorded ones: changed, new, or gone.
 
     Returns:
         Of each (chapter, claim, verdict recorded, verdict found), in their order; None for no verdict.

@@ -111,9 +111,7 @@ def copy_path(notebook: Path, root: Path, scale: str) -> Path:
 def reduced(notebook: Path, scale: str) -> dict[str, Any]:
     """Parameters of a chapter at a scale, from the file that plain papermill takes as well.
 
-    Args:
-        notebook: the chapter; the file is ``parameters/<chapter>/<scale>.yaml`` beside it.
-        scale: one of ``SCALES``; ``full`` has none.
+    The file is ``parameters/<chapter>/<scale>.yaml`` beside the chapter; ``full``, the defaults, has none.
 
     Raises:
         ValueError: for another scale, or a file that is not there or holds no parameters.
@@ -133,12 +131,7 @@ def reduced(notebook: Path, scale: str) -> dict[str, Any]:
 
 
 def expected_copy(notebook: Path, root: Path, scale: str) -> Copy:
-    """Where a chapter's executed copy at a scale belongs, and its key now.
-
-    Args:
-        notebook: the chapter.
-        root: the project's folder.
-        scale: ``full`` for the notebook's defaults; ``preview`` or ``smoke`` for `reduced` ones.
+    """Where a chapter's executed copy at a scale belongs, and its key now; see `reduced` for the parameters.
 
     Raises:
         ValueError: for another scale, one without a file of parameters, or refused parameters.
@@ -324,10 +317,6 @@ def lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the project's build tree; while another process holds it, say so and wait.
 
     The lock ends with the process that holds it, however that ends.
-
-    Args:
-        root: the project's folder.
-        say: takes the message that names who is being waited for.
 
     Raises:
         PermissionError: when the build tree cannot be written, and what to do then.

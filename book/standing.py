@@ -27,14 +27,10 @@ def _hash(files: Iterable[Path], root: Path, *texts: str) -> str:
 
 
 def sources(root: Path, pages: Iterable[Path]) -> str:
-    """Hash of all that pages are made from.
+    """Hash of all that a project's pages are made from.
 
-    Executed copies and other pages, bibliography, settings, recorded verdicts, styles, requirements, Python,
+    These pages and executed copies, bibliography, settings, recorded verdicts, styles, requirements, Python,
     the code that makes the pages, and what the environment says of the book's addresses.
-
-    Args:
-        root: the project's folder.
-        pages: files of the table of contents, and executed copies of all chapters.
     """
     files = [*pages, *root.glob("*.bib"), *(path for name in _NAMED if (path := root / name).is_file())]
     for folder in _FOLDERS:  # a folder may be a link, which globbing from above would not follow
