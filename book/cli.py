@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import resource
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ Examples of what follows the command:
   plateau_after_lr_jump --preview --grid first_seed=1,2,3 --measure optimum
   broken_net_recovery --list my_runs.csv --scheduler tcp://host:8786"""
 MANY: dict[str, Any] = {"multiple": True}
-FOLDER = click.Path(path_type=Path, file_okay=False)
+FOLDER, COUNT = click.Path(path_type=Path, file_okay=False), click.IntRange(1)
 NOTHING = "not run: nothing is there yet. make book makes everything, make preview a first look in minutes"
 OWN = "A parameter of your own, for one chapter; may be repeated."
 REDUCED = "Reduced parameters, every page marked as a preview."
@@ -94,16 +95,17 @@ def run(
     Nothing is built.
     """
     refused = {"--preview": scale == "preview", "--again": again} if given else {"--out": out}
+    why = "cannot stand with -p" if given else "wants parameters: -p NAME VALUE"
     for option in filter(refused.get, refused):
-        raise click.UsageError(
-            f"{option} {'cannot stand with -p' if given else 'wants parameters: -p NAME VALUE'}"
-        )
+        raise click.UsageError(f"{option} {why}")
     names = [name for name, _ in given]
     if twice := {name for name in names if names.count(name) > 1}:
         raise click.UsageError(f"-p {', '.join(sorted(twice))} is given more than once")
     wanted = contents.chapters(root, chapters)
-    if out:
-        contents.check_copy(root, out)
+    if out and out.suffix != ".ipynb":
+        raise ValueError(f"--out: got {os.fspath(out)!r}, wanted a file that ends in .ipynb")
+    if out and out.resolve().is_relative_to((root / "chapters").resolve()):
+        raise ValueError(f"--out: {os.fspath(out)!r} is among the chapters, wanted a place elsewhere")
     _check(root)
     if given:
         if len(chapters) != 1:
@@ -201,7 +203,10 @@ def copy(root: Path, chapter: str, place: Path | None) -> None:
     """Copy CHAPTER to PLACE (mine/CHAPTER.ipynb) to work on; git does not look into mine/."""
     (found,) = contents.chapters(root, [chapter])
     place = place or root / "mine" / found.path.name
-    contents.copy_chapter(found, place)
+    if place.exists():
+        raise ValueError(f"{place} exists: name another place, or take it away")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(found.path, place)
     click.echo(f"copied to {os.path.relpath(place)}: open it with make lab, or give it to papermill")
 
 
@@ -225,19 +230,16 @@ def serve(root: Path, folder: Path | None, port: int) -> None:
     places = [folder] if folder else [contents.html_folder(root, scale) for scale in ("full", "preview")]
     place = next((place for place in places if (place / "index.html").exists()), None)
     if place is None:
-        raise ValueError(
-            f"no book at {' or '.join(map(os.path.relpath, places))}: make book, or make preview"
-        )
+        missing = " or ".join(map(os.path.relpath, places))
+        raise ValueError(f"no book at {missing}: make book, or make preview")
     handler = functools.partial(SimpleHTTPRequestHandler, directory=place)
     try:
         opened = ThreadingHTTPServer(("127.0.0.1", port), handler)
     except OSError as error:
         raise OSError(f"--port {port}: {error.strerror}; name another one") from None
     with opened as server:
-        what = "" if place == places[0] else " (only a preview is built)"
-        click.echo(
-            f"{os.path.relpath(place)}{what} is at http://localhost:{server.server_port}/, until Ctrl-C"
-        )
+        what = os.path.relpath(place) + " (only a preview is built)" * (place != places[0])
+        click.echo(f"{what} is at http://localhost:{server.server_port}/, until Ctrl-C")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
 
@@ -247,7 +249,7 @@ def serve(root: Path, folder: Path | None, port: int) -> None:
 @click.option("--grid", "axes", metavar="NAME=V,V", help="Values; repeat for combinations.", **MANY)
 @click.option("--list", "file", type=Path, metavar="FILE", help="CSV (a line each) or JSON (an object each).")
 @click.option("--sample", "specs", metavar="NAME=KIND", help=f"Random: {KINDS}; repeat for more.", **MANY)
-@click.option("--runs", type=click.IntRange(1), metavar="N", help="Size of the sample.")
+@click.option("--runs", type=COUNT, metavar="N", help="Size of the sample.")
 @click.option("--seed", type=click.IntRange(0), metavar="S", help="Of the sample (default 0).")
 @click.option("-p", "fixed", nargs=2, metavar="NAME VALUE", help="A parameter of all runs.", **MANY)
 @click.option("--preview", is_flag=True, help="Start from the reduced parameters.")
@@ -255,9 +257,7 @@ def serve(root: Path, folder: Path | None, port: int) -> None:
 @click.option("--dry-run", is_flag=True, help="Check, show runs and estimated time, run nothing.")
 @click.option("--measure", metavar="NAME", help="Claim or number to draw (default the first claim).")
 @click.option("--out", type=FOLDER, metavar="DIR", help="Default _build/sweeps/<chapter>-<hash>.")
-@click.option(
-    "--workers", type=click.IntRange(1), metavar="N", help="Runs at once here (default a core each)."
-)
+@click.option("--workers", type=COUNT, metavar="N", help="Runs at once here (default a core each).")
 @click.option("--scheduler", metavar="ADDRESS", help="Run on a Dask cluster, e.g. tcp://host:8786.")
 @click.pass_obj
 def sweep(root: Path, **chosen: Any) -> int:
@@ -290,11 +290,7 @@ def _terminated() -> Iterator[None]:
 
 @_terminated()
 def main(arguments: Sequence[str] | None = None, root: Path = contents.ROOT) -> int:
-    """The command line.
-
-    Args:
-        arguments: what follows the command's name; those of the process if None.
-        root: the project's folder.
+    """The command line; ``arguments`` are what follows the command's name, those of the process if None.
 
     Returns:
         The exit status: 0; 1 when something failed; 2 for arguments that are none; 130 when interrupted.

@@ -18,11 +18,13 @@ from urllib.parse import unquote
 import nbformat
 
 from book import markup
+from book.markup import Markup
 from lib.page import claims, explore
 from lib.page.figures import DATA_MIME
 from lib.page.provenance import STAMP_FIELDS, STAMP_MIME
 from lib.page.text import TEXT_MIME
 
+Notebook = Mapping[str, Any]
 CLAIMS_MIME = claims.MIME
 SVG_MIME = "image/svg+xml"
 RUN_METADATA = "sgd_book_run"
@@ -55,14 +57,14 @@ _LEFTOVERS = {
 # ---- executed notebooks ----------------------------------------------------------------------------------
 
 
-def outputs(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+def outputs(notebook: Notebook) -> Iterable[tuple[str, Mapping[str, Any]]]:
     """Every output of a notebook of format 4.5, as nested dicts: pairs (id of its cell, output)."""
     for cell in notebook["cells"]:
         for output in cell.get("outputs", ()):
             yield cell.get("id", "?"), output
 
 
-def records(notebook: Mapping[str, Any], mime: str) -> list[Any]:
+def records(notebook: Notebook, mime: str) -> list[Any]:
     """What the outputs of a notebook hold in one MIME type, in order."""
     return [o["data"][mime] for _, o in outputs(notebook) if mime in o.get("data", {})]
 
@@ -72,12 +74,12 @@ def about(output: Mapping[str, Any]) -> Any:
     return output.get("metadata", {}).get("sgd_book", {})
 
 
-def figures(notebook: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def figures(notebook: Notebook) -> dict[str, Mapping[str, Any]]:
     """Outputs of an executed notebook that passed the gate and are figures, by name."""
     return {about(output)["name"]: output for _, output in outputs(notebook) if about(output)}
 
 
-def filled(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+def filled(notebook: Notebook) -> Iterable[tuple[str, Mapping[str, Any]]]:
     """All text that was filled in from the run: text cells, the answer, captions and descriptions.
 
     Yields:
@@ -99,13 +101,13 @@ def seal(notebook: nbformat.NotebookNode, about: Mapping[str, Any]) -> None:
     notebook.metadata[RUN_METADATA] = {**about, "seal": _seal(notebook, about)}
 
 
-def sealed(notebook: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(notebook: Notebook) -> dict[str, Any]:
     """The note of an executed notebook that is as it was when it was sealed; empty for any other."""
     about = dict(notebook.get("metadata", {}).get(RUN_METADATA, {}))
     return about if about.pop("seal", None) == _seal(notebook, about) else {}
 
 
-def _seal(notebook: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+def _seal(notebook: Notebook, about: Mapping[str, Any]) -> str:
     # a file holds a text as lines, a notebook as one text: what nbformat writes of both is the same
     content = json.loads(nbformat.v4.writes(nbformat.from_dict(notebook)))
     content["metadata"].pop(RUN_METADATA, None)
@@ -114,9 +116,7 @@ def _seal(notebook: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([about, content], sort_keys=True).encode()).hexdigest()
 
 
-def notebook_faults(
-    notebook: Mapping[str, Any], roots: Iterable[Path] = (), key: str | None = None
-) -> list[str]:
+def notebook_faults(notebook: Notebook, roots: Iterable[Path] = (), key: str | None = None) -> list[str]:
     """Judge one executed notebook.
 
     Args:
@@ -165,7 +165,7 @@ def notebook_faults(
     return faults + list(_raw(notebook))
 
 
-def _unheld(notebook: Mapping[str, Any]) -> Iterable[str]:
+def _unheld(notebook: Notebook) -> Iterable[str]:
     """What the prose says in words and the run at the chapter's defaults does not bear out."""
     for cell, text in filled(notebook):
         for entry in text["words"]:
@@ -179,7 +179,7 @@ def raw(markdown: str) -> re.Match[str] | None:
     return _RAW.search(_CODE.sub("", markdown))
 
 
-def _raw(notebook: Mapping[str, Any]) -> Iterable[str]:
+def _raw(notebook: Notebook) -> Iterable[str]:
     """Text that a front end would show as it was typed: roles, fences, labels, comments, fields."""
     for cell in notebook["cells"]:
         texts = ["".join(cell["source"])] if cell["cell_type"] == "markdown" else []
@@ -257,7 +257,7 @@ def _output_faults(output: Mapping[str, Any], private: re.Pattern[str]) -> Itera
     if found := private.search("\n".join(texts)):
         yield f"output holds a path of this machine: {found[0]}"
     for mime in {"text/html", "text/markdown"} & set(data):
-        yield from (f"{mime}: {fault}" for fault in markup.Markup("".join(data[mime])).faults)
+        yield from (f"{mime}: {fault}" for fault in Markup("".join(data[mime])).faults)
     if SVG_MIME in data:
         yield from markup.drawing_faults("".join(data[SVG_MIME]))
     if _is_figure(output):
@@ -343,9 +343,7 @@ def html_faults(html: Path, preview: bool, prefix: str = "/") -> list[str]:
     return faults
 
 
-def _link_faults(
-    path: Path, url: str, html: Path, pages: Mapping[Path, markup.Markup], prefix: str
-) -> list[str]:
+def _link_faults(path: Path, url: str, html: Path, pages: Mapping[Path, Markup], prefix: str) -> list[str]:
     parts = markup.address(url)
     if parts.scheme or parts.netloc:
         return []

@@ -37,10 +37,7 @@ def missing() -> str:
 
 
 def pdf(text: Path) -> Path:
-    """Make the PDF of a LaTeX file.
-
-    Args:
-        text: the file, in the folder with all that it takes.
+    """Make the PDF of a LaTeX file, which lies in the folder with all that it takes.
 
     Returns:
         The PDF beside it.
@@ -60,10 +57,7 @@ def pdf(text: Path) -> Path:
 
 
 def printed(notebook: str) -> str:
-    """A chapter's text for print.
-
-    Args:
-        notebook: JSON as the pages take it.
+    """A chapter's JSON, as pages take it, for print.
 
     Returns:
         The same with PDF for SVG, without links to files, and with each HTML table as a longtable.

@@ -207,11 +207,7 @@ class Markup(HTMLParser):
 
 
 def page_markup(text: str) -> Markup:
-    """What a whole page holds; among its faults is any other policy than its own.
-
-    Args:
-        text: the page.
-    """
+    """What a whole page holds; among its faults is any other policy than its own."""
     page = Markup(text, _PAGE)
     places = [k for k, (tag, given) in enumerate(page.tags) if given.get("http-equiv", "").lower() == POLICY]
     stated = [page.tags[k][1].get("content") for k in places]
@@ -223,11 +219,7 @@ def page_markup(text: str) -> Markup:
 
 
 def drawing_faults(text: str | bytes) -> list[str]:
-    """What an SVG holds that is not allowed.
-
-    Args:
-        text: the file.
-    """
+    """What an SVG, the text of a file, holds that is not allowed."""
     faults: list[str] = []
     styles: list[str] = []
     inside: list[str] = []

@@ -128,9 +128,6 @@ def _inline(tokens: list[Token]) -> str:
 def paragraphs(markdown: str) -> Iterator[str]:
     """Paragraphs, items, headings and table rows of a MyST text, without quotations, code and formulas.
 
-    Args:
-        markdown: MyST Markdown.
-
     Yields:
         Plain text with placeholders.
     """
@@ -239,14 +236,7 @@ def stated(path: Path) -> set[float]:
 
 
 def texts(path: Path) -> list[Text]:
-    """All prose of a page or a chapter.
-
-    Args:
-        path: a Markdown page or a notebook.
-
-    Returns:
-        Its pieces, in order.
-    """
+    """All prose of a Markdown page or a notebook, in pieces, in order."""
     if path.suffix != ".ipynb":
         source = path.read_text("utf-8")
         return [Text("page", text, text, _excused(source)) for text in paragraphs(source)]
@@ -329,10 +319,9 @@ def loose_words(path: Path) -> list[Finding]:
 
 def raw_text(path: Path) -> list[Finding]:
     """Markup in a chapter's Markdown cells that a front end would show as it was typed."""
+    why = "a Markdown cell is shown as it is: make it a text cell"
     return [
-        Finding(
-            path.name, cell.id, found[0].strip(), "a Markdown cell is shown as it is: make it a text cell"
-        )
+        Finding(path.name, cell.id, found[0].strip(), why)
         for cell in run.load(path).cells
         if cell.cell_type == "markdown" and (found := gate.raw(cell.source))
     ]

@@ -18,7 +18,7 @@ _KEPT = ("verdict", "value", "interval", "n", "would_hold", "would_fail")
 _DIGITS = 6  # of recorded values: enough to compare, few enough that a diff shows what changed
 
 
-def verdicts(notebooks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def verdicts(notebooks: Sequence[gate.Notebook]) -> dict[str, dict[str, Any]]:
     """Verdicts of executed chapters, as they are recorded.
 
     Returns:
@@ -31,12 +31,12 @@ def verdicts(notebooks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]
     return dict(sorted(found.items()))
 
 
-def claims_records(notebooks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def claims_records(notebooks: Sequence[gate.Notebook]) -> list[dict[str, Any]]:
     """Claims records of executed chapters, one each, in their order."""
     return [record for notebook in notebooks for record in gate.records(notebook, gate.CLAIMS_MIME)]
 
 
-def provenance(notebooks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def provenance(notebooks: Sequence[gate.Notebook]) -> dict[str, dict[str, Any]]:
     """What made each executed chapter: its stamp, by chapter."""
     return {
         claims["chapter"]: gate.records(notebook, gate.STAMP_MIME)[0]
@@ -51,7 +51,7 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
 
 
-def timings(notebook: Mapping[str, Any]) -> dict[str, float]:
+def timings(notebook: gate.Notebook) -> dict[str, float]:
     """Seconds of each code cell of an executed chapter, by cell id.
 
     Empty when the run took chunks that an earlier one had kept: its seconds say too little of a whole run.
@@ -63,7 +63,7 @@ def timings(notebook: Mapping[str, Any]) -> dict[str, float]:
     return {name: round(max(took, 0), 2) for name, took in seconds.items() if name and took is not None}
 
 
-def cover(notebook: Mapping[str, Any]) -> str | None:
+def cover(notebook: gate.Notebook) -> str | None:
     """The figure of an executed chapter that its metadata ``sgd_book.cover`` names, as SVG.
 
     Kept in the repository, so that a page outside the book can show it; a comment says what made it.

@@ -47,10 +47,6 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
     number, caption, label and alt text; under the caption stand links to its data, its picture, and the
     hidden code that leads to it. Other hidden code is linked under what it shows.
 
-    Args:
-        notebook: executed copy of a chapter.
-        docname: its page.
-
     Returns:
         The notebook as JSON, and the content of each file by its path in the output.
     """
@@ -123,9 +119,7 @@ def _bare_cell(name: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_code_cell("...", id=name[:64], metadata={"tags": ["remove-input"]})
 
 
-def _figure_cell(
-    figure: Mapping[str, Any], data: Mapping[str, Any], stem: str, code: str
-) -> nbformat.NotebookNode:
+def _figure_cell(figure: Mapping, data: Mapping, stem: str, code: str) -> nbformat.NotebookNode:
     links = (
         '<span class="sgd-figure-files">Download: '
         f'data (<a href="{escape(stem)}.csv" download>CSV</a>, '

@@ -295,14 +295,7 @@ class Results:
     """The folder of a sweep: executed copies, and the table and page made from them."""
 
     def __init__(self, plan: Plan, out: Path, root: Path, measure: str | None) -> None:
-        """Takes stock of what is there; nothing is written.
-
-        Args:
-            plan: the sweep.
-            out: its folder.
-            root: the project's folder.
-            measure: what the figure shows, None for the chapter's first claim.
-        """
+        """Takes stock of the folder and writes nothing; no measure stands for the chapter's first claim."""
         self.plan, self.out, self.measure = plan, out, measure
         values = [one.values for one in plan.runs]
         keys = run.content_keys(json.loads(plan.text), values, root, anywhere=True)
@@ -366,12 +359,9 @@ class Results:
 def finished(
     place: places.Place, jobs: Mapping[str, Mapping[str, Any]], tell: Callable[[int, str], None]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What `execute` gives of each job, as it comes; a run that failed outside the chapter is told as failed.
+    """What `execute` gives of each job, by name, as it comes; for the arguments see `places.results`.
 
-    Args:
-        place: Where they are computed.
-        jobs: By name.
-        tell: As for `places.results`.
+    A run that failed outside the chapter is told as failed.
     """
     begun: dict[str, float] = {}
 
@@ -462,11 +452,6 @@ def lasts(runs: int, workers: int, seconds: float) -> float:
 
 def estimate(results: Results, root: Path, workers: int) -> tuple[float | None, str]:
     """How long a sweep will take, judged by its done runs, else by the chapter's recorded times.
-
-    Args:
-        results: of the sweep so far.
-        root: the project's folder.
-        workers: runs at once.
 
     Returns:
         Seconds of one run, None where only a first one tells; and the time of all in words, with what it was
