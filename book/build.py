@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from click import echo as say
+
 from book import gate, latex, record, run, standing
 from book.contents import address, chapters, html_folder, pages
 from book.progress import Progress, clock, expected
@@ -37,11 +39,6 @@ main()
 """
 _PATIENCE = 10.0  # seconds that a page builder whose build was killed has to end
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def say(text: str) -> None:
-    """Writes a line to the terminal at once."""
-    print(text, flush=True)
 
 
 def refuse(faults: Sequence[str]) -> None:
@@ -197,9 +194,7 @@ def _empty(folder: Path) -> None:
 def publish(new: Path, place: Path) -> None:
     """Put new pages in the place of the last good ones, which stay until the new ones are whole.
 
-    Args:
-        new: folder with the new pages, on the same file system; it is moved.
-        place: folder to replace.
+    The folder of the new pages, on the same file system, is moved.
     """
     recover(place)
     old = place.with_name(f".{place.name}.old")

@@ -114,7 +114,7 @@ def run(
     from book import build
     from book.run import lock
 
-    with lock(root, build.say):
+    with lock(root, click.echo):
         build.refuse(build.run_chapters(root, scale, chapters, again))
     return 0
 
@@ -133,8 +133,8 @@ def _own(root: Path, chapter: contents.Chapter, given: dict[str, str], out: Path
     store.check_writable(place, store.folder())
     recorded = record.read(root / record.TIMINGS).get("full", {})
     if seconds := build.lasts(chapter.path, recorded):
-        build.say(f"{chapter.name}: at its own parameters it takes about {clock(seconds)}")
-    with contextlib.nullcontext() if out else run.lock(root, build.say):
+        click.echo(f"{chapter.name}: at its own parameters it takes about {clock(seconds)}")
+    with contextlib.nullcontext() if out else run.lock(root, click.echo):
         run.run(chapter.path, place, given, Progress(chapter.name), root)
     click.echo(f"executed copy: {os.path.relpath(place)}")
     return 0

@@ -24,7 +24,7 @@ from lib.page.figures import DATA_MIME
 from lib.page.provenance import STAMP_FIELDS, STAMP_MIME
 from lib.page.text import TEXT_MIME
 
-Notebook = Mapping[str, Any]
+Notebook = Mapping[str, Any]  # its content as nested dicts, of format 4.5
 CLAIMS_MIME = claims.MIME
 SVG_MIME = "image/svg+xml"
 RUN_METADATA = "sgd_book_run"
@@ -58,7 +58,7 @@ _LEFTOVERS = {
 
 
 def outputs(notebook: Notebook) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """Every output of a notebook of format 4.5, as nested dicts: pairs (id of its cell, output)."""
+    """Every output of a notebook: pairs (id of its cell, output)."""
     for cell in notebook["cells"]:
         for output in cell.get("outputs", ()):
             yield cell.get("id", "?"), output
@@ -91,29 +91,27 @@ def filled(notebook: Notebook) -> Iterable[tuple[str, Mapping[str, Any]]]:
                 yield cell, record
 
 
-def seal(notebook: nbformat.NotebookNode, about: Mapping[str, Any]) -> None:
-    """Notes in an executed notebook what made it, with a hash over that and over all that it holds.
+def seal(notebook: nbformat.NotebookNode, note: Mapping[str, Any]) -> None:
+    """Notes in the metadata of an executed notebook what made it, with a hash over that and all that it has.
 
-    Args:
-        notebook: executed notebook, whose metadata get the note.
-        about: the note: the content key as ``key``, and what else is to stand there.
+    The note has the content key as ``key``, and what else is to stand there.
     """
-    notebook.metadata[RUN_METADATA] = {**about, "seal": _seal(notebook, about)}
+    notebook.metadata[RUN_METADATA] = {**note, "seal": _seal(notebook, note)}
 
 
 def sealed(notebook: Notebook) -> dict[str, Any]:
     """The note of an executed notebook that is as it was when it was sealed; empty for any other."""
-    about = dict(notebook.get("metadata", {}).get(RUN_METADATA, {}))
-    return about if about.pop("seal", None) == _seal(notebook, about) else {}
+    note = dict(notebook.get("metadata", {}).get(RUN_METADATA, {}))
+    return note if note.pop("seal", None) == _seal(notebook, note) else {}
 
 
-def _seal(notebook: Notebook, about: Mapping[str, Any]) -> str:
+def _seal(notebook: Notebook, note: Mapping[str, Any]) -> str:
     # a file holds a text as lines, a notebook as one text: what nbformat writes of both is the same
     content = json.loads(nbformat.v4.writes(nbformat.from_dict(notebook)))
     content["metadata"].pop(RUN_METADATA, None)
     for part in (content, *content["cells"]):
         part["metadata"].pop("papermill", None)  # times
-    return hashlib.sha256(json.dumps([about, content], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([note, content], sort_keys=True).encode()).hexdigest()
 
 
 def notebook_faults(notebook: Notebook, roots: Iterable[Path] = (), key: str | None = None) -> list[str]:

@@ -70,11 +70,7 @@ _SCRIPTS = {
 def policy(page: str) -> str:
     """What a browser may fetch and run for a page: the book's own files and the known scripts, nothing else.
 
-    Args:
-        page: its name, as Sphinx has it.
-
-    Returns:
-        The content of its ``Content-Security-Policy``.
+    This is the content of the ``Content-Security-Policy`` of the page of that name, as Sphinx has it.
     """
     known = [*sorted(_SCRIPTS | _HANDLERS), f"DOCUMENTATION_OPTIONS.pagename = '{page}';"]
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in known)
@@ -89,11 +85,7 @@ def policy(page: str) -> str:
 def address(url: str) -> SplitResult:
     """The parts of a URL as browsers read it: white space means little to them, and a backslash is a slash.
 
-    Args:
-        url: as it stands in an attribute.
-
-    Returns:
-        Its parts; those of a URL that cannot be read have a scheme that no link may have.
+    Those of a URL that cannot be read have a scheme that no link may have.
     """
     url = re.sub(r"[\t\r\n]", "", url).strip("".join(map(chr, range(33)))).replace("\\", "/")
     try:

@@ -64,17 +64,12 @@ class Copy(NamedTuple):
 def content_keys(
     notebook: Mapping[str, Any], runs: Iterable[Mapping[str, Any]], root: Path, anywhere: bool = False
 ) -> list[str]:
-    """Hashes of all that executed copies of a notebook depend on.
+    """Hashes of all that executed copies of a notebook depend on, for each run: values of all parameters.
 
     They cover the cells (text, type, tags, ids, but no outputs), what the modules do that they reach (no
     comments or docstrings), all parameters, the data's content, and `machine.environment` with the versions
-    of all packages that the requirements pin.
-
-    Args:
-        notebook: notebook as nested dicts.
-        runs: values of all parameters of each run.
-        root: the project's folder.
-        anywhere: leave out the processor, of which the machines of a cluster may have others.
+    of all packages that the requirements pin. ``anywhere`` leaves out the processor, of which the machines of
+    a cluster may have others.
 
     Returns:
         64 hexadecimal digits for each run.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
 import nbformat
 import pandas as pd
 from sphinx.application import Sphinx
@@ -188,7 +189,7 @@ def prepare(app: Sphinx) -> None:
         raise SystemExit(cli.main(["build", *["--preview"] * (scale == "preview")], root))
     try:
         if not inside:
-            with run.lock(root, build.say):
+            with run.lock(root, click.echo):
                 build.refuse(build.run_chapters(root, scale))
         copies(app)
     except run.RunError as error:
@@ -197,11 +198,10 @@ def prepare(app: Sphinx) -> None:
 
 def read_executed(app: Sphinx, docname: str, source: list[str]) -> None:
     """Puts the executed copy in the place of the notebook as committed."""
-    root = Path(app.srcdir)
-    for chapter in contents.chapters(root):
+    for chapter, _ in copies(app):
         if chapter.docname == docname:
-            copy = run.expected_copy(chapter.path, root, scale_now())
-            source[0], files = page_text(run.load(copy.path), docname)
+            copy = run.copy_path(chapter.path, Path(app.srcdir), scale_now())
+            source[0], files = page_text(run.load(copy), docname)
             app.sgd_files.update(files)
             if app.builder.format == "latex":
                 source[0] = latex.printed(source[0])

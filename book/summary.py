@@ -134,12 +134,8 @@ def figure(measure: str, units: Mapping[str, str], runs: Sequence[Record]) -> tu
     """A picture of a measure over the swept parameters: along an axis, by colour, and by panel or size.
 
     The parameter with most values goes along the axis. All combinations of up to three are lines with the
-    runs' intervals, anything else is points; a fourth parameter is not drawn.
-
-    Args:
-        measure: a claim or number.
-        units: of the parameters that differ, by name; ``1`` is not shown.
-        runs: records of all runs.
+    runs' intervals, anything else is points; a fourth parameter is not drawn. The measure is a claim or a
+    number; the units are those of the parameters that differ, by name, of which ``1`` is not shown.
 
     Returns:
         SVG, caption and description; None when no run has the measure.
@@ -233,9 +229,7 @@ def _alt(label: str, points: Sequence, swept: Sequence[str], missing: int) -> st
 def html(made: Mapping[str, Any], runs: Sequence[Record]) -> str:
     """The page: how far the sweep is, the figure, the verdicts and values of all runs, what made them.
 
-    Args:
-        made: chapter, base scale, swept parameters (units by name) and measure of the sweep.
-        runs: records of all runs.
+    The sweep was made of a chapter, a base scale, swept parameters (units by name) and a measure.
 
     Returns:
         HTML that fetches nothing, all text escaped.

@@ -39,10 +39,6 @@ _LOG_SECONDS = 30.0
 _SCALES = ("smoke", "preview", "full")  # a larger one takes longer
 
 
-class SweepError(RuntimeError):
-    """A sweep stopped; the message says why, and what was finished is kept."""
-
-
 class Run(NamedTuple):
     """A checked set of parameters: its number, those given, all of them, and a name made from the values."""
 
@@ -91,10 +87,7 @@ def _split(text: str) -> list[str]:
 
 
 def grid(axes: Sequence[str]) -> list[dict[str, str]]:
-    """Every combination of values, the last axis changing fastest.
-
-    Args:
-        axes: one ``NAME=VALUE,VALUE,...`` for each parameter.
+    """Every combination of the values of axes ``NAME=VALUE,VALUE,...``, the last one changing fastest.
 
     Raises:
         ValueError: for an axis of another form, or two of one name.
@@ -186,13 +179,7 @@ def chapter(name: str, root: Path) -> Path:
 
 
 def plan(notebook: Path, scale: str, fixed: Mapping[str, Any], sets: Sequence[Mapping[str, Any]]) -> Plan:
-    """Check a whole sweep.
-
-    Args:
-        notebook: the chapter.
-        scale: whose parameters are the base: ``full`` for the notebook's defaults, ``preview`` or ``smoke``.
-        fixed: parameters of all runs.
-        sets: those of each run.
+    """Check a whole sweep of a chapter: a scale as its base, parameters of all runs, and those of each.
 
     Raises:
         ValueError: listing every fault with the runs that have it.
@@ -392,7 +379,7 @@ def carry_out(results: Results, place: places.Place, root: Path | None, each: fl
         each: seconds that a run may take, None when only a first run will tell.
 
     Raises:
-        SweepError, places.Lost: the sweep stopped before its end. What was finished is kept.
+        RuntimeError, places.Lost: the sweep stopped before its end. What was finished is kept.
     """
     runs, start = {one.name: one for one in results.todo}, time.monotonic()
     folder = root and str(results.out / ".running")
@@ -427,7 +414,7 @@ def carry_out(results: Results, place: places.Place, root: Path | None, each: fl
             if results.measure and not result["failed"]:
                 there = summary.measures(json.loads(result["notebook"]))
                 if results.measure not in there:
-                    raise SweepError(f"measure: got {results.measure!r}, there is: {', '.join(there)}")
+                    raise RuntimeError(f"measure: got {results.measure!r}, there is: {', '.join(there)}")
             if (begin := time.monotonic()) > next_writing:
                 results.write()
                 took = time.monotonic() - begin
@@ -519,7 +506,7 @@ def command(
     Raises:
         ValueError: for options that are not so, or cannot be together, before anything is run or said.
         OSError: when results cannot be written.
-        SweepError, places.Lost: as `carry_out`.
+        RuntimeError, places.Lost: as `carry_out`.
     """
     given = [kind for kind, value in (("grid", axes), ("list", file), ("sample", specs)) if value]
     if len(given) != 1:
