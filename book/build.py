@@ -100,8 +100,12 @@ def run_chapters(
     if todo and None not in seconds.values():
         longest = max(sum(seconds.values()) / at_once, *seconds.values())
         say(f"{len(todo)} to run, about {clock(longest)} by {record.TIMINGS}, less where work is kept")
-    in_turn = ((name, _run(*chapter)) for name, chapter in todo.items())
-    for name, fault in _side_by_side(todo, seconds, at_once) if at_once > 1 else in_turn:
+    if at_once > 1:  # those that take longest first
+        order = sorted(todo, key=lambda name: -(seconds[name] or 0))
+        ended = _side_by_side({name: todo[name] for name in order}, at_once)
+    else:
+        ended = ((name, _run(*chapter)) for name, chapter in todo.items())
+    for name, fault in ended:
         if fault:
             say(f"{todo[name][2]}: FAILED")
             faults[name] = fault
@@ -119,14 +123,11 @@ def _run(notebook: Path, copy: run.Copy, title: str, recorded: Mapping[str, floa
     return ""
 
 
-def _side_by_side(
-    todo: Mapping[str, tuple], seconds: Mapping[str, float | None], at_once: int
-) -> Iterator[tuple[str, str]]:
-    """Runs chapters, those that take longest first, and gives each with its fault as it ends."""
-    order = sorted(todo, key=lambda name: -(seconds[name] or 0))
+def _side_by_side(todo: Mapping[str, tuple], at_once: int) -> Iterator[tuple[str, str]]:
+    """Runs chapters, the first ones first, and gives each with its fault as it ends."""
     # a process of the place has one core, and so has the kernel that it starts
-    tasks = {name: places.Task(__name__, "_run", functools.partial(tuple, todo[name])) for name in order}
-    place, left = places.Processes(at_once), list(order)
+    tasks = {name: places.Task(__name__, "_run", functools.partial(tuple, todo[name])) for name in todo}
+    place, left = places.Processes(at_once), list(todo)
     try:
         with contextlib.closing(places.results(place, tasks)) as coming:
             for name, outcome in coming:
@@ -234,10 +235,8 @@ def judged(root: Path, scale: str) -> None:
     """
     notebooks = executed(root, scale)
     if scale == "full" and (found := changed_verdicts(root, notebooks)):
-        remedy = (
-            "If that is right and explained in the chapter: sgd-book record (make record), then build again."
-        )
-        refuse([*found, remedy])
+        remedy = "sgd-book record (make record), then build again"
+        refuse([*found, f"If that is right and explained in the chapter: {remedy}."])
 
 
 def ready(root: Path, scale: str, say: Say = say) -> None:
@@ -344,10 +343,8 @@ def check(root: Path, scale: str, say: Say = say) -> int:
             faults = [] if own else [f"{shown} was edited, or was made from something else: build it again"]
         except run.RunError as error:
             faults = [str(error)]
-        if place.is_dir():
-            faults += gate.html_faults(place, scale != "full", prefix)
-        else:
-            faults = [*faults, f"no book at {shown}"]
+        there = place.is_dir()
+        faults += gate.html_faults(place, scale != "full", prefix) if there else [f"no book at {shown}"]
     say("\n".join(faults) or "passed")
     return 1 if faults else 0
 

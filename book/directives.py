@@ -295,10 +295,8 @@ def moves(before: Record | None, now: Record) -> str:
         return "new"
     told, both = [], (before["value"], now["value"])
     if None not in both:
-        inside = (
-            low <= value <= high for one in (before, now) for low, high in [one["interval"]] for value in both
-        )
-        told += [] if all(inside) else ["yes"]
+        sides = [(*one["interval"], value) for one in (before, now) for value in both]
+        told += [] if all(low <= value <= high for low, high, value in sides) else ["yes"]
     elif both != (None, None):
         told.append("not measured before" if before["value"] is None else "no longer measured")
     if before["verdict"] != now["verdict"]:
@@ -319,9 +317,8 @@ def since(before: Record | None, now: Record) -> str:
         if any(before[field] != now[field] for field in fields):
             told.append(what)
     changed = "; ".join(told) or "nothing"
-    return (
-        f"Accepted: the run of {_day(before)}. Now: the run of {_day(now)}. Changed between them: {changed}."
-    )
+    runs = f"Accepted: the run of {_day(before)}. Now: the run of {_day(now)}."
+    return f"{runs} Changed between them: {changed}."
 
 
 def _day(stamp: Record) -> str:

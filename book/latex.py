@@ -27,13 +27,9 @@ _HOURGLASS = 900  # seconds
 
 def missing() -> str:
     """What to say when a tool is not installed; empty when all are."""
-    lacking = [tool for tool in _TOOLS if shutil.which(tool) is None]
-    if not lacking:
-        return ""
-    return (
-        f"a PDF wants {', '.join(lacking)}. On Debian: "
-        f"apt-get install --no-install-recommends {' '.join(_TOOLS.values())}"
-    )
+    lacking = ", ".join(tool for tool in _TOOLS if shutil.which(tool) is None)
+    remedy = f"apt-get install --no-install-recommends {' '.join(_TOOLS.values())}"
+    return lacking and f"a PDF wants {lacking}. On Debian: {remedy}"
 
 
 def pdf(text: Path) -> Path:

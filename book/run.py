@@ -274,12 +274,10 @@ def run(
 
 def reason(error: BaseException, folder: str = "its folder") -> str:
     """Why a chapter did not run, in words: which cell raised what, or that the folder cannot be written."""
-    if isinstance(error, RunError) and error.__cause__ is not None:
-        return reason(error.__cause__, folder)
+    if isinstance(error, RunError):
+        return reason(error.__cause__, folder) if error.__cause__ else str(error)
     if isinstance(error, papermill.PapermillExecutionError):
         return f"cell {error.cell_index} raised {error.ename}: {error.evalue}"
-    if isinstance(error, RunError):
-        return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"cannot write to {folder}: {error.strerror}"
     return f"{type(error).__name__}: {error}"

@@ -60,10 +60,8 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
         if not hidden:
             return ""
         place = f"figures/{chapter}/{name}.py"
-        head = (
-            f"# From {docname}.ipynb: cells that measured and drew this, but for those that the page shows.\n"
-        )
-        files[place] = "\n\n".join([head, *hidden]).encode() + b"\n"
+        said = "cells that measured and drew this, but for those that the page shows"
+        files[place] = "\n\n".join([f"# From {docname}.ipynb: {said}.\n", *hidden]).encode() + b"\n"
         hidden.clear()
         return up + place
 
