@@ -446,21 +446,18 @@ def estimate(results: Results, root: Path, workers: int) -> tuple[float | None, 
     """
     name, scale = results.plan.notebook.stem, results.plan.scale
     recorded, at = record.read(root / record.TIMINGS), _SCALES.index(scale)
-    each, bound, source = None, "about", ""
+    nearest, bound = (scale, *_SCALES[at + 1 :], *reversed(_SCALES[:at])), "about"
+    other = next((other for other in nearest if recorded.get(other, {}).get(name)), None)
     if took := results.seconds():
         each, source = sum(took) / len(took), f"the mean of {len(took)} finished run(s) of this sweep"
-    for other in (scale, *_SCALES[at + 1 :], *reversed(_SCALES[:at])):
-        cells = recorded.get(other, {}).get(name)
-        if each is None and cells:
-            each, source = (
-                sum(cells.values()),
-                f"from {record.TIMINGS}: the chapter at scale {other}, with all ",
-            )
-            source += "cores of its machine; a run here has one core, and other parameters take other times"
-            if other != scale:
-                bound = "more than" if _SCALES.index(other) < at else "less than"
-                source += f"; at scale {scale} none is recorded"
-    if each is None:
+    elif other:
+        each = sum(recorded[other][name].values())
+        source = f"from {record.TIMINGS}: the chapter at scale {other}, with all cores of its machine; "
+        source += "a run here has one core, and other parameters take other times"
+        if other != scale:
+            bound = "more than" if _SCALES.index(other) < at else "less than"
+            source += f"; at scale {scale} none is recorded"
+    else:
         return None, f"time: {record.TIMINGS} has none of {name}; start the sweep, its first run will tell"
     whole = _clock(lasts(len(results.todo), workers, each))
     return each if bound == "about" else None, f"time: {bound} {whole}: {_clock(each)} each, {source}"
