@@ -258,16 +258,12 @@ def _output_faults(output: Mapping[str, Any], private: re.Pattern[str]) -> Itera
         yield from (f"{mime}: {fault}" for fault in Markup("".join(data[mime])).faults)
     if SVG_MIME in data:
         yield from markup.drawing_faults("".join(data[SVG_MIME]))
-    if _is_figure(output):
+    if _is_explorable(output) or any(mime.startswith("image/") for mime in data):
         yield from _figure_faults(output)
 
 
 def _is_explorable(output: Mapping[str, Any]) -> bool:
     return explore.MARK in "".join(output.get("data", {}).get("text/html", ""))
-
-
-def _is_figure(output: Mapping[str, Any]) -> bool:
-    return _is_explorable(output) or any(mime.startswith("image/") for mime in output.get("data", {}))
 
 
 def _figure_faults(output: Mapping[str, Any]) -> Iterable[str]:

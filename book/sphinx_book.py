@@ -71,12 +71,11 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
             continue
         cell.source = re.sub(r"\A# part:.*\n", "", cell.source)  # pages have all parts
         folded = cell.metadata.get("jupyter", {}).get("source_hidden", False)
-        target, rest, cell.outputs = cell, cell.outputs, []
-        if folded:
-            target = None
-            hidden += [cell.source] * (not cell.source.startswith("%%"))
-        else:
+        target, rest, cell.outputs = None if folded else cell, cell.outputs, []
+        if not folded:
             cells.append(cell)
+        elif not cell.source.startswith("%%"):
+            hidden.append(cell.source)
         for output in rest:
             data, metadata = output.get("data", {}), output.get("metadata", {})
             if "sgd_book_caption" in metadata or "data" in output and not any(data.values()):
@@ -88,18 +87,17 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
                 files[f"{stem}.json"] = _json({**about, "chapter": chapter, **table, "made": stamp})
                 cells.append(_figure_cell(figure, data, up + stem, code(figure["name"])))
                 target = None
-                continue
-            if "text/markdown" in data:
+            elif "text/markdown" in data:
                 text = data.get(TEXT_MIME, {}).get("myst", data["text/markdown"])
                 cells.append(nbformat.v4.new_markdown_cell(text, id=_id(cell, cells)))
                 target = None
-                continue
-            if target is None:  # an output after a figure stays after it
-                target = _bare_cell(_id(cell, cells))
-                cells.append(target)
-            for mime in (gate.CLAIMS_MIME, gate.STAMP_MIME):
-                data.pop(mime, None)
-            target.outputs.append(output)
+            else:
+                if target is None:  # an output after a figure stays after it
+                    target = _bare_cell(_id(cell, cells))
+                    cells.append(target)
+                for mime in (gate.CLAIMS_MIME, gate.STAMP_MIME):
+                    data.pop(mime, None)
+                target.outputs.append(output)
         if folded and target is not None and (place := code(cell.id)):
             link = f'<span class="sgd-figure-files"><a href="{escape(place)}" download>Code</a></span>'
             cells.append(nbformat.v4.new_markdown_cell(link, id=_id(cell, cells)))
