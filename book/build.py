@@ -94,8 +94,9 @@ def run_chapters(
         except ValueError as error:
             say(f"{title}: FAILED")
             faults[chapter.name] = f"{chapter.name}: {error}"
-    shared_out = scale == "full" or places.is_alone() or places.SCHEDULER in os.environ  # each, or all of it
-    at_once = 1 if shared_out else min(len(todo), machine.at_once())
+    # one at a time where each takes all cores, or where something else shares out the work
+    alone = scale == "full" or places.is_alone() or places.SCHEDULER in os.environ
+    at_once = 1 if alone else min(len(todo), machine.at_once())
     seconds = {name: lasts(path, recorded) for name, (path, *_) in todo.items()}
     if todo and None not in seconds.values():
         longest = max(sum(seconds.values()) / at_once, *seconds.values())
