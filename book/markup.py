@@ -40,7 +40,7 @@ _LOOKS = set(  # attributes whose value is drawn with, and may be CSS
     "stroke-linecap stroke-linejoin stroke-miterlimit stroke-opacity stroke-width style text-anchor "
     "transform viewbox visibility width x x1 x2 y y1 y2".split()
 )
-_FETCHED = {"script": "src", "img": "src", "form": "action", "link": "href"}
+_SOURCES = {"script": "src", "img": "src", "form": "action", "link": "href"}  # what is fetched or sent to
 _NAMED = {"canonical", "index", "search", "next", "prev", "author", "license"}  # links that are not fetched
 _FETCHES = re.compile(r"""[\\<]|@import|image-set|\b(?:image|src)\(|url\((?!\s*["']?#)""", re.IGNORECASE)
 _HANDLERS = {"toggleFullScreen()", "window.print()"}
@@ -99,7 +99,7 @@ def _fetched(tag: str, given: Mapping[str, str]) -> str:
     """What a browser fetches for a tag of HTML, or sends a form to; empty for nothing."""
     if tag == "link" and set(given.get("rel", "none").lower().split()) <= _NAMED:
         return ""
-    return given.get(_FETCHED.get(tag, ""), "")
+    return given.get(_SOURCES.get(tag, ""), "")
 
 
 def _tag_faults(tag: str, given: Mapping[str, str]) -> Iterable[str]:
@@ -116,7 +116,7 @@ def _tag_faults(tag: str, given: Mapping[str, str]) -> Iterable[str]:
         elif (tag, name) == ("a", "href"):
             if address(value).scheme not in ("", "http", "https", "mailto"):
                 yield f"link to {value[:80]}, wanted an address of the web, of mail or in the book"
-        elif name == _FETCHED.get(tag):
+        elif name == _SOURCES.get(tag):
             picture = tag == "img" and value.startswith("data:image/")
             if any(address(_fetched(tag, given))[:2]) and not picture:
                 yield f"<{tag}> is fetched from another host: {value[:80]}"

@@ -36,7 +36,7 @@ from lib.page.text import expressions
 _REFRESH_SECONDS = 20.0  # at least, between two writings of the results while runs finish
 _REFRESH_SHARE = 0.02  # of the time, at most, for writing them
 _LOG_SECONDS = 30.0
-_SCALES = ("smoke", "preview", "full")  # a larger one takes longer
+_SCALES = run.SCALES[::-1]  # a larger one takes longer
 
 
 class Run(NamedTuple):
