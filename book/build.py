@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from click import echo as say
+
 from book import gate, latex, record, run, standing
 from book.contents import address, chapters, html_folder, pages
 from book.progress import Progress, clock, expected
@@ -37,11 +39,6 @@ main()
 """
 _PATIENCE = 10.0  # seconds that a page builder whose build was killed has to end
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def say(text: str) -> None:
-    """Writes a line to the terminal at once."""
-    print(text, flush=True)
 
 
 def refuse(faults: Sequence[str]) -> None:
@@ -78,14 +75,7 @@ def executed(root: Path, scale: str) -> list[Any]:
 def run_chapters(
     root: Path, scale: str, only: Sequence[str] = (), again: bool = False, say: Say = say
 ) -> list[str]:
-    """Run the chapters whose executed copies are not current.
-
-    Args:
-        root: the project's folder.
-        scale: one of ``run.SCALES``.
-        only: names of the chapters to run; all if empty.
-        again: whether to run those that are current, too.
-        say: takes messages.
+    """Run chapters, all if none is named, whose executed copies are not current, or also others ``again``.
 
     Returns:
         What failed, one text for each chapter that did.
@@ -104,23 +94,23 @@ def run_chapters(
         except ValueError as error:
             say(f"{title}: FAILED")
             faults[chapter.name] = f"{chapter.name}: {error}"
-    at_once = 1 if scale == "full" else _at_once(len(todo))
+    # one at a time where each takes all cores, or where something else shares out the work
+    alone = scale == "full" or places.is_alone() or places.SCHEDULER in os.environ
+    at_once = 1 if alone else min(len(todo), machine.at_once())
     seconds = {name: lasts(path, recorded) for name, (path, *_) in todo.items()}
     if todo and None not in seconds.values():
         longest = max(sum(seconds.values()) / at_once, *seconds.values())
         say(f"{len(todo)} to run, about {clock(longest)} by {record.TIMINGS}, less where work is kept")
-    for name, fault in _side_by_side(todo, seconds, at_once) if at_once > 1 else _in_turn(todo):
+    if at_once > 1:  # those that take longest first
+        order = sorted(todo, key=lambda name: -(seconds[name] or 0))
+        ended = _side_by_side({name: todo[name] for name in order}, at_once)
+    else:
+        ended = ((name, _run(*chapter)) for name, chapter in todo.items())
+    for name, fault in ended:
         if fault:
             say(f"{todo[name][2]}: FAILED")
             faults[name] = fault
     return [faults[chapter.name] for chapter in wanted if chapter.name in faults]
-
-
-def _at_once(chapters: int) -> int:
-    """How many chapters are run side by side: one where something else shares out the work."""
-    if places.is_alone() or places.SCHEDULER in os.environ:
-        return 1
-    return min(chapters, machine.at_once())
 
 
 def _run(notebook: Path, copy: run.Copy, title: str, recorded: Mapping[str, float] | None, root: Path) -> str:
@@ -134,19 +124,11 @@ def _run(notebook: Path, copy: run.Copy, title: str, recorded: Mapping[str, floa
     return ""
 
 
-def _in_turn(todo: Mapping[str, tuple]) -> Iterator[tuple[str, str]]:
-    for name, chapter in todo.items():
-        yield name, _run(*chapter)
-
-
-def _side_by_side(
-    todo: Mapping[str, tuple], seconds: Mapping[str, float | None], at_once: int
-) -> Iterator[tuple[str, str]]:
-    """Runs chapters, those that take longest first, and gives each with its fault as it ends."""
-    order = sorted(todo, key=lambda name: -(seconds[name] or 0))
+def _side_by_side(todo: Mapping[str, tuple], at_once: int) -> Iterator[tuple[str, str]]:
+    """Runs chapters, the first ones first, and gives each with its fault as it ends."""
     # a process of the place has one core, and so has the kernel that it starts
-    tasks = {name: places.Task(__name__, "_run", functools.partial(tuple, todo[name])) for name in order}
-    place, left = places.Processes(at_once), list(order)
+    tasks = {name: places.Task(__name__, "_run", functools.partial(tuple, todo[name])) for name in todo}
+    place, left = places.Processes(at_once), list(todo)
     try:
         with contextlib.closing(places.results(place, tasks)) as coming:
             for name, outcome in coming:
@@ -166,12 +148,7 @@ def lasts(notebook: Path, recorded: Mapping[str, Mapping[str, float]]) -> float 
 
 
 def build_pages(root: Path, scale: str, builder: str = "html") -> Path:
-    """Build the pages into a staging folder, with every warning an error.
-
-    Args:
-        root: the project's folder.
-        scale: ``full`` or ``preview``.
-        builder: ``html``, or ``latex`` for print.
+    """Build the pages into a staging folder, ``html`` or ``latex`` for print, with every warning an error.
 
     Returns:
         The folder with the pages.
@@ -219,9 +196,7 @@ def _empty(folder: Path) -> None:
 def publish(new: Path, place: Path) -> None:
     """Put new pages in the place of the last good ones, which stay until the new ones are whole.
 
-    Args:
-        new: folder with the new pages, on the same file system; it is moved.
-        place: folder to replace.
+    The folder of the new pages, on the same file system, is moved.
     """
     recover(place)
     old = place.with_name(f".{place.name}.old")
@@ -248,7 +223,7 @@ def recover(place: Path) -> None:
 def changed_verdicts(root: Path, notebooks: Sequence[Any]) -> list[str]:
     """Verdicts that are not the recorded ones, counted and as a table; empty when all are."""
     changed = record.changes(record.read(root / record.VERDICTS), record.verdicts(notebooks))
-    rows = [(c.chapter, c.claim, c.before or "(new)", c.now or "(gone)") for c in changed]
+    rows = [(chapter, claim, was or "(new)", now or "(gone)") for chapter, claim, was, now in changed]
     table = record.table(rows, ("chapter", "claim", "recorded", "now"))
     return [f"{len(rows)} verdict(s) differ from {record.VERDICTS}:", table] if rows else []
 
@@ -261,10 +236,8 @@ def judged(root: Path, scale: str) -> None:
     """
     notebooks = executed(root, scale)
     if scale == "full" and (found := changed_verdicts(root, notebooks)):
-        remedy = (
-            "If that is right and explained in the chapter: sgd-book record (make record), then build again."
-        )
-        refuse([*found, remedy])
+        remedy = "sgd-book record (make record), then build again"
+        refuse([*found, f"If that is right and explained in the chapter: {remedy}."])
 
 
 def ready(root: Path, scale: str, say: Say = say) -> None:
@@ -281,11 +254,6 @@ def made_from(root: Path, scale: str) -> str:
 
 def build(root: Path, scale: str, say: Say = say) -> int:
     """Run what is not current, gate, compare verdicts (full scale), build the pages, gate them, publish.
-
-    Args:
-        root: the project's folder.
-        scale: ``full`` or ``preview``.
-        say: takes messages.
 
     Returns:
         0 when the book was published, 1 when anything failed and the last good book was left where it is.
@@ -376,10 +344,8 @@ def check(root: Path, scale: str, say: Say = say) -> int:
             faults = [] if own else [f"{shown} was edited, or was made from something else: build it again"]
         except run.RunError as error:
             faults = [str(error)]
-        if place.is_dir():
-            faults += gate.html_faults(place, scale != "full", prefix)
-        else:
-            faults = [*faults, f"no book at {shown}"]
+        there = place.is_dir()
+        faults += gate.html_faults(place, scale != "full", prefix) if there else [f"no book at {shown}"]
     say("\n".join(faults) or "passed")
     return 1 if faults else 0
 

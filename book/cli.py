@@ -5,11 +5,10 @@ that help and refusals come at once.
 """
 
 import contextlib
-import hashlib
-import json
 import logging
 import os
 import resource
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -33,9 +32,11 @@ Examples of what follows the command:
   plateau_after_lr_jump --preview --grid first_seed=1,2,3 --measure optimum
   broken_net_recovery --list my_runs.csv --scheduler tcp://host:8786"""
 MANY: dict[str, Any] = {"multiple": True}
-FOLDER = click.Path(path_type=Path, file_okay=False)
+FOLDER, COUNT = click.Path(path_type=Path, file_okay=False), click.IntRange(1)
 NOTHING = "not run: nothing is there yet. make book makes everything, make preview a first look in minutes"
-PREVIEW = click.option("--preview", is_flag=True, help="Reduced parameters, every page marked as a preview.")
+OWN = "A parameter of your own, for one chapter; may be repeated."
+REDUCED = "Reduced parameters, every page marked as a preview."
+PREVIEW = click.option("--preview", "scale", flag_value="preview", default="full", help=REDUCED)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,10 +57,6 @@ def _check(root: Path) -> None:
     data.load()
 
 
-def _scale(preview: bool) -> str:
-    return "preview" if preview else "full"
-
-
 @cli.command()
 @click.argument("what", type=click.Choice(["fetch", "verify", "where"]))
 def data(what: str) -> None:
@@ -74,52 +71,41 @@ def data(what: str) -> None:
 @cli.command()
 @PREVIEW
 @click.pass_obj
-def build(root: Path, preview: bool) -> int:
+def build(root: Path, scale: str) -> int:
     """Run what is not current, judge it, compare verdicts, build the pages, judge those, publish."""
     contents.address()
     _check(root)
     from book import build
 
-    return build.build(root, _scale(preview))
+    return build.build(root, scale)
 
 
 @cli.command()
 @click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
 @PREVIEW
 @click.option("--again", is_flag=True, help="Run those that are current, too.")
-@click.option(
-    "given",
-    "-p",
-    nargs=2,
-    multiple=True,
-    metavar="NAME VALUE",
-    help="A parameter of your own, for one chapter; may be repeated.",
-)
+@click.option("given", "-p", nargs=2, metavar="NAME VALUE", help=OWN, **MANY)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File for the copy (with -p).")
 @click.pass_obj
 def run(
-    root: Path,
-    chapters: tuple[str],
-    preview: bool,
-    again: bool,
-    given: tuple[tuple[str, str]],
-    out: Path | None,
+    root: Path, chapters: tuple[str], scale: str, again: bool, given: tuple[tuple[str, str]], out: Path | None
 ) -> int:
     """Run chapters that are not current (all if none is named), or one at parameters of your own.
 
     Nothing is built.
     """
-    refused = {"--preview": preview, "--again": again} if given else {"--out": out}
+    refused = {"--preview": scale == "preview", "--again": again} if given else {"--out": out}
+    why = "cannot stand with -p" if given else "wants parameters: -p NAME VALUE"
     for option in filter(refused.get, refused):
-        raise click.UsageError(
-            f"{option} {'cannot stand with -p' if given else 'wants parameters: -p NAME VALUE'}"
-        )
+        raise click.UsageError(f"{option} {why}")
     names = [name for name, _ in given]
     if twice := {name for name in names if names.count(name) > 1}:
         raise click.UsageError(f"-p {', '.join(sorted(twice))} is given more than once")
     wanted = contents.chapters(root, chapters)
-    if out:
-        contents.check_copy(root, out)
+    if out and out.suffix != ".ipynb":
+        raise ValueError(f"--out: got {os.fspath(out)!r}, wanted a file that ends in .ipynb")
+    if out and out.resolve().is_relative_to((root / "chapters").resolve()):
+        raise ValueError(f"--out: {os.fspath(out)!r} is among the chapters, wanted a place elsewhere")
     _check(root)
     if given:
         if len(chapters) != 1:
@@ -128,9 +114,8 @@ def run(
     from book import build
     from book.run import lock
 
-    with lock(root, build.say):
-        faults = build.run_chapters(root, _scale(preview), chapters, again)
-    build.refuse(faults)
+    with lock(root, click.echo):
+        build.refuse(build.run_chapters(root, scale, chapters, again))
     return 0
 
 
@@ -143,13 +128,13 @@ def _own(root: Path, chapter: contents.Chapter, given: dict[str, str], out: Path
 
     values = params.check(params.schema(chapter.path), given)
     own = root / "_build" / "executed" / "custom"
-    digest = hashlib.sha256(json.dumps({name: values[name] for name in given}, sort_keys=True).encode())
-    place = (out or own / f"{chapter.name}-{digest.hexdigest()[:8]}.ipynb").absolute()
+    digest = run.digest({name: values[name] for name in given})
+    place = (out or own / f"{chapter.name}-{digest[:8]}.ipynb").absolute()
     store.check_writable(place, store.folder())
     recorded = record.read(root / record.TIMINGS).get("full", {})
     if seconds := build.lasts(chapter.path, recorded):
-        build.say(f"{chapter.name}: at its own parameters it takes about {clock(seconds)}")
-    with contextlib.nullcontext() if out else run.lock(root, build.say):
+        click.echo(f"{chapter.name}: at its own parameters it takes about {clock(seconds)}")
+    with contextlib.nullcontext() if out else run.lock(root, click.echo):
         run.run(chapter.path, place, given, Progress(chapter.name), root)
     click.echo(f"executed copy: {os.path.relpath(place)}")
     return 0
@@ -173,22 +158,22 @@ def status(root: Path) -> int:
 @cli.command()
 @PREVIEW
 @click.pass_obj
-def record(root: Path, preview: bool) -> int:
+def record(root: Path, scale: str) -> int:
     """Accept the verdicts and times of the full-scale run; with --preview, the times of the preview alone."""
     from book import build
 
-    return build.keep_record(root, scale=_scale(preview))
+    return build.keep_record(root, scale=scale)
 
 
 @cli.command()
 @PREVIEW
 @click.pass_obj
-def gate(root: Path, preview: bool) -> int:
+def gate(root: Path, scale: str) -> int:
     """Judge the executed copies, their verdicts and the built pages; run nothing."""
     contents.address()
     from book import build
 
-    return build.check(root, _scale(preview))
+    return build.check(root, scale)
 
 
 @cli.command()
@@ -218,7 +203,10 @@ def copy(root: Path, chapter: str, place: Path | None) -> None:
     """Copy CHAPTER to PLACE (mine/CHAPTER.ipynb) to work on; git does not look into mine/."""
     (found,) = contents.chapters(root, [chapter])
     place = place or root / "mine" / found.path.name
-    contents.copy_chapter(found, place)
+    if place.exists():
+        raise ValueError(f"{place} exists: name another place, or take it away")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(found.path, place)
     click.echo(f"copied to {os.path.relpath(place)}: open it with make lab, or give it to papermill")
 
 
@@ -242,19 +230,16 @@ def serve(root: Path, folder: Path | None, port: int) -> None:
     places = [folder] if folder else [contents.html_folder(root, scale) for scale in ("full", "preview")]
     place = next((place for place in places if (place / "index.html").exists()), None)
     if place is None:
-        raise ValueError(
-            f"no book at {' or '.join(map(os.path.relpath, places))}: make book, or make preview"
-        )
+        missing = " or ".join(map(os.path.relpath, places))
+        raise ValueError(f"no book at {missing}: make book, or make preview")
     handler = functools.partial(SimpleHTTPRequestHandler, directory=place)
     try:
         opened = ThreadingHTTPServer(("127.0.0.1", port), handler)
     except OSError as error:
         raise OSError(f"--port {port}: {error.strerror}; name another one") from None
     with opened as server:
-        what = "" if place == places[0] else " (only a preview is built)"
-        click.echo(
-            f"{os.path.relpath(place)}{what} is at http://localhost:{server.server_port}/, until Ctrl-C"
-        )
+        what = os.path.relpath(place) + " (only a preview is built)" * (place != places[0])
+        click.echo(f"{what} is at http://localhost:{server.server_port}/, until Ctrl-C")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
 
@@ -264,7 +249,7 @@ def serve(root: Path, folder: Path | None, port: int) -> None:
 @click.option("--grid", "axes", metavar="NAME=V,V", help="Values; repeat for combinations.", **MANY)
 @click.option("--list", "file", type=Path, metavar="FILE", help="CSV (a line each) or JSON (an object each).")
 @click.option("--sample", "specs", metavar="NAME=KIND", help=f"Random: {KINDS}; repeat for more.", **MANY)
-@click.option("--runs", type=click.IntRange(1), metavar="N", help="Size of the sample.")
+@click.option("--runs", type=COUNT, metavar="N", help="Size of the sample.")
 @click.option("--seed", type=click.IntRange(0), metavar="S", help="Of the sample (default 0).")
 @click.option("-p", "fixed", nargs=2, metavar="NAME VALUE", help="A parameter of all runs.", **MANY)
 @click.option("--preview", is_flag=True, help="Start from the reduced parameters.")
@@ -272,9 +257,7 @@ def serve(root: Path, folder: Path | None, port: int) -> None:
 @click.option("--dry-run", is_flag=True, help="Check, show runs and estimated time, run nothing.")
 @click.option("--measure", metavar="NAME", help="Claim or number to draw (default the first claim).")
 @click.option("--out", type=FOLDER, metavar="DIR", help="Default _build/sweeps/<chapter>-<hash>.")
-@click.option(
-    "--workers", type=click.IntRange(1), metavar="N", help="Runs at once here (default a core each)."
-)
+@click.option("--workers", type=COUNT, metavar="N", help="Runs at once here (default a core each).")
 @click.option("--scheduler", metavar="ADDRESS", help="Run on a Dask cluster, e.g. tcp://host:8786.")
 @click.pass_obj
 def sweep(root: Path, **chosen: Any) -> int:
@@ -305,12 +288,9 @@ def _terminated() -> Iterator[None]:
             sys.exit(128 + received[0])
 
 
+@_terminated()
 def main(arguments: Sequence[str] | None = None, root: Path = contents.ROOT) -> int:
-    """The command line.
-
-    Args:
-        arguments: what follows the command's name; those of the process if None.
-        root: the project's folder.
+    """The command line; ``arguments`` are what follows the command's name, those of the process if None.
 
     Returns:
         The exit status: 0; 1 when something failed; 2 for arguments that are none; 130 when interrupted.
@@ -318,11 +298,6 @@ def main(arguments: Sequence[str] | None = None, root: Path = contents.ROOT) -> 
     Raises:
         SystemExit: with status 143, when the process was told to end by SIGTERM.
     """
-    with _terminated():
-        return _main(arguments, root)
-
-
-def _main(arguments: Sequence[str] | None, root: Path) -> int:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it complains of what an interruption leaves
     try:
         return cli.main(arguments, "sgd-book", standalone_mode=False, obj=root) or 0

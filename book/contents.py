@@ -47,11 +47,7 @@ def pages(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def chapters(root: Path, names: Sequence[str] = ()) -> list[Chapter]:
-    """Chapters of the book in their order: the pages that are notebooks.
-
-    Args:
-        root: the project's folder.
-        names: of those that are wanted; all if empty.
+    """Chapters of the book in their order: the pages that are notebooks, or those of them that are named.
 
     Raises:
         ValueError: for a name that no chapter has.
@@ -77,9 +73,8 @@ def address() -> str:
     """
     given = os.environ.get(URL, "")
     parts = urlsplit(given)
-    if given and not (
-        parts.scheme in ("http", "https") and parts.netloc and not parts.query + parts.fragment
-    ):
+    whole = parts.scheme in ("http", "https") and parts.netloc and not parts.query + parts.fragment
+    if given and not whole:
         raise ValueError(f"{URL}: got {given!r}, wanted an address as https://host/path/")
     return given and given.rstrip("/") + "/"
 
@@ -90,12 +85,10 @@ def check_library(root: Path) -> None:
     Raises:
         ValueError: another ``lib`` stands before it, on PYTHONPATH.
     """
-    for entry in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
-        other = next((p for p in (Path(entry, "lib/__init__.py"), Path(entry, "lib.py")) if p.exists()), None)
+    for way in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+        other = next((p for p in (Path(way, "lib/__init__.py"), Path(way, "lib.py")) if p.exists()), None)
         if other is not None and other.resolve() != (root / "lib/__init__.py").resolve():
-            raise ValueError(
-                f"PYTHONPATH: chapters would import {other} for {root / 'lib'}: take {entry} out"
-            )
+            raise ValueError(f"PYTHONPATH: chapters would import {other} for {root / 'lib'}: take {way} out")
 
 
 def check_here(root: Path) -> None:
@@ -104,28 +97,13 @@ def check_here(root: Path) -> None:
     Raises:
         ValueError: the command is another checkout's, and how to get the one of this folder.
     """
-    here = Path.cwd()
-    places = (
-        p for p in (here, *here.parents) if (p / "_toc.yml").is_file() and (p / "book/cli.py").is_file()
-    )
-    own = next(places, None)
+    here, marks = Path.cwd(), ("_toc.yml", "book/cli.py")
+    own = next((p for p in (here, *here.parents) if all((p / mark).is_file() for mark in marks)), None)
     if root == ROOT and own is not None and (own / "book").resolve() != root / "book":
         raise ValueError(
             f"this command belongs to the book in {root}, and you are in {own}: "
             f"there, `python -m book` is the same for its own book"
         )
-
-
-def check_copy(root: Path, out: Path) -> None:
-    """See that an executed copy is a notebook, and replaces no chapter.
-
-    Raises:
-        ValueError: it is none, or would.
-    """
-    if out.suffix != ".ipynb":
-        raise ValueError(f"--out: got {os.fspath(out)!r}, wanted a file that ends in .ipynb")
-    if out.resolve().is_relative_to((root / "chapters").resolve()):
-        raise ValueError(f"--out: {os.fspath(out)!r} is among the chapters, wanted a place elsewhere")
 
 
 def keep_defaults(root: Path, notebook: Path) -> None:
@@ -137,27 +115,11 @@ def keep_defaults(root: Path, notebook: Path) -> None:
     path.write_text(params.cell(notebook) + "\n", "utf-8")
 
 
-def copy_chapter(chapter: Chapter, place: Path) -> None:
-    """Copy a chapter to work on, so that the tracked notebook stays clean.
-
-    Raises:
-        ValueError: there is something at that place already.
-    """
-    if place.exists():
-        raise ValueError(f"{os.fspath(place)} exists: name another place, or take it away")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(chapter.path, place)
-
-
 def add_chapter(root: Path, name: str) -> Path:
     """Copy the template, a whole chapter that runs, and list the copy after the other chapters.
 
-    Args:
-        root: the project's folder.
-        name: of the chapter's file without its ending.
-
     Returns:
-        The notebook.
+        The notebook, a file of that name.
 
     Raises:
         ValueError: the name is none, or is taken; nothing has been written then.

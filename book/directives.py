@@ -22,6 +22,7 @@ from lib.page import claims, provenance
 
 REPOSITORY = "SGD_BOOK_REPOSITORY"  # address of the project, where it is known
 _PLURAL = {"holds": "hold", "fails": "fail"}
+Record = Mapping[str, Any]  # a claim, or a stamp
 _FILES = """```{raw} html
 <p>Download all of it: <a href="scoreboard.csv" download>CSV</a>, <a href="scoreboard.json" download>JSON</a>
 (with what made each number).</p>
@@ -103,7 +104,7 @@ def link(chapter: contents.Chapter, text: str) -> str:
     return f"[{plain(text)}](/{chapter.docname}.ipynb)"
 
 
-def counted(stated: Sequence[Mapping[str, Any]]) -> str:
+def counted(stated: Sequence[Record]) -> str:
     """How many claims got which verdict, in words, and how many of those that fail were expected to."""
     verdicts = [claim["verdict"] for claim in stated]
     words = []
@@ -116,12 +117,13 @@ def counted(stated: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(stated)} claim{'s' * (len(stated) != 1)}: {', '.join(words)}."
 
 
-def title(notebook: Mapping[str, Any]) -> str:
-    """Title of a chapter."""
-    return gate.prose(notebook).lstrip("# ").partition("\n")[0].strip()
+def title(notebook: gate.Notebook) -> str:
+    """Title of a chapter, with which its first Markdown cell begins."""
+    texts = ("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    return next(texts, "").lstrip("# ").partition("\n")[0].strip()
 
 
-def answer(notebook: Mapping[str, Any]) -> str:
+def answer(notebook: gate.Notebook) -> str:
     """First paragraph of what a chapter answers, as MyST; empty for one without an answer."""
     boxed = next((filled["myst"] for name, filled in gate.filled(notebook) if name == "answer"), "")
     return re.sub(r"^:::.*\n(:.*\n)*", "", boxed).partition("\n\n")[0].removesuffix("\n:::")
@@ -149,19 +151,17 @@ class KeyFigure(_Board):
         """Makes title, text, and the figure with the alt text that it has in its chapter."""
         name = self.arguments[0]
         for chapter, notebook in copies(self.env.app):
-            for _, output in gate.outputs(notebook):
-                about = output.get("metadata", {}).get("sgd_book", {})
-                if about.get("name") == name:
-                    svg = "".join(output["data"][gate.SVG_MIME])
-                    text = _KEY.format(
-                        link=link(chapter, title(notebook)),
-                        content="\n".join(self.content) + f"\n\n{answer(notebook)}",
-                        name=name,
-                        up="../" * self.env.docname.count("/"),
-                        docname=chapter.docname,
-                        picture=drawing.inline(svg, f"key-{name}", about["alt"]),
-                    )
-                    return self.read(text)
+            if output := gate.figures(notebook).get(name):
+                svg, alt = "".join(output["data"][gate.SVG_MIME]), gate.about(output)["alt"]
+                text = _KEY.format(
+                    link=link(chapter, title(notebook)),
+                    content="\n".join(self.content) + f"\n\n{answer(notebook)}",
+                    name=name,
+                    up="../" * self.env.docname.count("/"),
+                    docname=chapter.docname,
+                    picture=drawing.inline(svg, f"key-{name}", alt),
+                )
+                return self.read(text)
         raise self.error(f"keyfigure: got {name!r}, wanted the name of a figure of some chapter")
 
 
@@ -172,7 +172,7 @@ class Scoreboard(_Board):
         """Makes the counts, a section a chapter, and links to the same as files."""
         sections, rows, every = [], [], []
         for chapter, notebook in copies(self.env.app):
-            stated = [claim for r in gate.records(notebook, gate.CLAIMS_MIME) for claim in r["claims"]]
+            stated = gate.records(notebook, gate.CLAIMS_MIME)[0]["claims"]
             verdicts = [claim["verdict"] for claim in stated]
             every += stated
             name = title(notebook)
@@ -185,7 +185,7 @@ class Scoreboard(_Board):
         columns = {"Chapter": 3, **{word.capitalize(): 1 for word in claims.VERDICTS}}
         return [*self.read(counted(every), self.table(columns, rows, "sgd-counts"), _FILES), *sections]
 
-    def _row(self, chapter: contents.Chapter, claim: Mapping[str, Any]) -> list[str]:
+    def _row(self, chapter: contents.Chapter, claim: Record) -> list[str]:
         verdict, expected = claim["verdict"], claim["expected"]
         note = claims.note(claim)
         if verdict == "fails" == expected:
@@ -230,7 +230,7 @@ class Status(_Board):
             made += ["All chapters:", self.table({"What": 1, "Value": 4}, rows, "sgd-status")]
         return self.read(*made)
 
-    def _facts(self, stamp: Mapping[str, Any]) -> dict[str, str]:
+    def _facts(self, stamp: Record) -> dict[str, str]:
         clean = {True: "", False: ", with changes not committed", None: ", state unknown"}[stamp["clean"]]
         return {
             "Time": f"{stamp['seconds']:.0f} s",
@@ -262,28 +262,25 @@ class History(_Board):
             rows = [self._row(claim, before.get(claim["id"]), now[claim["id"]]) for claim in stated]
             columns = {"Claim": 5, "Accepted (interval)": 3, "Now (interval)": 3, "Moved": 2}
             board = self.table(columns, rows, "sgd-claims sgd-stacks")
-            sections.append(
-                self.section(chapter, title(notebook), plain(since(made.get(name), stamp)), board)
-            )
+            told = plain(since(made.get(name), stamp))
+            sections.append(self.section(chapter, title(notebook), told, board))
         return sections
 
-    def _row(
-        self, claim: Mapping[str, Any], before: Mapping[str, Any] | None, now: Mapping[str, Any]
-    ) -> list[str]:
+    def _row(self, claim: Record, before: Record | None, now: Record) -> list[str]:
         told = moves(before, now)
         numbers = [_number({**claim, **(one or {"value": None})}) for one in (before, now)]
         word = f'<span class="sgd-changed">{plain(told)}</span>' if told else "no"
         return [plain(claim["statement"]), *numbers, word]
 
 
-def _number(claim: Mapping[str, Any], count: int | None = None) -> str:
+def _number(claim: Record, count: int | None = None) -> str:
     if claim["value"] is None:
         return "not measured"
     value, interval = stats.shown(claim["value"], claim["interval"])
     return plain(f"{value} ({interval}) {claim['unit']}" + (f", n\u00a0=\u00a0{count}" if count else ""))
 
 
-def moves(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+def moves(before: Record | None, now: Record) -> str:
     """How a claim parts from its record, in words; empty when it does not.
 
     A number has moved when it lies outside the interval of the recorded one, or that one outside its own. The
@@ -298,10 +295,8 @@ def moves(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
         return "new"
     told, both = [], (before["value"], now["value"])
     if None not in both:
-        inside = (
-            low <= value <= high for one in (before, now) for low, high in [one["interval"]] for value in both
-        )
-        told += [] if all(inside) else ["yes"]
+        sides = [(*one["interval"], value) for one in (before, now) for value in both]
+        told += [] if all(low <= value <= high for low, high, value in sides) else ["yes"]
     elif both != (None, None):
         told.append("not measured before" if before["value"] is None else "no longer measured")
     if before["verdict"] != now["verdict"]:
@@ -309,13 +304,8 @@ def moves(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
     return "; ".join(told)
 
 
-def since(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
-    """What lies between the accepted run of a chapter and this one, in words.
-
-    Args:
-        before: stamp of the accepted run; None when there is none.
-        now: stamp of this run.
-    """
+def since(before: Record | None, now: Record) -> str:
+    """What lies between a chapter's accepted run (None for none) and this one, by their stamps, in words."""
     if before is None:
         return "No run was accepted yet: these are the first numbers."
     if before == now:
@@ -327,12 +317,11 @@ def since(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
         if any(before[field] != now[field] for field in fields):
             told.append(what)
     changed = "; ".join(told) or "nothing"
-    return (
-        f"Accepted: the run of {_day(before)}. Now: the run of {_day(now)}. Changed between them: {changed}."
-    )
+    runs = f"Accepted: the run of {_day(before)}. Now: the run of {_day(now)}."
+    return f"{runs} Changed between them: {changed}."
 
 
-def _day(stamp: Mapping[str, Any]) -> str:
+def _day(stamp: Record) -> str:
     return f"{stamp['started'][:10]} (commit {stamp['commit'][:12]})"
 
 
@@ -349,13 +338,8 @@ class Citation(_Board):
         return self.read(plain(text), f"```bibtex\n{bibtex}\n```")
 
 
-def citation(root: Path, stamps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The fields of a reference to this build.
-
-    Args:
-        root: the project's folder, with ``CITATION.cff``.
-        stamps: of the chapters; the newest gives year and commit.
-    """
+def citation(root: Path, stamps: Sequence[Record]) -> dict[str, str]:
+    """The fields of a reference to this build; the newest of the chapters' stamps gives year and commit."""
     cff = yaml.safe_load((root / "CITATION.cff").read_text("utf-8"))
     newest = max(stamps, key=lambda stamp: stamp["started"])
     names = [a.get("name") or f"{a['family-names']}, {a['given-names']}" for a in cff["authors"]]

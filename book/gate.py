@@ -18,11 +18,13 @@ from urllib.parse import unquote
 import nbformat
 
 from book import markup
+from book.markup import Markup
 from lib.page import claims, explore
 from lib.page.figures import DATA_MIME
 from lib.page.provenance import STAMP_FIELDS, STAMP_MIME
 from lib.page.text import TEXT_MIME
 
+Notebook = Mapping[str, Any]  # its content as nested dicts, of format 4.5
 CLAIMS_MIME = claims.MIME
 SVG_MIME = "image/svg+xml"
 RUN_METADATA = "sgd_book_run"
@@ -55,69 +57,64 @@ _LEFTOVERS = {
 # ---- executed notebooks ----------------------------------------------------------------------------------
 
 
-def outputs(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """Every output of a notebook with the id of its cell.
-
-    Args:
-        notebook: notebook of format 4.5 as nested dicts.
-
-    Yields:
-        Pairs (cell id, output).
-    """
+def outputs(notebook: Notebook) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Every output of a notebook: pairs (id of its cell, output)."""
     for cell in notebook["cells"]:
         for output in cell.get("outputs", ()):
             yield cell.get("id", "?"), output
 
 
-def records(notebook: Mapping[str, Any], mime: str) -> list[Any]:
+def records(notebook: Notebook, mime: str) -> list[Any]:
     """What the outputs of a notebook hold in one MIME type, in order."""
     return [o["data"][mime] for _, o in outputs(notebook) if mime in o.get("data", {})]
 
 
-def filled(notebook: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """All text that was filled in from the run: text cells, the answer, captions and descriptions.
+def about(output: Mapping[str, Any]) -> Any:
+    """What an output says of itself as a figure: name, caption and alt text; empty for any other."""
+    return output.get("metadata", {}).get("sgd_book", {})
 
-    Args:
-        notebook: executed notebook as nested dicts.
+
+def figures(notebook: Notebook) -> dict[str, Mapping[str, Any]]:
+    """Outputs of an executed notebook that passed the gate and are figures, by name."""
+    return {about(output)["name"]: output for _, output in outputs(notebook) if about(output)}
+
+
+def filled(notebook: Notebook) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """All text that was filled in from the run: text cells, the answer, captions and descriptions.
 
     Yields:
         Pairs (cell id, record with ``words`` and ``values``, see `lib.page.text.Filled`).
     """
     for cell, output in outputs(notebook):
-        figure = output.get("metadata", {}).get("sgd_book", {})
-        for record in (output.get("data", {}).get(TEXT_MIME), figure):
+        for record in (output.get("data", {}).get(TEXT_MIME), about(output)):
             if isinstance(record, Mapping) and "words" in record:
                 yield cell, record
 
 
-def seal(notebook: nbformat.NotebookNode, about: Mapping[str, Any]) -> None:
-    """Notes in an executed notebook what made it, with a hash over that and over all that it holds.
+def seal(notebook: nbformat.NotebookNode, note: Mapping[str, Any]) -> None:
+    """Notes in the metadata of an executed notebook what made it, with a hash over that and all that it has.
 
-    Args:
-        notebook: executed notebook, whose metadata get the note.
-        about: the note: the content key as ``key``, and what else is to stand there.
+    The note has the content key as ``key``, and what else is to stand there.
     """
-    notebook.metadata[RUN_METADATA] = {**about, "seal": _seal(notebook, about)}
+    notebook.metadata[RUN_METADATA] = {**note, "seal": _seal(notebook, note)}
 
 
-def sealed(notebook: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(notebook: Notebook) -> dict[str, Any]:
     """The note of an executed notebook that is as it was when it was sealed; empty for any other."""
-    about = dict(notebook.get("metadata", {}).get(RUN_METADATA, {}))
-    return about if about.pop("seal", None) == _seal(notebook, about) else {}
+    note = dict(notebook.get("metadata", {}).get(RUN_METADATA, {}))
+    return note if note.pop("seal", None) == _seal(notebook, note) else {}
 
 
-def _seal(notebook: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+def _seal(notebook: Notebook, note: Mapping[str, Any]) -> str:
     # a file holds a text as lines, a notebook as one text: what nbformat writes of both is the same
     content = json.loads(nbformat.v4.writes(nbformat.from_dict(notebook)))
     content["metadata"].pop(RUN_METADATA, None)
     for part in (content, *content["cells"]):
         part["metadata"].pop("papermill", None)  # times
-    return hashlib.sha256(json.dumps([about, content], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([note, content], sort_keys=True).encode()).hexdigest()
 
 
-def notebook_faults(
-    notebook: Mapping[str, Any], roots: Iterable[Path] = (), key: str | None = None
-) -> list[str]:
+def notebook_faults(notebook: Notebook, roots: Iterable[Path] = (), key: str | None = None) -> list[str]:
     """Judge one executed notebook.
 
     Args:
@@ -141,7 +138,10 @@ def notebook_faults(
     if len(stated) != 1:
         faults.append(f"{len(stated)} claims records, wanted one")
     for record in stated:
-        faults += [f"claims record: {fault}" for fault in _invalid(record)]
+        try:
+            claims.validate(record)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            faults.append(f"claims record: {str(error) or type(error).__name__}")
     tags = {tag for cell in notebook["cells"] for tag in cell.get("metadata", {}).get("tags", ())}
     if "injected-parameters" not in tags:  # a reader's own parameters may leave one state
         faults += [
@@ -157,13 +157,13 @@ def notebook_faults(
             faults.append(f"stamp: missing or unknown: {', '.join(wrong)}")
         elif not stamp["overridden"]:
             faults += _unheld(notebook)
-    names = [o.get("metadata", {}).get("sgd_book", {}).get("name") for _, o in outputs(notebook)]
+    names = [about(output).get("name") for _, output in outputs(notebook)]
     twice = {str(name) for name in names if name and names.count(name) > 1}
     faults += [f"figure name {name} is used twice" for name in sorted(twice)]
     return faults + list(_raw(notebook))
 
 
-def _unheld(notebook: Mapping[str, Any]) -> Iterable[str]:
+def _unheld(notebook: Notebook) -> Iterable[str]:
     """What the prose says in words and the run at the chapter's defaults does not bear out."""
     for cell, text in filled(notebook):
         for entry in text["words"]:
@@ -177,12 +177,11 @@ def raw(markdown: str) -> re.Match[str] | None:
     return _RAW.search(_CODE.sub("", markdown))
 
 
-def _raw(notebook: Mapping[str, Any]) -> Iterable[str]:
+def _raw(notebook: Notebook) -> Iterable[str]:
     """Text that a front end would show as it was typed: roles, fences, labels, comments, fields."""
     for cell in notebook["cells"]:
         texts = ["".join(cell["source"])] if cell["cell_type"] == "markdown" else []
-        for output in cell.get("outputs", ()):
-            texts += ["".join(output.get("data", {}).get("text/markdown", ""))]
+        texts += ["".join(o.get("data", {}).get("text/markdown", "")) for o in cell.get("outputs", ())]
         for text in texts:
             if found := raw(text):
                 yield f"cell {cell.get('id', '?')}: its text shows {found[0].strip()!r} as it is"
@@ -196,15 +195,15 @@ def _private(roots: Iterable[Path]) -> re.Pattern[str]:
 
 
 def _cell_faults(cell: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[str]:
-    metadata = cell.get("metadata", {})
+    metadata, source = cell.get("metadata", {}), "".join(cell["source"])
     if any("papermill-error" in tag for tag in metadata.get("tags", ())):
         yield "error banner of papermill"
     if cell["cell_type"] != "code":
         return
-    if not "".join(cell["source"]).strip():
+    if not source.strip():
         yield "empty code cell"
         return
-    if not _plain_python("".join(cell["source"])):
+    if not _plain_python(source):
         yield "is not plain Python: nobody hears when a shell command or a magic of IPython fails"
     status = metadata.get("papermill", {}).get("status")
     if cell.get("execution_count") is None:
@@ -233,13 +232,12 @@ def _plain_python(source: str) -> bool:
 
 def _texts(content: Any) -> Iterable[str]:
     """Every text of an output, wherever it stands."""
-    if isinstance(content, Mapping):
-        yield from content
-        yield from (text for part in content.values() for text in _texts(part))
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, Mapping):
+        yield from _texts([*content, *content.values()])
     elif isinstance(content, list | tuple):
         yield from (text for part in content for text in _texts(part))
-    elif isinstance(content, str):
-        yield content
 
 
 def _output_faults(output: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[str]:
@@ -257,10 +255,10 @@ def _output_faults(output: Mapping[str, Any], private: re.Pattern[str]) -> Itera
     if found := private.search("\n".join(texts)):
         yield f"output holds a path of this machine: {found[0]}"
     for mime in {"text/html", "text/markdown"} & set(data):
-        yield from (f"{mime}: {fault}" for fault in markup.Markup("".join(data[mime])).faults)
+        yield from (f"{mime}: {fault}" for fault in Markup("".join(data[mime])).faults)
     if SVG_MIME in data:
         yield from markup.drawing_faults("".join(data[SVG_MIME]))
-    if _is_figure(output):
+    if _is_explorable(output) or any(mime.startswith("image/") for mime in data):
         yield from _figure_faults(output)
 
 
@@ -268,13 +266,9 @@ def _is_explorable(output: Mapping[str, Any]) -> bool:
     return explore.MARK in "".join(output.get("data", {}).get("text/html", ""))
 
 
-def _is_figure(output: Mapping[str, Any]) -> bool:
-    return _is_explorable(output) or any(mime.startswith("image/") for mime in output.get("data", {}))
-
-
 def _figure_faults(output: Mapping[str, Any]) -> Iterable[str]:
-    figure = output.get("metadata", {}).get("sgd_book")
-    if not isinstance(figure, Mapping):
+    figure = about(output)
+    if not figure:
         yield "figure without name, caption and alt text (show it with lib.page)"
         return
     for field in ("name", "caption", "alt"):
@@ -293,19 +287,6 @@ def _figure_faults(output: Mapping[str, Any]) -> Iterable[str]:
         yield from explore.html_faults("".join(output["data"]["text/html"]))
         if SVG_MIME not in output["data"]:
             yield "explorable figure without a picture for places that show no HTML"
-
-
-def _invalid(record: Any) -> list[str]:
-    try:
-        claims.validate(record)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        return [str(error) or type(error).__name__]
-    return []
-
-
-def prose(notebook: Mapping[str, Any]) -> str:
-    """Text of a notebook: its Markdown cells."""
-    return "\n".join("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "markdown")
 
 
 # ---- built pages -----------------------------------------------------------------------------------------
@@ -342,12 +323,10 @@ def html_faults(html: Path, preview: bool, prefix: str = "/") -> list[str]:
         told = {PREVIEW_CLASS in page.classes, bool(title and "PREVIEW" in title[1])}
         if told != {preview}:
             found.append("is not marked as a preview" if preview else "is marked as a preview")
-        images = [
-            (given.get("src"), given.get("alt", "").strip()) for tag, given in page.tags if tag == "img"
-        ]
-        for source, alt in images:
+        for given in (given for tag, given in page.tags if tag == "img"):
+            alt = given.get("alt", "").strip()
             if not alt or _FILE_NAME.fullmatch(alt):
-                found.append(f"image {source} has no alt text")
+                found.append(f"image {given.get('src')} has no alt text")
         scripts = [url for url in page.fetched if markup.address(url).path.endswith(explore.SCRIPT)]
         if explore.MARK in page.classes and not scripts:
             found.append(f"explorable figure without its script {explore.SCRIPT}")
@@ -358,9 +337,7 @@ def html_faults(html: Path, preview: bool, prefix: str = "/") -> list[str]:
     return faults
 
 
-def _link_faults(
-    path: Path, url: str, html: Path, pages: Mapping[Path, markup.Markup], prefix: str
-) -> list[str]:
+def _link_faults(path: Path, url: str, html: Path, pages: Mapping[Path, Markup], prefix: str) -> list[str]:
     parts = markup.address(url)
     if parts.scheme or parts.netloc:
         return []

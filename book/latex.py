@@ -4,6 +4,7 @@ Needs ``latexmk``, ``xelatex`` and ``rsvg-convert``, which Debian has.
 """
 
 import base64
+import itertools
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,20 +27,13 @@ _HOURGLASS = 900  # seconds
 
 def missing() -> str:
     """What to say when a tool is not installed; empty when all are."""
-    lacking = [tool for tool in _TOOLS if shutil.which(tool) is None]
-    if not lacking:
-        return ""
-    return (
-        f"a PDF wants {', '.join(lacking)}. On Debian: "
-        f"apt-get install --no-install-recommends {' '.join(_TOOLS.values())}"
-    )
+    lacking = ", ".join(tool for tool in _TOOLS if shutil.which(tool) is None)
+    remedy = f"apt-get install --no-install-recommends {' '.join(_TOOLS.values())}"
+    return lacking and f"a PDF wants {lacking}. On Debian: {remedy}"
 
 
 def pdf(text: Path) -> Path:
-    """Make the PDF of a LaTeX file.
-
-    Args:
-        text: the file, in the folder with all that it takes.
+    """Make the PDF of a LaTeX file, which lies in the folder with all that it takes.
 
     Returns:
         The PDF beside it.
@@ -59,10 +53,7 @@ def pdf(text: Path) -> Path:
 
 
 def printed(notebook: str) -> str:
-    """A chapter's text for print.
-
-    Args:
-        notebook: JSON as the pages take it.
+    """A chapter's JSON, as pages take it, for print.
 
     Returns:
         The same with PDF for SVG, without links to files, and with each HTML table as a longtable.
@@ -79,10 +70,11 @@ def printed(notebook: str) -> str:
         kept, tables = [], []
         for output in cell.outputs:
             data = output.get("data", {})
-            if "image/svg+xml" in data:
-                drawing = "".join(data.pop("image/svg+xml"))
-                data["application/pdf"] = base64.b64encode(_drawn(drawing)).decode()
-            found = BeautifulSoup("".join(data.pop("text/html", "")), "html.parser").find("table")
+            if svg := data.pop("image/svg+xml", ""):
+                command = ["rsvg-convert", "--format=pdf"]
+                drawn = subprocess.run(command, input=svg.encode(), capture_output=True, check=True).stdout
+                data["application/pdf"] = base64.b64encode(drawn).decode()
+            found = BeautifulSoup(data.pop("text/html", ""), "html.parser").find("table")
             if found:
                 tables.append(nbformat.v4.new_markdown_cell(f"```{{raw}} latex\n{_longtable(found)}\n```"))
             elif data or "text" in output:
@@ -93,30 +85,19 @@ def printed(notebook: str) -> str:
     return nbformat.writes(content)
 
 
-def _drawn(svg: str) -> bytes:
-    """A drawing as PDF."""
-    command = ["rsvg-convert", "--format=pdf"]
-    return subprocess.run(command, input=svg.encode(), capture_output=True, check=True).stdout
-
-
 def _longtable(table: Tag) -> str:
     """An HTML table as LaTeX."""
-    rows = [[_words(cell) for cell in row.find_all(["th", "td"])] for row in table.find_all("tr")]
-    count = max(map(len, rows))
-    rows = [row + [""] * (count - len(row)) for row in rows]
-    widest = [min(_ROOM, max(len(row[k]) for row in rows) + 2) for k in range(count)]
-    columns = "".join(
+    rows = [[" ".join(cell.get_text().split()) for cell in row(["th", "td"])] for row in table("tr")]
+    columns = list(itertools.zip_longest(*rows, fillvalue=""))
+    widest = [min(_ROOM, max(map(len, column)) + 2) for column in columns]
+    form = "".join(
         rf">{{\raggedright\arraybackslash}}p{{\dimexpr {w / sum(widest):.3f}\linewidth-2\tabcolsep}}"
         for w in widest
     )
-    texts = [[texescape.escape(cell, "xelatex") for cell in row] for row in rows]
-    head, *body = [[rf"\bfseries {cell}" for cell in texts[0]], *texts[1:]]
-    size = r"\scriptsize" if count > 5 else r"\footnotesize"
-    lines = [rf"{{{size}\setlength{{\tabcolsep}}{{3pt}}", rf"\begin{{longtable}}{{{columns}}}"]
-    lines += [r"\toprule", " & ".join(head) + r" \\", r"\midrule\endhead"]
-    lines += [" & ".join(row) + r" \\" for row in body]
-    return "\n".join([*lines, r"\bottomrule", r"\end{longtable}}"])
-
-
-def _words(cell: Tag) -> str:
-    return " ".join(cell.get_text().split())
+    texts = [[texescape.escape(cell, "xelatex") for cell in row] for row in zip(*columns, strict=True)]
+    texts[0] = [rf"\bfseries {cell}" for cell in texts[0]]
+    head, *body = (" & ".join(row) + r" \\" for row in texts)
+    size = r"\scriptsize" if len(columns) > 5 else r"\footnotesize"
+    lines = [rf"{{{size}\setlength{{\tabcolsep}}{{3pt}}", rf"\begin{{longtable}}{{{form}}}"]
+    lines += [r"\toprule", head, r"\midrule\endhead", *body, r"\bottomrule", r"\end{longtable}}"]
+    return "\n".join(lines)

@@ -40,6 +40,7 @@ _LOOKS = set(  # attributes whose value is drawn with, and may be CSS
     "stroke-linecap stroke-linejoin stroke-miterlimit stroke-opacity stroke-width style text-anchor "
     "transform viewbox visibility width x x1 x2 y y1 y2".split()
 )
+_SOURCES = {"script": "src", "img": "src", "form": "action", "link": "href"}  # what is fetched or sent to
 _NAMED = {"canonical", "index", "search", "next", "prev", "author", "license"}  # links that are not fetched
 _FETCHES = re.compile(r"""[\\<]|@import|image-set|\b(?:image|src)\(|url\((?!\s*["']?#)""", re.IGNORECASE)
 _HANDLERS = {"toggleFullScreen()", "window.print()"}
@@ -70,11 +71,7 @@ _SCRIPTS = {
 def policy(page: str) -> str:
     """What a browser may fetch and run for a page: the book's own files and the known scripts, nothing else.
 
-    Args:
-        page: its name, as Sphinx has it.
-
-    Returns:
-        The content of its ``Content-Security-Policy``.
+    This is the content of the ``Content-Security-Policy`` of the page of that name, as Sphinx has it.
     """
     known = [*sorted(_SCRIPTS | _HANDLERS), f"DOCUMENTATION_OPTIONS.pagename = '{page}';"]
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in known)
@@ -89,11 +86,7 @@ def policy(page: str) -> str:
 def address(url: str) -> SplitResult:
     """The parts of a URL as browsers read it: white space means little to them, and a backslash is a slash.
 
-    Args:
-        url: as it stands in an attribute.
-
-    Returns:
-        Its parts; those of a URL that cannot be read have a scheme that no link may have.
+    Those of a URL that cannot be read have a scheme that no link may have.
     """
     url = re.sub(r"[\t\r\n]", "", url).strip("".join(map(chr, range(33)))).replace("\\", "/")
     try:
@@ -106,7 +99,7 @@ def _fetched(tag: str, given: Mapping[str, str]) -> str:
     """What a browser fetches for a tag of HTML, or sends a form to; empty for nothing."""
     if tag == "link" and set(given.get("rel", "none").lower().split()) <= _NAMED:
         return ""
-    return given.get({"script": "src", "img": "src", "form": "action", "link": "href"}.get(tag, ""), "")
+    return given.get(_SOURCES.get(tag, ""), "")
 
 
 def _tag_faults(tag: str, given: Mapping[str, str]) -> Iterable[str]:
@@ -123,7 +116,7 @@ def _tag_faults(tag: str, given: Mapping[str, str]) -> Iterable[str]:
         elif (tag, name) == ("a", "href"):
             if address(value).scheme not in ("", "http", "https", "mailto"):
                 yield f"link to {value[:80]}, wanted an address of the web, of mail or in the book"
-        elif (tag, name) in {("script", "src"), ("img", "src"), ("form", "action"), ("link", "href")}:
+        elif name == _SOURCES.get(tag):
             picture = tag == "img" and value.startswith("data:image/")
             if any(address(_fetched(tag, given))[:2]) and not picture:
                 yield f"<{tag}> is fetched from another host: {value[:80]}"
@@ -207,11 +200,7 @@ class Markup(HTMLParser):
 
 
 def page_markup(text: str) -> Markup:
-    """What a whole page holds; among its faults is any other policy than its own.
-
-    Args:
-        text: the page.
-    """
+    """What a whole page holds; among its faults is any other policy than its own."""
     page = Markup(text, _PAGE)
     places = [k for k, (tag, given) in enumerate(page.tags) if given.get("http-equiv", "").lower() == POLICY]
     stated = [page.tags[k][1].get("content") for k in places]
@@ -223,11 +212,7 @@ def page_markup(text: str) -> Markup:
 
 
 def drawing_faults(text: str | bytes) -> list[str]:
-    """What an SVG holds that is not allowed.
-
-    Args:
-        text: the file.
-    """
+    """What an SVG, the text of a file, holds that is not allowed."""
     faults: list[str] = []
     styles: list[str] = []
     inside: list[str] = []

@@ -40,8 +40,8 @@ def time_left(
     once it has taken longer than it should.
 
     Args:
-        recorded: seconds of each cell in the earlier run, by cell id.
-        cells: ids of the cells of this run, in order; empty for cells that take no time.
+        recorded: as for `expected`.
+        cells: as for `expected`.
         at: index of the present cell.
         done: seconds that the cells before it took.
         here: seconds since the present cell started.
@@ -140,9 +140,8 @@ class Progress:
             while not self._end.wait(LOG_SECONDS):
                 print(f"{self._title}: {self.line()}", file=self._stream, flush=True)
             return
-        with tqdm(
-            file=self._stream, leave=False, dynamic_ncols=True, bar_format="{desc} |{bar:12}| {postfix}"
-        ) as bar:
+        form = "{desc} |{bar:12}| {postfix}"
+        with tqdm(file=self._stream, leave=False, dynamic_ncols=True, bar_format=form) as bar:
             while not self._end.wait(BAR_SECONDS):
                 bar.total, bar.n = len(self._cells), self._at
                 bar.set_description_str(self._title, refresh=False)

@@ -31,7 +31,7 @@ from markdown_it.token import Token
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 
-from book import build, contents, gate, run
+from book import contents, gate, run
 from lib.page import params
 from lib.page.text import FIELD, parsed
 
@@ -57,6 +57,8 @@ _COMPARES = re.compile(
     r"|rises?|drops?|as (?:far|good|well|many|much|large|often) as)\b",
     re.IGNORECASE,
 )
+_INLINE = {"softbreak": " ", "hardbreak": " "}
+_INLINE |= dict.fromkeys(("code_inline", "math_inline", "math_inline_double", "html_inline"), OTHER)
 
 
 class Finding(NamedTuple):
@@ -112,25 +114,19 @@ def _inline(tokens: list[Token]) -> str:
     for token in tokens:
         if token.type == "text":
             parts.append(token.content)
-        elif token.type in ("softbreak", "hardbreak"):
-            parts.append(" ")
         elif token.type == "myst_role":
-            name = token.meta["name"]
-            parts.append(SOURCE if name.startswith("cite") else OTHER)
+            parts.append(SOURCE if token.meta["name"].startswith("cite") else OTHER)
         elif token.type == "link_open" and re.match(r"https?:", str(token.attrs.get("href", ""))):
             parts.append(SOURCE)
         elif token.type == "image":
             parts.append(_inline(token.children or []))
-        elif token.type in ("code_inline", "math_inline", "math_inline_double", "html_inline"):
-            parts.append(OTHER)
+        else:
+            parts.append(_INLINE.get(token.type, ""))
     return "".join(parts)
 
 
 def paragraphs(markdown: str) -> Iterator[str]:
     """Paragraphs, items, headings and table rows of a MyST text, without quotations, code and formulas.
-
-    Args:
-        markdown: MyST Markdown.
 
     Yields:
         Plain text with placeholders.
@@ -172,15 +168,12 @@ def _filled(text: str, held: str = "") -> str:
     return FIELD.sub(put, text)
 
 
-def _calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
-    """Calls of functions of these names, with or without a module before them."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in names:
+def _calls(cell: Any, name: str) -> Iterator[ast.Call]:
+    """Calls of functions of this name in a cell of code, with or without a module before it."""
+    source = "" if gate.told(cell.source) is not None else cell.source
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == name:
             yield node
-
-
-def _tree(cell: Any) -> ast.AST:
-    return ast.parse("" if gate.told(cell.source) is not None else cell.source)
 
 
 def _spoken(node: ast.AST) -> str:
@@ -197,7 +190,7 @@ def _spoken(node: ast.AST) -> str:
 
 
 def _captions(cell: Any) -> Iterator[tuple[str, str]]:
-    for call in _calls(_tree(cell), "figure"):
+    for call in _calls(cell, "figure"):
         for keyword in call.keywords:
             if keyword.arg in ("caption", "alt"):
                 yield keyword.arg, _spoken(keyword.value)
@@ -207,11 +200,6 @@ def _pieces(cell: Any) -> list[str]:
     """Prose of a cell of code: what a text cell tells, or captions and descriptions."""
     told = gate.told(cell.source)
     return [told] if told is not None else [text for _, text in _captions(cell)]
-
-
-def _moves(cell: Any) -> bool:
-    """Whether a cell draws an explorable figure, which itself adds its outcome to the alternative text."""
-    return any(ast.unparse(call.func) == "explore.figure" for call in _calls(_tree(cell), "figure"))
 
 
 # ---- what a chapter has ----------------------------------------------------------------------------------
@@ -225,10 +213,6 @@ def _number(text: str) -> float:
     text = text.replace("−", "-")
     whole = re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d+)?", text)
     return float(text.replace(",", "")) if whole or "," not in text else float("nan")
-
-
-def _numbers(text: str) -> set[float]:
-    return {_number(found) for found in _NUMBER.findall(text)}
 
 
 def defaults(path: Path) -> set[float]:
@@ -245,21 +229,14 @@ def stated(path: Path) -> set[float]:
     """Numbers in a chapter's claims: what sources say and what is expected, written down before the run."""
     found: set[float] = set()
     for cell in _code(path):
-        for call in _calls(_tree(cell), "claim"):
+        for call in _calls(cell, "claim"):
             for node in call.args[1:4:2]:  # the statement, and the source's number
-                found |= _numbers(_filled(_spoken(node)))
+                found |= {_number(text) for text in _NUMBER.findall(_filled(_spoken(node)))}
     return found
 
 
 def texts(path: Path) -> list[Text]:
-    """All prose of a page or a chapter.
-
-    Args:
-        path: a Markdown page or a notebook.
-
-    Returns:
-        Its pieces, in order.
-    """
+    """All prose of a Markdown page or a notebook, in pieces, in order."""
     if path.suffix != ".ipynb":
         source = path.read_text("utf-8")
         return [Text("page", text, text, _excused(source)) for text in paragraphs(source)]
@@ -269,7 +246,7 @@ def texts(path: Path) -> list[Text]:
         pieces = [cell.source] if markdown else []
         if cell.cell_type == "code":
             pieces = _pieces(cell)
-            asks = asks and not [*_calls(_tree(cell), "expected")]
+            asks = asks and not [*_calls(cell, "expected")]
         for piece in pieces:
             both = (paragraphs(_filled(piece)), paragraphs(_filled(piece, OTHER)))
             found += [Text(cell.id, *two, given, asks and markdown) for two in zip(*both, strict=True)]
@@ -342,10 +319,9 @@ def loose_words(path: Path) -> list[Finding]:
 
 def raw_text(path: Path) -> list[Finding]:
     """Markup in a chapter's Markdown cells that a front end would show as it was typed."""
+    why = "a Markdown cell is shown as it is: make it a text cell"
     return [
-        Finding(
-            path.name, cell.id, found[0].strip(), "a Markdown cell is shown as it is: make it a text cell"
-        )
+        Finding(path.name, cell.id, found[0].strip(), why)
         for cell in run.load(path).cells
         if cell.cell_type == "markdown" and (found := gate.raw(cell.source))
     ]
@@ -364,39 +340,31 @@ def mute_alts(path: Path) -> list[Finding]:
     return [
         Finding(path.name, cell.id, "alt", text or "(nothing)")
         for cell in _code(path)
-        if not _moves(cell)
+        # an explorable figure itself adds its outcome to the alternative text
+        if not any(ast.unparse(call.func) == "explore.figure" for call in _calls(cell, "figure"))
         for what, text in _captions(cell)
         if what == "alt" and not FIELD.search(text)
     ]
 
 
 def findings(root: Path) -> list[Finding]:
-    """All findings in the pages of a book and its README.
-
-    Args:
-        root: the project's folder.
-    """
-    paths = [path for _, path in contents.pages(root)]
-    notebooks = [path for path in paths if path.suffix == ".ipynb"]
-    known = {path: defaults(path) for path in notebooks}
-    quoted = {path: stated(path) for path in notebooks}
-    found = []
-    for path in notebooks:
-        found += typed_numbers(path, known[path], quoted[path]) + empty_fields(path) + raw_text(path)
+    """All findings in the pages of a project's book and in its README."""
+    known, quoted, found = set(), set(), []
+    for _, path in contents.chapters(root):
+        own = defaults(path), stated(path)
+        found += typed_numbers(path, *own) + empty_fields(path) + raw_text(path)
         found += loose_words(path) + mute_alts(path) + lost_defaults(root, path)
-    everywhere = set().union(*known.values()), set().union(*quoted.values())
-    readme = [root / "README.md"] if (root / "README.md").is_file() else []
-    for path in [*(p for p in paths if p.suffix != ".ipynb"), *readme]:
-        found += typed_numbers(path, *everywhere)
+        known, quoted = known | own[0], quoted | own[1]
+    for path in (*(path for _, path in contents.pages(root)), root / "README.md"):
+        if path.suffix == ".md" and path.is_file():
+            found += typed_numbers(path, known, quoted)
     return found
 
 
 def main(root: Path = contents.ROOT) -> int:
     """The command line; returns the exit status."""
     found = findings(root)
-    for finding in found:
-        build.say(str(finding))
-    build.say(f"{len(found)} finding(s) in prose")
+    print(*found, f"{len(found)} finding(s) in prose", sep="\n")
     return 1 if found else 0
 
 

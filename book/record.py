@@ -7,56 +7,36 @@ recorded. Each file says at its end what made it.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from book import gate, run
 
 VERDICTS = "results/verdicts.json"
 TIMINGS = "results/timings.json"
 PROVENANCE = "provenance"
+_KEPT = ("verdict", "value", "interval", "n", "would_hold", "would_fail")
 _DIGITS = 6  # of recorded values: enough to compare, few enough that a diff shows what changed
 
 
-class Change(NamedTuple):
-    """One claim whose verdict is not the recorded one; None where there is none."""
-
-    chapter: str
-    claim: str
-    before: str | None
-    now: str | None
-
-
-def verdicts(notebooks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def verdicts(notebooks: Sequence[gate.Notebook]) -> dict[str, dict[str, Any]]:
     """Verdicts of executed chapters, as they are recorded.
-
-    Args:
-        notebooks: executed chapters as nested dicts.
 
     Returns:
         By chapter, by claim: verdict, value, interval, n, and which outcomes would have held and failed it.
     """
-    found = {}
-    for record in claims_records(notebooks):
-        found[record["chapter"]] = {
-            claim["id"]: {
-                "verdict": claim["verdict"],
-                "value": _rounded(claim["value"]),
-                "interval": _rounded(claim["interval"]),
-                "n": claim["n"],
-                "would_hold": claim["would_hold"],
-                "would_fail": claim["would_fail"],
-            }
-            for claim in record["claims"]
-        }
+    found = {
+        record["chapter"]: {c["id"]: {name: _rounded(c[name]) for name in _KEPT} for c in record["claims"]}
+        for record in claims_records(notebooks)
+    }
     return dict(sorted(found.items()))
 
 
-def claims_records(notebooks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def claims_records(notebooks: Sequence[gate.Notebook]) -> list[dict[str, Any]]:
     """Claims records of executed chapters, one each, in their order."""
     return [record for notebook in notebooks for record in gate.records(notebook, gate.CLAIMS_MIME)]
 
 
-def provenance(notebooks: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def provenance(notebooks: Sequence[gate.Notebook]) -> dict[str, dict[str, Any]]:
     """What made each executed chapter: its stamp, by chapter."""
     return {
         claims["chapter"]: gate.records(notebook, gate.STAMP_MIME)[0]
@@ -71,7 +51,7 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
 
 
-def timings(notebook: Mapping[str, Any]) -> dict[str, float]:
+def timings(notebook: gate.Notebook) -> dict[str, float]:
     """Seconds of each code cell of an executed chapter, by cell id.
 
     Empty when the run took chunks that an earlier one had kept: its seconds say too little of a whole run.
@@ -83,7 +63,7 @@ def timings(notebook: Mapping[str, Any]) -> dict[str, float]:
     return {name: round(max(took, 0), 2) for name, took in seconds.items() if name and took is not None}
 
 
-def cover(notebook: Mapping[str, Any]) -> str | None:
+def cover(notebook: gate.Notebook) -> str | None:
     """The figure of an executed chapter that its metadata ``sgd_book.cover`` names, as SVG.
 
     Kept in the repository, so that a page outside the book can show it; a comment says what made it.
@@ -94,13 +74,11 @@ def cover(notebook: Mapping[str, Any]) -> str | None:
     name = notebook["metadata"].get("sgd_book", {}).get("cover")
     if name is None:
         return None
-    for _, output in gate.outputs(notebook):
-        if output.get("metadata", {}).get("sgd_book", {}).get("name") == name:
-            picture = output["data"].get("image/svg+xml")
-            if picture is not None:
-                made = json.dumps(gate.records(notebook, gate.STAMP_MIME)[0], ensure_ascii=False)
-                return f"{''.join(picture).rstrip()}\n<!-- {made.replace('--', '- -')} -->\n"
-    raise ValueError(f"cover: got {name!r}, wanted the name of an SVG figure of the chapter")
+    figure = gate.figures(notebook).get(name)
+    if figure is None or gate.SVG_MIME not in figure["data"]:
+        raise ValueError(f"cover: got {name!r}, wanted the name of an SVG figure of the chapter")
+    made = json.dumps(gate.records(notebook, gate.STAMP_MIME)[0], ensure_ascii=False)
+    return f"{''.join(figure['data'][gate.SVG_MIME]).rstrip()}\n<!-- {made.replace('--', '- -')} -->\n"
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -123,33 +101,23 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, content: Mapping[str, Any], made: Mapping[str, Any]) -> None:
-    """Write a recorded file, whole or not at all.
-
-    Args:
-        path: of the file.
-        content: what was recorded.
-        made: what made it.
-    """
+    """Write a recorded file, with what made it, whole or not at all."""
     run.write(path, json.dumps({**content, PROVENANCE: made}, indent=1, ensure_ascii=False) + "\n")
 
 
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """Verdicts that are not the recorded ones: changed, new, or gone.
-
-    Args:
-        before: recorded, as ``verdicts`` returns them.
-        now: found, likewise.
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple]:
+    """Verdicts, as from `verdicts`, that are not the recorded ones: changed, new, or gone.
 
     Returns:
-        One entry for each, in the order of chapters and claims.
+        Of each (chapter, claim, verdict recorded, verdict found), in their order; None for no verdict.
     """
     found = []
     for chapter in sorted({*before, *now}):
         old, new = before.get(chapter, {}), now.get(chapter, {})
-        for claim in dict.fromkeys([*new, *old]):
+        for claim in {**new, **old}:
             was, is_now = (side.get(claim, {}).get("verdict") for side in (old, new))
             if was != is_now:
-                found.append(Change(chapter, claim, was, is_now))
+                found.append((chapter, claim, was, is_now))
     return found
 
 

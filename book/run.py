@@ -56,17 +56,12 @@ class Copy(NamedTuple):
 def content_keys(
     notebook: Mapping[str, Any], runs: Iterable[Mapping[str, Any]], root: Path, anywhere: bool = False
 ) -> list[str]:
-    """Hashes of all that executed copies of a notebook depend on.
+    """Hashes of all that executed copies of a notebook depend on, for each run: values of all parameters.
 
     They cover the cells (text, type, tags, ids, but no outputs), what the modules do that they reach (no
     comments or docstrings), all parameters, the data's content, and `machine.environment` with the versions
-    of all packages that the requirements pin.
-
-    Args:
-        notebook: notebook as nested dicts.
-        runs: values of all parameters of each run.
-        root: the project's folder.
-        anywhere: leave out the processor, of which the machines of a cluster may have others.
+    of all packages that the requirements pin. ``anywhere`` leaves out the processor, of which the machines of
+    a cluster may have others.
 
     Returns:
         64 hexadecimal digits for each run.
@@ -79,12 +74,12 @@ def content_keys(
     reached = sources.modules([plain(text) for _, kind, text, _ in cells if kind == "code"], root, "", root)
     files = {name: sources.meaning(path.read_bytes()) for name, path in reached.items()}
     made_by = machine.environment(machine.pinned(root), anywhere)
-    everything = ([cells, files, dict(values), CONTENT_SHA256, made_by] for values in runs)
-    return [_sha256(json.dumps(each, sort_keys=True).encode()) for each in everything]
+    return [digest([cells, files, dict(values), CONTENT_SHA256, made_by]) for values in runs]
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def digest(content: Any) -> str:
+    """SHA-256 of plain data, in hexadecimal digits."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def load(notebook: Path) -> nbformat.NotebookNode:
@@ -103,9 +98,7 @@ def copy_path(notebook: Path, root: Path, scale: str) -> Path:
 def reduced(notebook: Path, scale: str) -> dict[str, Any]:
     """Parameters of a chapter at a scale, from the file that plain papermill takes as well.
 
-    Args:
-        notebook: the chapter; the file is ``parameters/<chapter>/<scale>.yaml`` beside it.
-        scale: one of ``SCALES``; ``full`` has none.
+    The file is ``parameters/<chapter>/<scale>.yaml`` beside the chapter; ``full``, the defaults, has none.
 
     Raises:
         ValueError: for another scale, or a file that is not there or holds no parameters.
@@ -125,12 +118,7 @@ def reduced(notebook: Path, scale: str) -> dict[str, Any]:
 
 
 def expected_copy(notebook: Path, root: Path, scale: str) -> Copy:
-    """Where a chapter's executed copy at a scale belongs, and its key now.
-
-    Args:
-        notebook: the chapter.
-        root: the project's folder.
-        scale: ``full`` for the notebook's defaults; ``preview`` or ``smoke`` for `reduced` ones.
+    """Where a chapter's executed copy at a scale belongs, and its key now; see `reduced` for the parameters.
 
     Raises:
         ValueError: for another scale, one without a file of parameters, or refused parameters.
@@ -235,12 +223,10 @@ def run(
 
 def reason(error: BaseException, folder: str = "its folder") -> str:
     """Why a chapter did not run, in words: which cell raised what, or that the folder cannot be written."""
-    if isinstance(error, RunError) and error.__cause__ is not None:
-        return reason(error.__cause__, folder)
+    if isinstance(error, RunError):
+        return reason(error.__cause__, folder) if error.__cause__ else str(error)
     if isinstance(error, papermill.PapermillExecutionError):
         return f"cell {error.cell_index} raised {error.ename}: {error.evalue}"
-    if isinstance(error, RunError):
-        return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"cannot write to {folder}: {error.strerror}"
     return f"{type(error).__name__}: {error}"
@@ -273,10 +259,6 @@ def lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the project's build tree; while another process holds it, say so and wait.
 
     The lock ends with the process that holds it, however that ends.
-
-    Args:
-        root: the project's folder.
-        say: takes the message that names who is being waited for.
 
     Raises:
         PermissionError: when the build tree cannot be written, and what to do then.

@@ -6,9 +6,7 @@ last good one: it becomes ``sgd-book build``, at the scale in the environment va
 ``book/directives.py``.
 """
 
-import csv
 import importlib.util
-import io
 import json
 import os
 import re
@@ -19,13 +17,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
 import nbformat
+import pandas as pd
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
 from book import build, cli, contents, directives, drawing, gate, latex, markup, record, run
-from book.directives import copies, scale_now
+from book.directives import Citation, History, KeyFigure, Launch, Scoreboard, Status, copies, scale_now
 from lib.page.text import TEXT_MIME
 
 MATHJAX = "tex-svg-full.js"  # one file that fetches nothing more: glyphs are drawn, all of TeX is in it
@@ -36,14 +36,6 @@ _NOT_FOUND = {
     "body": "<h1>There is no such page</h1><p>All pages are listed at the side; the search finds words.</p>",
 }
 _BINDER, _COLAB = "https://mybinder.org", "https://colab.research.google.com"
-_DIRECTIVES = {
-    "keyfigure": directives.KeyFigure,
-    "scoreboard": directives.Scoreboard,
-    "status": directives.Status,
-    "history": directives.History,
-    "citation": directives.Citation,
-    "launch": directives.Launch,
-}
 
 
 # ---- notebooks -------------------------------------------------------------------------------------------
@@ -55,10 +47,6 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
     Text that was filled in becomes a cell of MyST. A figure becomes a cell of its own, whose metadata give it
     number, caption, label and alt text; under the caption stand links to its data, its picture, and the
     hidden code that leads to it. Other hidden code is linked under what it shows.
-
-    Args:
-        notebook: executed copy of a chapter.
-        docname: its page.
 
     Returns:
         The notebook as JSON, and the content of each file by its path in the output.
@@ -72,10 +60,8 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
         if not hidden:
             return ""
         place = f"figures/{chapter}/{name}.py"
-        head = (
-            f"# From {docname}.ipynb: cells that measured and drew this, but for those that the page shows.\n"
-        )
-        files[place] = "\n\n".join([head, *hidden]).encode() + b"\n"
+        said = "cells that measured and drew this, but for those that the page shows"
+        files[place] = "\n\n".join([f"# From {docname}.ipynb: {said}.\n", *hidden]).encode() + b"\n"
         hidden.clear()
         return up + place
 
@@ -85,12 +71,11 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
             continue
         cell.source = re.sub(r"\A# part:.*\n", "", cell.source)  # pages have all parts
         folded = cell.metadata.get("jupyter", {}).get("source_hidden", False)
-        target, rest, cell.outputs = cell, cell.outputs, []
-        if folded:
-            target = None
-            hidden += [cell.source] * (not cell.source.startswith("%%"))
-        else:
+        target, rest, cell.outputs = None if folded else cell, cell.outputs, []
+        if not folded:
             cells.append(cell)
+        elif not cell.source.startswith("%%"):
+            hidden.append(cell.source)
         for output in rest:
             data, metadata = output.get("data", {}), output.get("metadata", {})
             if "sgd_book_caption" in metadata or "data" in output and not any(data.values()):
@@ -102,18 +87,17 @@ def page_text(notebook: nbformat.NotebookNode, docname: str) -> tuple[str, dict[
                 files[f"{stem}.json"] = _json({**about, "chapter": chapter, **table, "made": stamp})
                 cells.append(_figure_cell(figure, data, up + stem, code(figure["name"])))
                 target = None
-                continue
-            if "text/markdown" in data:
+            elif "text/markdown" in data:
                 text = data.get(TEXT_MIME, {}).get("myst", data["text/markdown"])
                 cells.append(nbformat.v4.new_markdown_cell(text, id=_id(cell, cells)))
                 target = None
-                continue
-            if target is None:  # an output after a figure stays after it
-                target = _bare_cell(_id(cell, cells))
-                cells.append(target)
-            for mime in (gate.CLAIMS_MIME, gate.STAMP_MIME):
-                data.pop(mime, None)
-            target.outputs.append(output)
+            else:
+                if target is None:  # an output after a figure stays after it
+                    target = _bare_cell(_id(cell, cells))
+                    cells.append(target)
+                for mime in (gate.CLAIMS_MIME, gate.STAMP_MIME):
+                    data.pop(mime, None)
+                target.outputs.append(output)
         if folded and target is not None and (place := code(cell.id)):
             link = f'<span class="sgd-figure-files"><a href="{escape(place)}" download>Code</a></span>'
             cells.append(nbformat.v4.new_markdown_cell(link, id=_id(cell, cells)))
@@ -132,9 +116,7 @@ def _bare_cell(name: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_code_cell("...", id=name[:64], metadata={"tags": ["remove-input"]})
 
 
-def _figure_cell(
-    figure: Mapping[str, Any], data: Mapping[str, Any], stem: str, code: str
-) -> nbformat.NotebookNode:
+def _figure_cell(figure: Mapping, data: Mapping, stem: str, code: str) -> nbformat.NotebookNode:
     links = (
         '<span class="sgd-figure-files">Download: '
         f'data (<a href="{escape(stem)}.csv" download>CSV</a>, '
@@ -160,11 +142,8 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 
 def _csv(table: Mapping[str, Any]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table["columns"])
-    writer.writerows(table["rows"])
-    return text.getvalue().encode()
+    frame = pd.DataFrame(table["rows"], columns=table["columns"], dtype=object)
+    return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
 # ---- events ----------------------------------------------------------------------------------------------
@@ -201,32 +180,24 @@ def prepare(app: Sphinx) -> None:
     ends; for other forms, which stand nowhere, chapters that are not current are run.
     """
     root, scale = Path(app.srcdir), scale_now()
-    app.sgd_files = {}
-    if not os.environ.get(build.INSIDE):
-        if app.builder.format == "html":
-            raise SystemExit(cli.main(["build", *["--preview"] * (scale == "preview")], root))
-        with run.lock(root, build.say):
-            faults = build.run_chapters(root, scale)
-        if faults:
-            raise ExtensionError("\n".join(faults))
+    app.sgd_files, inside = {}, os.environ.get(build.INSIDE)
+    if not inside and app.builder.format == "html":
+        raise SystemExit(cli.main(["build", *["--preview"] * (scale == "preview")], root))
     try:
+        if not inside:
+            with run.lock(root, click.echo):
+                build.refuse(build.run_chapters(root, scale))
         copies(app)
     except run.RunError as error:
         raise ExtensionError(str(error)) from error
 
 
-def outdated(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
-    """Marks every page for reading: what it shows may have changed while its file has not."""
-    return sorted(env.found_docs)
-
-
 def read_executed(app: Sphinx, docname: str, source: list[str]) -> None:
     """Puts the executed copy in the place of the notebook as committed."""
-    root = Path(app.srcdir)
-    for chapter in contents.chapters(root):
+    for chapter, _ in copies(app):
         if chapter.docname == docname:
-            copy = run.expected_copy(chapter.path, root, scale_now())
-            source[0], files = page_text(run.load(copy.path), docname)
+            copy = run.copy_path(chapter.path, Path(app.srcdir), scale_now())
+            source[0], files = page_text(run.load(copy), docname)
             app.sgd_files.update(files)
             if app.builder.format == "latex":
                 source[0] = latex.printed(source[0])
@@ -287,14 +258,15 @@ def write_files(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Registers all of it with Sphinx."""
-    for name, directive in _DIRECTIVES.items():
-        app.add_directive(name, directive)
+    for directive in (Citation, History, KeyFigure, Launch, Scoreboard, Status):
+        app.add_directive(directive.__name__.lower(), directive)
     app.setup_extension("notfound.extension")
     if os.environ.get(contents.URL):  # cards and their addresses mean nothing where the book has none
         app.setup_extension("sphinxext.opengraph")
     app.connect("config-inited", configure, priority=10)
     app.connect("builder-inited", prepare)
-    app.connect("env-get-outdated", outdated)
+    # every page is read again: what it shows may have changed while its file has not
+    app.connect("env-get-outdated", lambda app, env, *_: sorted(env.found_docs))
     app.connect("source-read", read_executed)
     app.connect("html-page-context", mark_preview)
     app.connect("html-page-context", name_references)

@@ -27,14 +27,10 @@ def _hash(files: Iterable[Path], root: Path, *texts: str) -> str:
 
 
 def sources(root: Path, pages: Iterable[Path]) -> str:
-    """Hash of all that pages are made from.
+    """Hash of all that a project's pages are made from.
 
-    Executed copies and other pages, bibliography, settings, recorded verdicts, styles, requirements, Python,
+    These pages and executed copies, bibliography, settings, recorded verdicts, styles, requirements, Python,
     the code that makes the pages, and what the environment says of the book's addresses.
-
-    Args:
-        root: the project's folder.
-        pages: files of the table of contents, and executed copies of all chapters.
     """
     files = [*pages, *root.glob("*.bib"), *(path for name in _NAMED if (path := root / name).is_file())]
     for folder in _FOLDERS:  # a folder may be a link, which globbing from above would not follow
@@ -43,19 +39,17 @@ def sources(root: Path, pages: Iterable[Path]) -> str:
     return _hash(files, root, sys.version, *(os.environ.get(name, "") for name in _VARIABLES))
 
 
-def _pages(html: Path) -> str:
-    return _hash((p for p in html.rglob("*") if p.is_file() and p != html / MARK), html)
+def _note(html: Path, made_from: str) -> str:
+    pages = (path for path in html.rglob("*") if path.is_file() and path != html / MARK)
+    return json.dumps({"from": made_from, "pages": _hash(pages, html)}) + "\n"
 
 
 def mark(html: Path, made_from: str) -> None:
     """Note in a folder of new pages what they were made from, as ``sources`` gave it before they were."""
-    run.write(html / MARK, json.dumps({"from": made_from, "pages": _pages(html)}) + "\n")
+    run.write(html / MARK, _note(html, made_from))
 
 
 def current(html: Path, made_from: str) -> bool:
     """Whether a folder holds, unchanged, the pages made from the same sources."""
-    try:
-        noted = json.loads((html / MARK).read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return noted == {"from": made_from, "pages": _pages(html)}
+    noted = html / MARK
+    return noted.is_file() and noted.read_bytes() == _note(html, made_from).encode()

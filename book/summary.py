@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt
 from book import gate
 from lib import stats
 from lib.page import claims
+from lib.page.figures import FAINT
 
 _FEW = 6  # values of a parameter, at most, for a colour or a panel each
 _TOLD = 12  # runs that the figure's description lists one by one
@@ -122,11 +123,8 @@ def as_csv(made: Mapping[str, Any], runs: Sequence[Record]) -> str:
 
 
 def _safe(value: Any) -> Any:
-    return (
-        f"'{value}"
-        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-        else value
-    )
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
 
 
 # ---- figure ----------------------------------------------------------------------------------------------
@@ -136,12 +134,8 @@ def figure(measure: str, units: Mapping[str, str], runs: Sequence[Record]) -> tu
     """A picture of a measure over the swept parameters: along an axis, by colour, and by panel or size.
 
     The parameter with most values goes along the axis. All combinations of up to three are lines with the
-    runs' intervals, anything else is points; a fourth parameter is not drawn.
-
-    Args:
-        measure: a claim or number.
-        units: of the parameters that differ, by name; ``1`` is not shown.
-        runs: records of all runs.
+    runs' intervals, anything else is points; a fourth parameter is not drawn. The measure is a claim or a
+    number; the units are those of the parameters that differ, by name, of which ``1`` is not shown.
 
     Returns:
         SVG, caption and description; None when no run has the measure.
@@ -158,9 +152,8 @@ def figure(measure: str, units: Mapping[str, str], runs: Sequence[Record]) -> tu
     placed = dict(zip(roles, order, strict=False))
     full = len(order) <= 3 and "size" not in placed and len(runs) == math.prod(map(len, levels.values()))
     rows = []
-    for parameters, (value, low, high) in sorted(
-        points, key=lambda point: [levels[name].index(point[0][name]) for name in order]
-    ):
+    ordered = sorted(points, key=lambda point: [levels[name].index(point[0][name]) for name in order])
+    for parameters, (value, low, high) in ordered:
         row = {names[n]: _drawn(parameters[n], levels[n], role) for role, n in placed.items()}
         # the median of the three is the value, and their range the interval
         rows += [{"": "", **row, label: y} for y in ((low, value, high) if full else (value,))]
@@ -182,26 +175,17 @@ def figure(measure: str, units: Mapping[str, str], runs: Sequence[Record]) -> tu
             low = bottom if claim["low"] is None else claim["low"]
             high = top if claim["high"] is None else claim["high"]
             if low <= top and high >= bottom:
-                ax.axhspan(
-                    max(low, bottom), min(high, top), color="#8a8a8a", alpha=0.2, linewidth=0, zorder=0
-                )
+                ax.axhspan(max(low, bottom), min(high, top), color=FAINT, alpha=0.2, linewidth=0, zorder=0)
             ax.set_ylim(bottom, top)
         drawing = io.BytesIO()
         grid.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")
     plt.close(grid.figure)
-    ways = {
-        "x": "along {}",
-        "hue": "a colour for each {}",
-        "col": "a panel for each {}",
-        "size": "a size for each {}",
-    }
-    words = ", ".join(ways[role].format(name) for role, name in placed.items()) or "one run"
+    ways = {"x": "Along", "hue": "a colour for each", "col": "a panel for each", "size": "a size for each"}
+    bars = full and any(low < high for _, (_, low, high) in points)
     missing = len(runs) - len(points)
-    caption = f"{measure}" + (f": {claim['statement'].rstrip('.')}" if claim else "")
-    caption += f". {words[0].upper()}{words[1:]}."
-    caption += (
-        " Bars are the intervals of the runs." if full and any(p[1][1] < p[1][2] for p in points) else ""
-    )
+    caption = f"{measure}: {claim['statement'].rstrip('.')}. " if claim else f"{measure}. "
+    caption += (", ".join(f"{ways[role]} {name}" for role, name in placed.items()) or "One run") + "."
+    caption += " Bars are the intervals of the runs." if bars else ""
     caption += " Grey: what the claim accepts." if claim else ""
     caption += f" Not drawn: {', '.join(order[3:])}." if order[3:] else ""
     caption += f" {missing} run(s) have no value." if missing else ""
@@ -245,9 +229,7 @@ def _alt(label: str, points: Sequence, swept: Sequence[str], missing: int) -> st
 def html(made: Mapping[str, Any], runs: Sequence[Record]) -> str:
     """The page: how far the sweep is, the figure, the verdicts and values of all runs, what made them.
 
-    Args:
-        made: chapter, base scale, swept parameters (units by name) and measure of the sweep.
-        runs: records of all runs.
+    The sweep was made of a chapter, a base scale, swept parameters (units by name) and a measure.
 
     Returns:
         HTML that fetches nothing, all text escaped.

@@ -8,7 +8,6 @@ import contextlib
 import csv
 import fcntl
 import functools
-import hashlib
 import io
 import itertools
 import json
@@ -37,16 +36,13 @@ from lib.page.text import expressions
 _REFRESH_SECONDS = 20.0  # at least, between two writings of the results while runs finish
 _REFRESH_SHARE = 0.02  # of the time, at most, for writing them
 _LOG_SECONDS = 30.0
-_SCALES = ("smoke", "preview", "full")  # a larger one takes longer
-
-
-class SweepError(RuntimeError):
-    """A sweep stopped; the message says why, and what was finished is kept."""
+_SCALES = run.SCALES[::-1]  # a larger one takes longer
 
 
 class Run(NamedTuple):
-    """One checked set of parameters: those that are given, all of them, and a name made from the values."""
+    """A checked set of parameters: its number, those given, all of them, and a name made from the values."""
 
+    number: int
     given: dict[str, Any]
     values: dict[str, Any]
     name: str
@@ -91,10 +87,7 @@ def _split(text: str) -> list[str]:
 
 
 def grid(axes: Sequence[str]) -> list[dict[str, str]]:
-    """Every combination of values, the last axis changing fastest.
-
-    Args:
-        axes: one ``NAME=VALUE,VALUE,...`` for each parameter.
+    """Every combination of the values of axes ``NAME=VALUE,VALUE,...``, the last one changing fastest.
 
     Raises:
         ValueError: for an axis of another form, or two of one name.
@@ -186,13 +179,7 @@ def chapter(name: str, root: Path) -> Path:
 
 
 def plan(notebook: Path, scale: str, fixed: Mapping[str, Any], sets: Sequence[Mapping[str, Any]]) -> Plan:
-    """Check a whole sweep.
-
-    Args:
-        notebook: the chapter.
-        scale: whose parameters are the base: ``full`` for the notebook's defaults, ``preview`` or ``smoke``.
-        fixed: parameters of all runs.
-        sets: those of each run.
+    """Check a whole sweep of a chapter: a scale as its base, parameters of all runs, and those of each.
 
     Raises:
         ValueError: listing every fault with the runs that have it.
@@ -213,8 +200,8 @@ def plan(notebook: Path, scale: str, fixed: Mapping[str, Any], sets: Sequence[Ma
             for line in lines[1:] or lines:  # the first of several only counts them
                 faults.setdefault(line.strip(), []).append(number)
             continue
-        name = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
-        runs.setdefault(name, Run({key: values[key] for key in given}, values, name))
+        name = run.digest(values)[:12]
+        runs.setdefault(name, Run(len(runs) + 1, {key: values[key] for key in given}, values, name))
     if faults:
         lines = [f"the sweep of {notebook.stem} is refused, nothing was run"]
         for fault, numbers in faults.items():
@@ -295,22 +282,14 @@ class Results:
     """The folder of a sweep: executed copies, and the table and page made from them."""
 
     def __init__(self, plan: Plan, out: Path, root: Path, measure: str | None) -> None:
-        """Takes stock of what is there; nothing is written.
-
-        Args:
-            plan: the sweep.
-            out: its folder.
-            root: the project's folder.
-            measure: what the figure shows, None for the chapter's first claim.
-        """
+        """Takes stock of the folder and writes nothing; no measure stands for the chapter's first claim."""
         self.plan, self.out, self.measure = plan, out, measure
         values = [one.values for one in plan.runs]
         keys = run.content_keys(json.loads(plan.text), values, root, anywhere=True)
         self.keys = {one.name: key for one, key in zip(plan.runs, keys, strict=True)}
-        self.numbers = {one.name: number for number, one in enumerate(plan.runs, 1)}
         self.records = {}
         for one in plan.runs:
-            self.records[one.name] = summary.record(self.numbers[one.name], one.values, "not run")
+            self.records[one.name] = summary.record(one.number, one.values, "not run")
             for failed in (True, False):
                 with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                     self._take(one, json.loads(self.path(one, failed).read_text("utf-8")))
@@ -323,10 +302,10 @@ class Results:
         """Record a run from what is kept of it, if it is of the present chapter and library."""
         about = gate.sealed(notebook)
         if about.get("key") == self.keys[one.name]:
-            state, number = "failed" if "failed" in about else "done", self.numbers[one.name]
+            state = "failed" if "failed" in about else "done"
             place = self.path(one, state == "failed").relative_to(self.out).as_posix()
             more = (place, about.get("failed", ""), about["seconds"])
-            self.records[one.name] = summary.record(number, one.values, state, notebook, *more)
+            self.records[one.name] = summary.record(one.number, one.values, state, notebook, *more)
 
     @property
     def todo(self) -> list[Run]:
@@ -367,12 +346,9 @@ class Results:
 def finished(
     place: places.Place, jobs: Mapping[str, Mapping[str, Any]], tell: Callable[[int, str], None]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What `execute` gives of each job, as it comes; a run that failed outside the chapter is told as failed.
+    """What `execute` gives of each job, by name, as it comes; for the arguments see `places.results`.
 
-    Args:
-        place: Where they are computed.
-        jobs: By name.
-        tell: As for `places.results`.
+    A run that failed outside the chapter is told as failed.
     """
     begun: dict[str, float] = {}
 
@@ -403,12 +379,12 @@ def carry_out(results: Results, place: places.Place, root: Path | None, each: fl
         each: seconds that a run may take, None when only a first run will tell.
 
     Raises:
-        SweepError, places.Lost: the sweep stopped before its end. What was finished is kept.
+        RuntimeError, places.Lost: the sweep stopped before its end. What was finished is kept.
     """
     runs, start = {one.name: one for one in results.todo}, time.monotonic()
-    folder = None if root is None else str(results.out / ".running")
-    common = {"name": results.plan.notebook.stem, "text": results.plan.text, "folder": folder}
-    common["root"] = None if root is None else str(root)
+    folder = root and str(results.out / ".running")
+    common = {"name": results.plan.notebook.stem, "text": results.plan.text}
+    common |= {"root": root and str(root), "folder": folder}
     jobs = {name: common | {"given": one.given, "key": results.keys[name]} for name, one in runs.items()}
     form, silent = "{n}/{total} runs |{bar:20}| {postfix}", not sys.stderr.isatty()
     bar = tqdm(total=len(runs), leave=False, dynamic_ncols=True, bar_format=form, disable=silent)
@@ -438,7 +414,7 @@ def carry_out(results: Results, place: places.Place, root: Path | None, each: fl
             if results.measure and not result["failed"]:
                 there = summary.measures(json.loads(result["notebook"]))
                 if results.measure not in there:
-                    raise SweepError(f"measure: got {results.measure!r}, there is: {', '.join(there)}")
+                    raise RuntimeError(f"measure: got {results.measure!r}, there is: {', '.join(there)}")
             if (begin := time.monotonic()) > next_writing:
                 results.write()
                 took = time.monotonic() - begin
@@ -464,32 +440,24 @@ def lasts(runs: int, workers: int, seconds: float) -> float:
 def estimate(results: Results, root: Path, workers: int) -> tuple[float | None, str]:
     """How long a sweep will take, judged by its done runs, else by the chapter's recorded times.
 
-    Args:
-        results: of the sweep so far.
-        root: the project's folder.
-        workers: runs at once.
-
     Returns:
         Seconds of one run, None where only a first one tells; and the time of all in words, with what it was
         judged by, or what to do where there is nothing to judge by.
     """
     name, scale = results.plan.notebook.stem, results.plan.scale
     recorded, at = record.read(root / record.TIMINGS), _SCALES.index(scale)
-    each, bound, source = None, "about", ""
+    nearest, bound = (scale, *_SCALES[at + 1 :], *reversed(_SCALES[:at])), "about"
+    other = next((other for other in nearest if recorded.get(other, {}).get(name)), None)
     if took := results.seconds():
         each, source = sum(took) / len(took), f"the mean of {len(took)} finished run(s) of this sweep"
-    for other in (scale, *_SCALES[at + 1 :], *reversed(_SCALES[:at])):
-        cells = recorded.get(other, {}).get(name)
-        if each is None and cells:
-            each, source = (
-                sum(cells.values()),
-                f"from {record.TIMINGS}: the chapter at scale {other}, with all ",
-            )
-            source += "cores of its machine; a run here has one core, and other parameters take other times"
-            if other != scale:
-                bound = "more than" if _SCALES.index(other) < at else "less than"
-                source += f"; at scale {scale} none is recorded"
-    if each is None:
+    elif other:
+        each = sum(recorded[other][name].values())
+        source = f"from {record.TIMINGS}: the chapter at scale {other}, with all cores of its machine; "
+        source += "a run here has one core, and other parameters take other times"
+        if other != scale:
+            bound = "more than" if _SCALES.index(other) < at else "less than"
+            source += f"; at scale {scale} none is recorded"
+    else:
         return None, f"time: {record.TIMINGS} has none of {name}; start the sweep, its first run will tell"
     whole = _clock(lasts(len(results.todo), workers, each))
     return each if bound == "about" else None, f"time: {bound} {whole}: {_clock(each)} each, {source}"
@@ -535,7 +503,7 @@ def command(
     Raises:
         ValueError: for options that are not so, or cannot be together, before anything is run or said.
         OSError: when results cannot be written.
-        SweepError, places.Lost: as `carry_out`.
+        RuntimeError, places.Lost: as `carry_out`.
     """
     given = [kind for kind, value in (("grid", axes), ("list", file), ("sample", specs)) if value]
     if len(given) != 1:
@@ -556,9 +524,7 @@ def command(
     work = plan(path, scale, dict(fixed), sets)
     if measure:
         check_measure(work, measure, root)
-    text = json.dumps([one.given for one in work.runs], sort_keys=True)
-    short = hashlib.sha256(text.encode()).hexdigest()[:8]
-    folder = out or root / "_build" / "sweeps" / f"{path.stem}-{short}"
+    folder = out or root / "_build/sweeps" / f"{path.stem}-{run.digest([one.given for one in work.runs])[:8]}"
     if not dry_run:
         store.check_writable(folder)
     results = Results(work, folder.resolve(), root, measure)
