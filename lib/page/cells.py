@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import IPython.display
+
 from lib.page import text
 
 ANSWER = "answer"  # id of the display that the last cell fills
@@ -43,10 +45,7 @@ def answer() -> None:
     Raises:
         SystemExit: outside a notebook, with a line on how to run the chapter.
     """
-    from IPython import get_ipython
-    from IPython.display import display
-
-    shell = get_ipython()
+    shell = IPython.get_ipython()
     if shell is None:
         raise SystemExit(
             "this is a chapter: open it in Jupyter, or run it: papermill chapter.ipynb out.ipynb"
@@ -56,18 +55,16 @@ def answer() -> None:
     if _skip not in shell.input_transformers_post:
         shell.input_transformers_post.append(_skip)
     choose("all")
-    display({"text/markdown": _WAITING, "text/plain": _WAITING}, raw=True, display_id=ANSWER)
+    IPython.display.display(text.said(_WAITING), raw=True, display_id=ANSWER)
 
 
 def _text(line: str, cell: str) -> None:
     """``%%text [parts]``: shows a text with its fields filled."""
-    from IPython.display import display
-
     if parts := left_out(f"%%text {line}"):
         said = f"*Left out: this belongs to {parts}, and only {_asked[0]} was asked for.*"
-        display({"text/markdown": said, "text/plain": said}, raw=True)
-        return
-    show(cell)
+        IPython.display.display(text.said(said), raw=True)
+    else:
+        show(cell)
 
 
 def show(template: str, known: Mapping[str, Any] | None = None) -> None:
@@ -77,10 +74,8 @@ def show(template: str, known: Mapping[str, Any] | None = None) -> None:
         template: MyST with fields, see `lib.page.text`.
         known: values by name; those of the running notebook if None.
     """
-    from IPython.display import display
-
     filled = text.fill(template, known)
-    display(text.bundle(filled, text.front(filled.myst)), raw=True)
+    IPython.display.display(text.bundle(filled, text.front(filled.myst)), raw=True)
 
 
 def _answer(line: str, cell: str) -> None:
@@ -88,8 +83,6 @@ def _answer(line: str, cell: str) -> None:
 
     One that names parts answers for those where they are run alone; the one that names none for all.
     """
-    from IPython.display import update_display
-
     parts = re.findall(r"[\w-]+", line)
     if parts and _asked[0] not in parts or not parts and _asked[1:]:
         return
@@ -98,11 +91,10 @@ def _answer(line: str, cell: str) -> None:
     if parts or _asked[0] == "all":
         filled = text.fill(cell)
         said = text.front(filled.myst).strip()
-        filled = filled._replace(
-            myst=f":::{{admonition}} The answer\n:class: tip\n{filled.myst.strip()}\n:::"
-        )
+        answered = f":::{{admonition}} The answer\n:class: tip\n{filled.myst.strip()}\n:::"
+        filled = filled._replace(myst=answered)
     else:
         said = f"Only the part {_asked[0]} was run; the answer takes all of them."
         filled = text.Filled(said, [], {})
     boxed = "\n".join(f"> {line}".rstrip() for line in ["**The answer.**", "", *said.splitlines()])
-    update_display(text.bundle(filled, boxed), display_id=ANSWER, raw=True)
+    IPython.display.update_display(text.bundle(filled, boxed), display_id=ANSWER, raw=True)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import IPython.display
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -145,12 +146,9 @@ def about(name: str, caption: str, alt: str) -> dict[str, Any]:
 
 def show(bundle: Mapping[str, Any], about_it: Mapping[str, Any]) -> None:
     """Shows a figure, and under it its caption, which front ends take for a text of its own."""
-    from IPython.display import display
-
-    display(bundle, raw=True, metadata={"sgd_book": about_it})
+    IPython.display.display(bundle, raw=True, metadata={"sgd_book": about_it})
     said = f"**Figure *{text.figure_name(about_it['name'])}*.** {text.front(about_it['caption'])}"
-    caption = {"text/markdown": said, "text/plain": said}
-    display(caption, raw=True, metadata={"sgd_book_caption": about_it["name"]})
+    IPython.display.display(text.said(said), raw=True, metadata={"sgd_book_caption": about_it["name"]})
 
 
 def figure(

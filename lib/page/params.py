@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lib.page.cells import choose
-from lib.page.text import grid, names
+from lib.page.text import grid, names, said
 
 DEFAULTS = Path(__file__).with_name("defaults")
 TYPES = ("int", "float", "str", "bool", "list[int]", "list[float]", "list[str]")
@@ -116,7 +116,7 @@ def _coerce(param: Param, value: object) -> Any:
     """Value as the parameter's type and within its range; ValueError with the reason otherwise."""
     kind, elements = param.element, [value]
     if param.type != kind:
-        elements = list(value) if isinstance(value, tuple) else value
+        elements = _listed(value)
         if isinstance(value, str):
             with suppress(SyntaxError, ValueError, MemoryError, RecursionError):
                 elements = ast.literal_eval(value)
@@ -131,9 +131,8 @@ def _coerce(param: Param, value: object) -> Any:
             hint = f"; with papermill, -r {param.name} {element} passes text" if kind == "str" else ""
             got = f"{_short(element)} of type {type(element).__name__}{where}"
             raise ValueError(f"{param.name}: got {got}, allowed: {param.allowed}{hint}") from None
-        above = param.low is None or number > param.low or (number == param.low and not param.open_low)
-        below = param.high is None or number <= param.high
-        if not (above and below and (not param.choices or number in param.choices)):
+        inside = param.low is None or param.low <= number <= param.high
+        if not inside or param.open_low and number == param.low or number not in (param.choices or [number]):
             raise ValueError(f"{param.name}: got {_short(element)}{where}, allowed: {param.allowed}")
         done.append(number)
     return done if param.type != kind else done[0]
@@ -247,11 +246,15 @@ def schema(notebook: Path) -> tuple[Param, ...]:
     Raises:
         ParameterError: as `cell` does, or when the cell is malformed.
     """
+    source = cell(notebook)
     try:
-        return read(cell(notebook))
+        return read(source)
     except ParameterError as error:
-        name = Path(notebook).name
-        raise ParameterError(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
+        raise ParameterError(f"{Path(notebook).name}: {error}") from None
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def check(schema: Sequence[Param], given: Mapping[str, object]) -> dict[str, Any]:
@@ -270,19 +273,18 @@ def check(schema: Sequence[Param], given: Mapping[str, object]) -> dict[str, Any
         ParameterError: listing every unknown name (with the names that come closest) and every value that
             has the wrong type, is not finite, or is out of range.
     """
-    values = {p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in schema}
+    values = {p.name: _listed(p.default) for p in schema}
     faults, params = [], {p.name: p for p in schema}
     for name, value in given.items():
+        if name not in params:
+            close = difflib.get_close_matches(str(name), values)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            faults.append(f"{name}: no such parameter{hint} (there are {', '.join(values)})")
+            continue
         try:
-            if name in params:
-                values[name] = _coerce(params[name], value)
-                continue
+            values[name] = _coerce(params[name], value)
         except ValueError as error:
             faults.append(str(error))
-            continue
-        close = difflib.get_close_matches(str(name), values)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        faults.append(f"{name}: no such parameter{hint} (there are {', '.join(values)})")
     if len(faults) > 1:
         raise ParameterError(f"{len(faults)} parameters refused\n" + "\n".join(f"  {f}" for f in faults))
     if faults:
@@ -312,21 +314,19 @@ class Parameters:
 
     def asdict(self) -> dict[str, Any]:
         """Values by name, ready for JSON."""
-        values = {p.name: self.__dict__[p.name] for p in self._schema}
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+        return {p.name: _listed(self.__dict__[p.name]) for p in self._schema}
 
     def __repr__(self) -> str:
         """Names and values, on one line."""
         return "Parameters(" + ", ".join(f"{name}={value!r}" for name, value in self.asdict().items()) + ")"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        changed = [p for p in self._schema if p.name in self.overridden]
-        if not changed:
-            said = f"All {len(self._schema)} parameters are at their defaults."
-            return {"text/markdown": said, "text/plain": said}
+        if not self.overridden:
+            return said(f"All {len(self._schema)} parameters are at their defaults.")
         rows = [
             (p.name, (_shown(self.__dict__[p.name]), "sgd-changed"), _shown(p.default), p.unit, p.meaning)
-            for p in changed
+            for p in self._schema
+            if p.name in self.overridden
         ]
         columns = ("parameter", "value", "default", "unit", "meaning")
         told = f"Changed in this run, of {len(self._schema)} parameters"
@@ -397,9 +397,8 @@ def _set(cell: str, known: set[str]) -> tuple[bool, list[str]]:
     targets = [t for node in body for t in getattr(node, "targets", [getattr(node, "target", None)])]
     found = [t.id for t in targets if isinstance(t, ast.Name) and t.id not in _PAPERMILL]
     annotated = {ast.unparse(node.target) for node in body if isinstance(node, ast.AnnAssign)}
-    whole = bool(known & annotated) and all(
-        isinstance(n, ast.Assign | ast.AnnAssign | ast.Expr) for n in body
-    )
+    plain = all(isinstance(n, ast.Assign | ast.AnnAssign | ast.Expr) for n in body)
+    whole = plain and not known.isdisjoint(annotated)
     return whole, found if whole or cell.startswith("# Parameters") else []
 
 

@@ -17,6 +17,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import IPython
 import numpy as np
 import pandas as pd
 
@@ -105,9 +106,7 @@ class Filled(NamedTuple):
 
 def names() -> Mapping[str, Any]:
     """The names of the running notebook; none where there is no notebook."""
-    from IPython import get_ipython
-
-    shell = get_ipython()
+    shell = IPython.get_ipython()
     return shell.user_ns if shell else {}
 
 
@@ -241,9 +240,14 @@ def _cited(key: str, inside: bool) -> str:
     return f"[{said}]({link})" if link else said
 
 
+def said(markdown: str) -> dict[str, str]:
+    """A text as an output that front ends show."""
+    return {"text/markdown": markdown, "text/plain": markdown}
+
+
 def bundle(filled: Filled, shown: str) -> dict[str, Any]:
     """A filled text as an output: what front ends show, and what the book and the gate read."""
-    return {"text/markdown": shown, "text/plain": shown, TEXT_MIME: filled._asdict()}
+    return {**said(shown), TEXT_MIME: filled._asdict()}
 
 
 # ---- tables ----------------------------------------------------------------------------------------------
