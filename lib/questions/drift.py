@@ -276,18 +276,11 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
                 each = setting.rates, setting.decays, setting.noises
                 layers = quiet.fit(layers, *anchors, inputs, targets, chosen, *each, setting.loss)
             else:
-                layers = train.fit(
-                    layers,
-                    inputs,
-                    targets,
-                    chosen,
-                    # the engine sums over the batch; the setting's rate and decay belong to its mean
-                    np.tile(np.array(setting.rates) / setting.batch, (count, 1)),
-                    hidden="relu",
-                    loss=setting.loss,
-                    decay=np.array(setting.decays) * setting.batch,
-                    compiled=True,
-                )
+                # the engine sums over the batch; the setting's rate and decay belong to its mean
+                rates = np.tile(np.array(setting.rates) / setting.batch, (count, 1))
+                decay = np.array(setting.decays) * setting.batch
+                how = {"hidden": "relu", "loss": setting.loss, "decay": decay, "compiled": True}
+                layers = train.fit(layers, inputs, targets, chosen, rates, **how)
             done += count
         if stop in looks_of(setting):
             seen = seen + objective(layers, inputs, targets, setting)

@@ -8,6 +8,7 @@ over time (`lib.symptoms`), so that `lib.diagnosis` can say what is wrong.
 import functools
 import json
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -309,8 +310,7 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     x, x_test = (tf.constant(a.reshape(-1, *shape)) for a in (x, x_test))
     y = tf.constant(y)
     rates = setting.rates_of(len(y) // setting.batch)
-    kind = _Engine if known else _OneByOne
-    networks = kind(setting, known, seeds, x, y)
+    networks = (_Engine if known else _OneByOne)(setting, known, seeds, x, y)
     pieces = -(-PARTS // setting.epochs)
     looks, tests, parts = [], [], []
     for epoch in range(setting.epochs + 1):
@@ -333,8 +333,9 @@ class _Engine:
     """Networks that are trained many at once."""
 
     def __init__(self, setting: Setting, known: kerasmodels.Known, seeds: Sequence[int], x, y):
-        self.setting, self.known, self.seeds, self.x, self.y = setting, known, seeds, x, y
-        self.state = train.State()
+        self.net, self.x, self.y, self.state = known.net, x, y, train.State()
+        self.options = {"net": known.net, "rule": known.rule, "seeds": seeds}
+        self.batch = setting.batch
         if setting.model is not None:
             drawn = kerasmodels.weights([kerasmodels.drawn(setting.model, int(s)) for s in seeds])
         else:
@@ -343,26 +344,18 @@ class _Engine:
         self.layers = tuple(setting.gain * w for w in drawn) if setting.gain != 1 else drawn
 
     def fit(self, batches: np.ndarray, rates: np.ndarray) -> np.ndarray:
-        net, rule = self.known.net, self.known.rule
-        same = {"net": net, "rule": rule, "seeds": self.seeds, "state": self.state}
-        self.layers, losses = sequential.fit(self.layers, self.x, self.y, batches, rates, **same)
+        self.layers, losses = sequential.fit(
+            self.layers, self.x, self.y, batches, rates, state=self.state, **self.options
+        )
         return losses
 
     def look(self, rate: float, curved: bool) -> symptoms.Symptoms:
-        return symptoms.measure(
-            self.layers,
-            self.x[:SEEN],
-            self.y[:SEEN].numpy(),
-            net=self.known.net,
-            rule=self.known.rule,
-            rate=rate,
-            batch=self.setting.batch,
-            seeds=self.seeds,
-            curved=curved,
-        )
+        some = self.x[:SEEN], self.y[:SEEN].numpy()
+        how = {"rate": rate, "batch": self.batch, "curved": curved}
+        return symptoms.measure(self.layers, *some, **self.options, **how)
 
     def test(self, x: tf.Tensor, y: np.ndarray) -> np.ndarray:
-        return symptoms.accuracy(self.layers, x, y, self.known.net)
+        return symptoms.accuracy(self.layers, x, y, self.net)
 
 
 class _OneByOne:
@@ -370,7 +363,7 @@ class _OneByOne:
 
     def __init__(self, setting: Setting, known: None, seeds: Sequence[int], x, y):
         classes = _load(setting.images).classes
-        self.setting, self.x, self.y = setting, x, y
+        self.batch, self.x, self.y = setting.batch, x, y
         self.loops = [kerasmodels.Loop(setting.model, int(seed), classes) for seed in seeds]
 
     def fit(self, batches: np.ndarray, rates: np.ndarray) -> np.ndarray:
@@ -378,8 +371,8 @@ class _OneByOne:
         return np.stack([loop.fit(self.x, self.y, one) for loop, one in pairs])
 
     def look(self, rate: float, curved: bool) -> symptoms.Symptoms:
-        how = rate, self.setting.batch, curved
-        found = [loop.look(self.x[:SEEN], self.y[:SEEN], *how) for loop in self.loops]
+        given = self.x[:SEEN], self.y[:SEEN], rate, self.batch, curved
+        found = [loop.look(*given) for loop in self.loops]
         return symptoms.Symptoms(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
     def test(self, x: tf.Tensor, y: np.ndarray) -> np.ndarray:
@@ -397,15 +390,7 @@ OUTCOMES = {
     "unfinished": "lowest at the end, and not learned before the last parts",
     "overflows": "a weight or the loss is not finite",
 }
-MANY = {  # the same of several networks
-    "trains": "train",
-    "jumps": "jump",
-    "learns in part": "learn in part",
-    "collapses": "collapse",
-    "never starts": "never start",
-    "unfinished": "unfinished",
-    "overflows": "overflow",
-}
+MANY = {name: re.sub(r"s\b", "", name) for name in OUTCOMES}  # the same of several networks: train, jump
 SWING, LATE = 0.2, 10  # of the level: a swing in the last parts
 RIGHT = 0.15  # of the way from chance to all images right: more than a network that has not started
 _NAMES = {

@@ -217,11 +217,15 @@ def job(
     if before is None:
         layers = convnets.initial(seeds, design, setting.init)
     else:
-        count = len(design.shapes)
-        layers = tuple(tf.constant(before[f"layer{k}"]) for k in range(count))
+        layers = _held(before, "layer", design)
         if setting.momentum:
-            velocity = tuple(tf.constant(before[f"velocity{k}"]) for k in range(count))
-    looks, records, slopes, sharp, steep, lengths, window = [], [], [], [], [], [], []
+            velocity = _held(before, "velocity", design)
+    options = {"design": design, "momentum": setting.momentum, "clip": setting.clip}
+    start, stop = setting.window or (0, 0)
+    simple = design.dense and not (
+        design.slope or setting.momentum or setting.clip or setting.window or setting.lengths
+    )
+    looks, records, sharp, steep, lengths, window = [], [], [], [], [], []
     for epoch in range(setting.epochs + 1):
         looks.append(convnets.look(layers, unseen, design))
         if epoch in setting.sharp:
@@ -233,34 +237,21 @@ def job(
         shown = np.stack([batches(seed, first + epoch, setting) for seed in seeds], axis=1)
         step = epoch * per_epoch + np.arange(per_epoch)
         rates = setting.rate * np.minimum(1, (step + 1) / (setting.warmup * per_epoch or 1))
-        start, stop = setting.window or (0, 0)
-        simple = design.dense and not (
-            design.slope or setting.momentum or setting.clip or setting.window or setting.lengths
-        )
         if simple and not locked and looks[-1].dead[:, -1].min() == 1:
             locked = convnets.look(layers, images, design).dead[:, -1].min() == 1
-        for part in _runs((start <= step) & (step < stop)):
-            if setting.window and start <= step[part][0] < stop:
-                seen = convnets.look(layers, images, design)
-                flat = curvature.flat(layers).numpy()
-                window.append((seen.dead, seen.loss, flat))
+        marked = (start <= step) & (step < stop)
+        for part in _runs(marked):
+            alone = marked[part.start]
+            if alone:
+                seen, flat = convnets.look(layers, images, design), curvature.flat(layers).numpy()
             if locked:
                 layers, record = _biases_only(layers, setting, shown[part], rates[part])
             else:
-                layers, velocity, record = convnets.fit(
-                    layers,
-                    images,
-                    shown[part],
-                    rates[part],
-                    design=design,
-                    momentum=setting.momentum,
-                    clip=setting.clip,
-                    velocity=velocity,
-                    gradients=bool(setting.lengths or start <= step[part][0] < stop),
-                )
+                options |= {"velocity": velocity, "gradients": bool(setting.lengths or alone)}
+                layers, velocity, record = convnets.fit(layers, images, shown[part], rates[part], **options)
             records.append((record.loss, record.output))
-            if setting.window and start <= step[part][0] < stop:
-                slopes.append(record.gradient)
+            if alone:
+                window.append((record.gradient[:, 0], seen.dead, seen.loss, flat))
             if setting.lengths:
                 lengths.append(rates[part] * _norms(record.gradient, setting.clip))
     end, slope = convnets.look(layers, images, design), convnets.gradient(layers, images, design)
@@ -295,15 +286,17 @@ def job(
     if setting.outputs:
         result["output"] = output
     if window:
-        start, stop = setting.window
-        result["window_gradient"] = np.concatenate(slopes, axis=1)
-        for k, name in enumerate(("window_dead", "window_loss", "window_layers")):
-            result[name] = np.stack([one[k] for one in window], axis=1)
+        for k, name in enumerate(("gradient", "dead", "loss", "layers")):
+            result[f"window_{name}"] = np.stack([one[k] for one in window], axis=1)
     if setting.keep:
         velocity = velocity or [tf.zeros_like(w) for w in layers]
         for k, (w, v) in enumerate(zip(layers, velocity, strict=True)):
             result |= {f"layer{k}": w.numpy(), f"velocity{k}": v.numpy()}
     return result
+
+
+def _held(before: Mapping[str, np.ndarray], what: str, design: convnets.Design) -> tuple[tf.Tensor, ...]:
+    return tuple(tf.constant(before[f"{what}{k}"]) for k in range(len(design.shapes)))
 
 
 def _norms(gradient, clip):
@@ -426,9 +419,7 @@ def jump(config: Mapping, seeds: Sequence[int], before: Mapping[str, np.ndarray]
     """
     setting, factors = Setting.of(config["after"]), np.asarray(config["factors"], np.float32)
     design, images, own = setting.design, training(setting), np.float32(setting.rate)
-    layers = tuple(
-        tf.repeat(tf.constant(before[f"layer{k}"]), len(factors), axis=0) for k in range(len(design.shapes))
-    )
+    layers = tuple(tf.repeat(w, len(factors), axis=0) for w in _held(before, "layer", design))
     who, higher = np.repeat(seeds, len(factors)), own * np.tile(factors, len(seeds))
 
     def go(layers, velocity, members, epoch, rates):

@@ -29,12 +29,8 @@ def _optimised(setting: Setting, change: Callable[[Mapping], dict]) -> Setting |
     config = model["compile_config"]["optimizer"]["config"]
     if not isinstance(config["learning_rate"], float | int):
         return None
-    return replace(setting, model=json.dumps(model | _within(model, config | change(config)), sort_keys=True))
-
-
-def _within(model: Mapping, config: dict) -> dict:
-    compiled = model["compile_config"]
-    return {"compile_config": compiled | {"optimizer": compiled["optimizer"] | {"config": config}}}
+    config |= change(config)
+    return replace(setting, model=json.dumps(model, sort_keys=True))
 
 
 def _own(
