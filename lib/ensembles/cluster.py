@@ -83,13 +83,8 @@ def _short(value: str) -> str:
 def call(wanted: Mapping[str, str], packages: tuple[str, ...], *what: Any) -> Any:
     """On a worker: `places.call`, whose module is only imported when the threads are set.
 
-    Args:
-        wanted: The facts that this worker must have.
-        packages: As for `facts`.
-        *what: Module, name and arguments of the function.
-
     Raises:
-        Lost: When the worker's facts are others.
+        Lost: When the worker's `facts` are not those wanted.
     """
     places.alone()
     if different := differences(wanted, facts(packages)):

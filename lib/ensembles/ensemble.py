@@ -187,13 +187,8 @@ def compute(
 ) -> Results:
     """One chunk, in the process that computes it; `run` has it called there.
 
-    Args:
-        module: Dotted name of the job's module.
-        name: Of the job in it.
-        code: What `store.code` gives where the chunk will be kept.
-        config: The configuration.
-        seeds: Of the chunk.
-        before: Arrays of the chunk that it goes on from, those of these seeds.
+    ``code`` is what `store.code` gives where the chunk will be kept, ``before`` the arrays of the chunk that
+    it goes on from, those of these seeds.
 
     Raises:
         store.Changed: The job's code, a version, the processor or a variable is another one here.

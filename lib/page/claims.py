@@ -224,20 +224,11 @@ class Ledger:
         why: str = "",
         seen: str = "",
     ) -> None:
-        """States a claim; a cell that is run again states its claims anew.
+        """States a claim, whose parts `Claim` describes; a cell that is run again states its claims anew.
 
-        Args:
-            id: short name, lower-case words joined by ``-``.
-            statement: the claim in a sentence.
-            source: who says so, and where.
-            stated: the number as the source prints it.
-            accepted: what would agree, with its unit: ``A to B unit``, ``exactly A unit``,
-                ``at least A unit``, ``at most A unit``, ``above A unit``, ``below A unit`` or
-                ``above A and below B unit``.
-            reason: why this range, and not a narrower or a wider one.
-            applies: whether it speaks of these parameters; as the ledger says if None.
-            why: why it is expected to fail; empty if it is expected to hold.
-            seen: what was set after a look at seeds that are in the run, and why; empty if nothing was.
+        What is accepted is told with its unit, as ``A to B unit``, ``exactly A unit``, ``at least A unit``,
+        ``at most A unit``, ``above A unit``, ``below A unit`` or ``above A and below B unit``. Whether the
+        claim applies is as the ledger says if None.
 
         Raises:
             ValueError: for a claim that is not so, or is stated twice in one cell.

@@ -57,9 +57,8 @@ def columns(data: pd.DataFrame | Mapping[str, Iterable]) -> dict[str, Any]:
         if index != [None]:
             raise ValueError(f"data: index {index} would be lost, wanted reset_index() before")
         names = list(data.columns)
-        series = [column for _, column in data.items()]
         # NaN is how a table of pandas writes a missing value; elsewhere it is a fault
-        pairs = [zip(column.array, column.isna(), strict=True) for column in series]
+        pairs = [zip(column.array, column.isna(), strict=True) for _, column in data.items()]
         lists = [[None if missing else value for value, missing in pair] for pair in pairs]
     elif isinstance(data, Mapping):
         names, lists = list(data), [list(column) for column in data.values()]
@@ -119,12 +118,7 @@ def estimates(by: str, found: Mapping[Any, Estimate], value: str) -> dict[str, l
 
 
 def about(name: str, caption: str, alt: str) -> dict[str, Any]:
-    """Name, caption and description of a figure, their fields filled and their spaces made single.
-
-    Args:
-        name: ``fig-`` and lower-case letters, digits and ``-``; its label in the book.
-        caption: what to see in it, MyST inline markup with fields (`lib.page.text`).
-        alt: what it shows, for who cannot see it, with fields; 20 characters at least.
+    """Name, caption and description of a `figure`, their fields filled and their spaces made single.
 
     Returns:
         ``name``, ``caption``, ``alt``; and ``words`` and ``values`` as `lib.page.text.Filled` has them.

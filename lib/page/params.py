@@ -14,12 +14,10 @@ so the line that sets a default is the line that documents it and the line that 
 import ast
 import builtins
 import difflib
-import io
 import json
 import math
 import numbers
 import re
-import tokenize
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +26,8 @@ from typing import Any, NamedTuple
 from lib.page.cells import choose
 from lib.page.text import grid, names, said
 
+# Of each chapter the text of its parameters cell, as it is committed: a person edits the cell, so the cell
+# cannot tell what was changed. It goes wherever the library is, so that a notebook alone is strict as well.
 DEFAULTS = Path(__file__).with_name("defaults")
 TYPES = ("int", "float", "str", "bool", "list[int]", "list[float]", "list[str]")
 _COMMENT = re.compile(r"#\s*(?P<meaning>[^\[\]]*[^\[\]\s])\s+\[(?P<unit>[^\[\];]+)(;(?P<range>[^\[\];]+))?\]")
@@ -138,8 +138,8 @@ def _coerce(param: Param, value: object) -> Any:
     return done if param.type != kind else done[0]
 
 
-def _line(node: ast.stmt, text: str, comment: str) -> Param:
-    """The parameter that one statement sets; ValueError with the reason when it does not set one."""
+def _line(node: ast.stmt, text: str) -> Param:
+    """The parameter that a statement sets on its line; ValueError with the reason when it sets none."""
     if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
         raise ValueError("wanted  name: type = value  # meaning [unit; range]")
     if node.lineno != node.end_lineno or text.count("=") != 1 or text.count("#") > 1:
@@ -149,7 +149,7 @@ def _line(node: ast.stmt, text: str, comment: str) -> Param:
         raise ValueError(f"{name} is not free to be a parameter's name")
     if kind not in TYPES:
         raise ValueError(f"type {kind}, wanted one of {', '.join(TYPES)}")
-    found = _COMMENT.fullmatch(comment.strip())
+    found = _COMMENT.fullmatch("#" + text.partition("#")[2].strip())
     if not found:
         raise ValueError("wanted a comment  # meaning [unit; range]  at its end")
     param = Param(name, kind, None, found["meaning"], found["unit"].strip())
@@ -196,15 +196,13 @@ def read(source: str) -> tuple[Param, ...]:
     """
     try:
         body = ast.parse(source).body
-        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (SyntaxError, tokenize.TokenError) as error:
+    except SyntaxError as error:
         raise ParameterError(f"parameters cell: {error}") from None
-    comments = {t.start[0]: t.string for t in tokens if t.type == tokenize.COMMENT}
     lines, params = source.split("\n"), {}
     for node in body:
         text = lines[node.lineno - 1]
         try:
-            param = _line(node, text, comments.get(node.end_lineno, ""))
+            param = _line(node, text)
             if param.name in params:
                 raise ValueError(f"{param.name} is set twice")
         except ValueError as error:
@@ -342,15 +340,6 @@ def _shown(value: Any) -> str:
 # ---- in a notebook ---------------------------------------------------------------------------------------
 
 
-def defaults(chapter: str) -> Path:
-    """File that keeps a chapter's defaults: the text of its parameters cell, as it is committed.
-
-    A person edits the cell, so the cell cannot tell what was changed. The file goes wherever the library is
-    installed, so that a notebook alone is strict as well.
-    """
-    return DEFAULTS / f"{chapter}.txt"
-
-
 def take(chapter: str, namespace: Mapping[str, Any] | None = None) -> Parameters:
     """Checked parameters of the notebook that calls this, after its parameters cell has run.
 
@@ -372,10 +361,11 @@ def take(chapter: str, namespace: Mapping[str, Any] | None = None) -> Parameters
     if namespace is None:
         namespace = names()
         _check_checkout(Path.cwd())
-    if not defaults(chapter).is_file():
+    kept = DEFAULTS / f"{chapter}.txt"
+    if not kept.is_file():
         there = ", ".join(sorted(path.stem for path in DEFAULTS.glob("*.txt")))
         raise ParameterError(f"chapter: got {chapter!r}, wanted one whose defaults are kept: {there}")
-    params = read(defaults(chapter).read_text("utf-8"))
+    params = read(kept.read_text("utf-8"))
     given = {p.name: namespace[p.name] for p in params if p.name in namespace}
     known, extra = {p.name for p in params}, []
     for cell in namespace.get("In", ()):
@@ -403,11 +393,7 @@ def _set(cell: str, known: set[str]) -> tuple[bool, list[str]]:
 
 
 def _check_checkout(here: Path) -> None:
-    """See that a notebook in a checkout of the book gets the library of that one.
-
-    Raises:
-        ParameterError: another library was imported, and how to get the notebook's own.
-    """
+    """ParameterError where a notebook in a checkout of the book gets another library than that one's."""
     for folder in (here, *here.parents):
         own = folder / "lib" / "page" / "params.py"
         if (folder / "_toc.yml").is_file() and own.is_file():

@@ -29,12 +29,8 @@ def figure(
         rows: Number of axes one above the other.
         **options: As for ``Figure.subplots``.
     """
-    sns.set_theme(
-        context="notebook",
-        style="ticks",
-        palette=PALETTE,
-        rc={"axes.spines.right": False, "axes.spines.top": False},
-    )
+    rc = {"axes.spines.right": False, "axes.spines.top": False}
+    sns.set_theme(context="notebook", style="ticks", palette=PALETTE, rc=rc)
     # not of pyplot: a notebook would show it at the end of the cell that draws it, unfinished
     fig = Figure(figsize=(width, height), layout="constrained")
     return fig, fig.subplots(rows, columns, **options)
@@ -221,10 +217,7 @@ def shares(ax: Axes, rows: Mapping[str, tuple[float, float]], names: tuple[str, 
 
 
 def parts(
-    ax: Axes,
-    bars: Mapping[str, Mapping[str, float]],
-    colors: Mapping[str, object],
-    upright: bool = False,
+    ax: Axes, bars: Mapping[str, Mapping[str, float]], colors: Mapping[str, object], upright: bool = False
 ) -> Axes:
     """Stacked bars of shares in %, the first on top or leftmost; shares of 12 % and more are written in.
 

@@ -203,9 +203,8 @@ def front(myst: str) -> str:
 
     def put(found: re.Match[str]) -> str:
         if found["role"] == "numref":
-            first = not found.string[: found.start()].strip() or re.search(
-                r"[.!?]\**\s+\**$", found.string[: found.start()]
-            )
+            before = found.string[: found.start()]
+            first = not before.strip() or re.search(r"[.!?]\**\s+\**$", before)
             return f"{'Figure' if first else 'figure'} *{figure_name(found['target'])}*"
         inside = found["role"] == "cite:t"
         made = [_cited(key.strip(), inside) for key in found["target"].split(",")]

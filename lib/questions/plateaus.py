@@ -343,21 +343,6 @@ def _products(design):
     return curvature.products(loss)
 
 
-def hessian(layers: Sequence[tf.Tensor], images: convnets.Images, design: convnets.Design):
-    """The Hessian of the mean loss over images as a product, for `lib.curvature.top_eigenvalue`."""
-
-    def product(rows: np.ndarray) -> np.ndarray:
-        vectors, total = curvature.unflat(rows, layers), 0.0
-        for i in range(0, len(images), convnets.PIECE):
-            piece = images.part(slice(i, i + convnets.PIECE))
-            _, along = _products(design)(layers, vectors, *piece)
-            with np.errstate(invalid="ignore"):  # what overflows is told as NaN
-                total = total + curvature.flat(along).numpy().astype(np.float64) * len(piece)
-        return total / len(images)
-
-    return product
-
-
 def sharpness(
     layers: Sequence[tf.Tensor], setting: Setting, seeds: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -365,10 +350,19 @@ def sharpness(
 
     It is the largest eigenvalue of the Hessian of the mean loss, over the first 500 training images.
     """
-    rows = curvature.flat(layers).shape[1]
-    start = np.stack([streams.generator("sharpness", s).normal(size=rows) for s in seeds])
-    some = training(setting).part(slice(CURVED))
-    top = curvature.top_eigenvalue(hessian(layers, some, setting.design), start, PRODUCTS, TOLERANCE)
+    some, size = training(setting).part(slice(CURVED)), curvature.flat(layers).shape[1]
+
+    def product(rows: np.ndarray) -> np.ndarray:
+        vectors, total = curvature.unflat(rows, layers), 0.0
+        for i in range(0, len(some), convnets.PIECE):
+            piece = some.part(slice(i, i + convnets.PIECE))
+            _, along = _products(setting.design)(layers, vectors, *piece)
+            with np.errstate(invalid="ignore"):  # what overflows is told as NaN
+                total = total + curvature.flat(along).numpy().astype(np.float64) * len(piece)
+        return total / len(some)
+
+    start = np.stack([streams.generator("sharpness", s).normal(size=size) for s in seeds])
+    top = curvature.top_eigenvalue(product, start, PRODUCTS, TOLERANCE)
     return top.value, top.residual
 
 
