@@ -187,11 +187,10 @@ def read(chunk: Chunk) -> dict[str, np.ndarray] | None:
         content = path.read_bytes()
         if hashlib.sha256(content[_SUM:]).digest() != content[:_SUM]:
             return None
-        with zipfile.ZipFile(io.BytesIO(content[_SUM:])) as archive:
-            if archive.comment != json.dumps(chunk).encode()[-65535:]:
-                return None
         with np.load(io.BytesIO(content[_SUM:]), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            if file.zip.comment != json.dumps(chunk).encode()[-65535:]:
+                return None
+            arrays = dict(file)
     except (OSError, ValueError, zipfile.BadZipFile):
         return None
     with suppress(OSError):

@@ -282,12 +282,11 @@ class Ledger:
         missing = [c.id for c in self.claims if whole and c.applies and c.id not in self._measured]
         if missing or not self.claims:
             raise ValueError(f"claims of {chapter} not measured: {', '.join(missing) or 'none is stated'}")
-        entries = [
-            _entry(c, self._measured[c.id])
-            if c.id in self._measured
-            else _entry(replace(c, applies=False), dict.fromkeys(_MEASURED))
-            for c in self.claims
-        ]
+        entries = []
+        for claim in self.claims:
+            found = self._measured.get(claim.id)
+            claim = claim if found else replace(claim, applies=False)
+            entries.append(_entry(claim, found or dict.fromkeys(_MEASURED)))
         return {"chapter": chapter, "claims": entries}
 
     def verdicts(self) -> Shown:

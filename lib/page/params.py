@@ -95,9 +95,8 @@ def _scalar(kind: str, value: object) -> Any:
         return value if flag else _BOOLS[value.strip().lower()]
     if kind in ("str", "bool") or flag or not (text or isinstance(value, numbers.Real)):
         raise ValueError
-    if kind == "int" and (
-        isinstance(value, numbers.Integral) or text and re.fullmatch(r"\s*[+-]?\d+\s*", value)
-    ):
+    whole = re.fullmatch(r"\s*[+-]?\d+\s*", value) if text else isinstance(value, numbers.Integral)
+    if kind == "int" and whole:
         return int(value)
     number = float(value)
     if kind == "int" and number.is_integer():  # 1e3 is how people write a thousand steps

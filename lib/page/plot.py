@@ -99,12 +99,7 @@ def forest(
     return _rows(ax, [row[0] for row in rows], 1.1)  # a row's room on top for what a line means
 
 
-def lines(
-    ax: Axes,
-    x: Sequence,
-    series: Mapping[str, Sequence[Estimate | tuple[float, float, float]]],
-    named: bool = True,
-) -> Axes:
+def lines(ax: Axes, x: Sequence, series: Mapping[str, Sequence[tuple]], named: bool = True) -> Axes:
     """Lines of estimates with their intervals, each named at its left end.
 
     Args:
@@ -216,9 +211,7 @@ def shares(ax: Axes, rows: Mapping[str, tuple[float, float]], names: tuple[str, 
     return _rows(ax, list(rows), 0.9)
 
 
-def parts(
-    ax: Axes, bars: Mapping[str, Mapping[str, float]], colors: Mapping[str, object], upright: bool = False
-) -> Axes:
+def parts(ax: Axes, bars: Mapping[str, Mapping[str, float]], colors: Mapping, upright: bool = False) -> Axes:
     """Stacked bars of shares in %, the first on top or leftmost; shares of 12 % and more are written in.
 
     Args:
@@ -269,9 +262,7 @@ def counts(
     ax.tick_params(length=0)
 
 
-def named(
-    ax: Axes, colors: Mapping[str, object], x: float = 1.02, y: float = 0.96, step: float = 0.085
-) -> None:
+def named(ax: Axes, colors: Mapping, x: float = 1.02, y: float = 0.96, step: float = 0.085) -> None:
     """Names after marks in their colours, one below the other, at a place of the axes.
 
     Args:

@@ -254,8 +254,7 @@ def _load(name: str) -> archive.Images:
 @functools.lru_cache(maxsize=2)
 def _offered(name: str) -> archive.Images:
     if name == "mnist":
-        mnist = data.load()
-        parts, content = mnist, data.CONTENT_SHA256
+        parts, content = data.load(), data.CONTENT_SHA256
     else:
         x, y = imagesets.load(name)
         n = imagesets.TRAINING[name]
@@ -490,9 +489,8 @@ def described(setting: Setting) -> str:
     seen = f"{count} images of {Path(setting.images).name}, pixels {setting.pixels}"
     course = f"batches of {setting.batch}, {setting.epochs} epoch{'s' * (setting.epochs > 1)}"
     if setting.model is not None:
-        return (
-            f"a Keras model of {len(json.loads(setting.model)['config']['layers'])} layers; {seen}; {course}"
-        )
+        layers = json.loads(setting.model)["config"]["layers"]
+        return f"a Keras model of {len(layers)} layers; {seen}; {course}"
     layers = [f"{n} channels" for n in setting.channels] + [f"{n} units" for n in setting.dense]
     init = f"N(0, {setting.sd:g}²)" if setting.init == "normal" else setting.init
     init += f" times {setting.gain:g}" * (setting.gain != 1)

@@ -171,9 +171,7 @@ CHANGES = {
 # --- the job ---
 
 
-def job(
-    config: Mapping, seeds: Sequence[int], before: Mapping[str, np.ndarray] | None = None
-) -> dict[str, np.ndarray]:
+def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) -> dict[str, np.ndarray]:
     """Take networks through one phase, and look at them.
 
     Args:

@@ -178,9 +178,7 @@ def _batches(stream, setting):
 # --- training ---
 
 
-def job(
-    config: Mapping, seeds: Sequence[int], before: Mapping[str, np.ndarray] | None = None
-) -> dict[str, np.ndarray]:
+def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) -> dict[str, np.ndarray]:
     """Train networks under a setting.
 
     Args:

@@ -167,17 +167,11 @@ def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ..
         whole = stage.depth == len(layers) - 1 and stage.loss == LABELS
         head = layers[-1] if whole else draw([(used[-1].shape[2] + 1, targets.shape[-1])], "head", k)[0]
         learns = range(stage.depth + 1) if stage.learns is None else stage.learns
-        *used, head = train.fit(
-            (*used, head),
-            inputs,
-            targets,
-            train.cycled(len(inputs), config["batch"], steps(stage)),
-            np.concatenate([np.full(n, rate) for n, rate in stage.rates]),
-            hidden="tanh",
-            loss=stage.loss,
-            optimiser=stage.optimiser,
-            trained=[i in learns for i in range(stage.depth + 1)],
-        )
+        batches = train.cycled(len(inputs), config["batch"], steps(stage))
+        rates = np.concatenate([np.full(n, rate) for n, rate in stage.rates])
+        trained = [i in learns for i in range(stage.depth + 1)]
+        how = {"hidden": "tanh", "loss": stage.loss, "optimiser": stage.optimiser, "trained": trained}
+        *used, head = train.fit((*used, head), inputs, targets, batches, rates, **how)
         layers[: stage.depth] = used
         if whole:
             layers[-1] = head
