@@ -19,7 +19,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -211,21 +211,18 @@ def write(chunk: Chunk, result: Mapping[str, np.ndarray]) -> None:
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.comment = json.dumps(chunk).encode()[-65535:]
     content = buffer.getvalue()
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(content).digest() + content)
-        os.replace(temporary, path)
+        with ExitStack() as at_last:
+            at_last.callback(Path(temporary).unlink, missing_ok=True)  # there where something went wrong
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(content).digest() + content)
+            os.replace(temporary, path)
         _written.add(path)
-    except BaseException as e:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(e, OSError):
-            why = f"{e.strerror}: cannot keep finished chunks there (SGD_BOOK_CHUNKS names another folder)"
-            raise OSError(e.errno, why, str(path.parent)) from e
-        raise
+    except OSError as e:
+        why = f"{e.strerror}: cannot keep finished chunks there (SGD_BOOK_CHUNKS names another folder)"
+        raise OSError(e.errno, why, str(path.parent)) from e
 
 
 @functools.cache  # once a process for each folder
