@@ -41,12 +41,8 @@ def check_address(option: str, address: str) -> None:
 def facts(packages: tuple[str, ...]) -> dict[str, str]:
     """What has to be the same wherever parts of one result are computed.
 
-    Args:
-        packages: Whose versions count.
-
-    Returns:
-        `machine.environment`, a hash of this library's code, and one of the data's content (or why there is
-        none).
+    It is `machine.environment` of these packages, a hash of this library's code, and one of the data's
+    content (or why there is none).
     """
     try:
         content = _content()

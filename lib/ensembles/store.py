@@ -123,16 +123,13 @@ def _hash(name: str, path: Path) -> str:
 
 
 def key(code: str, config: Mapping, chunk: int, before: Chunk | None = None) -> str:
-    """Name of everything that a chunk depends on, but its seeds.
+    """Name of everything that a chunk depends on, but its seeds: 64 hexadecimal digits.
 
     Args:
         code: As from `code`.
         config: The configuration; the one that it goes on from is left out, being in ``before``.
         chunk: Seeds of a block.
         before: The chunk that it goes on from.
-
-    Returns:
-        64 hexadecimal digits.
 
     Raises:
         ValueError: The configuration is not plain data.
@@ -152,10 +149,7 @@ REMEDY = (  # where the project itself cannot be written
 
 
 def check_writable(*folders: Path) -> None:
-    """See that what is made can be kept, before it is made.
-
-    Args:
-        *folders: Where it is to be kept; they need not be there yet.
+    """See that what is made can be kept in folders, which need not be there yet, before it is made.
 
     Raises:
         PermissionError: It cannot; says where, and what to do then.

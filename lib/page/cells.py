@@ -24,11 +24,7 @@ def choose(part: str) -> None:
 
 
 def left_out(first_line: str) -> str:
-    """Names of the parts to which a cell belongs, if it is to be left out; else empty.
-
-    Args:
-        first_line: of the cell.
-    """
+    """Names of the parts that a cell with this first line belongs to, if it is to be left out; else empty."""
     found = _PART.match(first_line)
     parts = re.findall(r"[\w-]+", found["parts"]) if found else []
     return "" if not parts or _asked[0] in ("all", *parts) else ", ".join(parts)
@@ -68,12 +64,7 @@ def _text(line: str, cell: str) -> None:
 
 
 def show(template: str, known: Mapping[str, Any] | None = None) -> None:
-    """Shows a text with its fields filled, as a text cell does.
-
-    Args:
-        template: MyST with fields, see `lib.page.text`.
-        known: values by name; those of the running notebook if None.
-    """
+    """Shows a text with its fields filled, as a text cell does; the arguments are those of `text.fill`."""
     filled = text.fill(template, known)
     IPython.display.display(text.bundle(filled, text.front(filled.myst)), raw=True)
 

@@ -168,15 +168,10 @@ def _ends(low: float | None, high: float | None) -> tuple[float, float]:
 
 
 def verdict(claim: Claim, interval: Sequence[float] | None) -> str:
-    """Verdict on a claim, by the rule at the top of this module.
+    """Verdict on a claim, one of ``VERDICTS``, by the rule at the top of this module.
 
-    Args:
-        claim: the claim.
-        interval: (lower end, upper end) of what was measured, in the claim's unit; None only where the
-            claim does not apply.
-
-    Returns:
-        One of ``VERDICTS``.
+    The interval is (lower end, upper end) of what was measured, in the claim's unit; None only where the
+    claim does not apply.
 
     Raises:
         ValueError: when the claim applies and the interval is none.
@@ -377,13 +372,6 @@ def outcomes(claim: Claim, value: float, interval: Sequence[float], n: int, meth
     Of a share all counts are tried. Else the interval is taken to be as wide at other values, of a ratio
     in proportion to them, and the values that are possible are those of the unit.
 
-    Args:
-        claim: the claim.
-        value: what was measured.
-        interval: its interval.
-        n: of how many networks.
-        method: of the interval.
-
     Returns:
         Both in words, such as ``23 to 32 of 32`` and ``below 24 or above 64``; empty where there is none.
     """
@@ -425,10 +413,7 @@ def _counts(those: np.ndarray, n: int) -> str:
 
 
 def validate(record: Any) -> None:
-    """Refuses a claims record that is not well formed or contradicts itself.
-
-    Args:
-        record: what was read from JSON.
+    """Refuses a claims record, as read from JSON, that is not well formed or contradicts itself.
 
     Raises:
         ValueError: naming the claim and the field that is wrong, also when the verdict is not the one that

@@ -314,11 +314,7 @@ def _faults(record: Any) -> list[str]:
 
 
 def html_faults(html: str) -> list[str]:
-    """What is wrong with an explorable figure's HTML; empty when nothing is.
-
-    Args:
-        html: as the executed notebook carries it.
-    """
+    """What is wrong with an explorable figure's HTML in an executed notebook; empty when nothing is."""
     found = _JSON.findall(html)
     try:
         (text,) = found

@@ -44,10 +44,7 @@ def _entry(column: str, value: Any) -> Any:
 
 
 def columns(data: pd.DataFrame | Mapping[str, Iterable]) -> dict[str, Any]:
-    """The data behind a figure as ``{"columns": [...], "rows": [[...]]}``.
-
-    Args:
-        data: one column a quantity: finite numbers, text, or None where there is no value.
+    """The data behind a `figure` as ``{"columns": [...], "rows": [[...]]}``.
 
     Raises:
         ValueError: for data that is not so.

@@ -181,13 +181,7 @@ def _line(node: ast.stmt, text: str) -> Param:
 
 
 def read(source: str) -> tuple[Param, ...]:
-    """Parameters of a parameters cell.
-
-    Args:
-        source: text of the cell.
-
-    Returns:
-        The parameters in the order of the cell.
+    """Parameters of the text of a parameters cell, in its order.
 
     Raises:
         ParameterError: naming the first line that is not ``name: type = literal  # meaning [unit; range]``,
@@ -232,13 +226,7 @@ def cell(notebook: Path) -> str:
 
 
 def schema(notebook: Path) -> tuple[Param, ...]:
-    """Parameters of a notebook, from its parameters cell.
-
-    Args:
-        notebook: path of the ``.ipynb`` file.
-
-    Returns:
-        The parameters in the order of the cell.
+    """Parameters of a notebook, from its parameters cell, in its order.
 
     Raises:
         ParameterError: as `cell` does, or when the cell is malformed.
@@ -255,16 +243,9 @@ def _listed(value: Any) -> Any:
 
 
 def check(schema: Sequence[Param], given: Mapping[str, object]) -> dict[str, Any]:
-    """All parameters of a run: those given, as their types, and the defaults of the rest.
+    """All parameters of a run by name, in the order of the schema: those given as their types, else defaults.
 
     Text is taken for what it says, since papermill passes text: ``"false"``, ``"1e-3"``, ``"[1, 2]"``.
-
-    Args:
-        schema: the parameters there are.
-        given: values by name.
-
-    Returns:
-        Values by name, in the order of the schema.
 
     Raises:
         ParameterError: listing every unknown name (with the names that come closest) and every value that
@@ -340,7 +321,7 @@ def _shown(value: Any) -> str:
 
 
 def take(chapter: str, namespace: Mapping[str, Any] | None = None) -> Parameters:
-    """Checked parameters of the notebook that calls this, after its parameters cell has run.
+    """Record of the checked parameters of the notebook that calls this, after its parameters cell has run.
 
     Values are those that the names have now, whoever gave them: the cell, a person who edited it, or a cell
     that papermill injected. What differs from the kept defaults is changed.
@@ -348,9 +329,6 @@ def take(chapter: str, namespace: Mapping[str, Any] | None = None) -> Parameters
     Args:
         chapter: name of the chapter's file without its ending.
         namespace: the notebook's variables, with its history ``In``; those of the running kernel if None.
-
-    Returns:
-        The record of all parameters.
 
     Raises:
         ParameterError: as ``check`` does, also for names that the parameters cell sets and the chapter does

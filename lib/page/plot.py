@@ -20,14 +20,9 @@ ON_COLOR = "#1f1f1f"  # words on a colour: dark in every theme of a page
 def figure(
     width: float = 7.2, height: float = 3.6, columns: int = 1, rows: int = 1, **options
 ) -> tuple[Figure, object]:
-    """A figure in the book's style, and its axes.
+    """A figure in the book's style, of a width and height in inches, and its rows and columns of axes.
 
-    Args:
-        width: Width [inches].
-        height: Height [inches].
-        columns: Number of axes side by side.
-        rows: Number of axes one above the other.
-        **options: As for ``Figure.subplots``.
+    Options are those of ``Figure.subplots``.
     """
     rc = {"axes.spines.right": False, "axes.spines.top": False}
     sns.set_theme(context="notebook", style="ticks", palette=PALETTE, rc=rc)
@@ -182,12 +177,7 @@ def curves(
 
 
 def read(table: pd.DataFrame, *places: float) -> str:
-    """What `curves` drew, in words: the means of each line at some places, at its two ends if none are named.
-
-    Args:
-        table: What `curves` returned.
-        *places: Along x.
-    """
+    """What `curves` returned, in words: the means of each line at some places of x, else at its two ends."""
     told = []
     for names, rows in table.groupby(["panel", "line"], sort=False):
         some = rows[rows["at"].isin(places)] if places else rows.iloc[[0, -1]]
@@ -196,13 +186,7 @@ def read(table: pd.DataFrame, *places: float) -> str:
 
 
 def shares(ax: Axes, rows: Mapping[str, tuple[float, float]], names: tuple[str, str]) -> Axes:
-    """Stacked horizontal bars of two parts, the parts named at the first bar.
-
-    Args:
-        ax: Where to draw.
-        rows: By name, the two parts.
-        names: What the two parts are.
-    """
+    """Stacked horizontal bars of two parts, by the name of each row; the parts are named at the first bar."""
     first, second = np.array(list(rows.values())).T
     ax.barh(range(len(rows)), first, 0.55, color=PALETTE[0])
     ax.barh(range(len(rows)), second, 0.55, first, color=PALETTE[1])

@@ -60,17 +60,10 @@ def grid(css: str, caption: str, columns: Sequence[str], rows: Iterable[Sequence
 
 
 def plain(what: str, value: object) -> int | float:
-    """Value as a Python int or float.
-
-    Args:
-        what: name for the error.
-        value: a number of Python or NumPy.
-
-    Returns:
-        The same number.
+    """A number of Python or NumPy as a Python int or float.
 
     Raises:
-        ValueError: when it is not a number (a bool, None and an array are not), or not finite.
+        ValueError: naming ``what``, when it is no number (a bool, None and an array are none), or not finite.
     """
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return int(value)

@@ -36,35 +36,16 @@ class Seen:
         """Names in `lib.diagnosis.MECHANISMS`."""
         return own.diagnose(self.result, self.setting)
 
-    @property
-    def trains(self) -> np.ndarray:
-        """Whether each trains."""
-        return self.becomes == "trains"
-
-    @property
-    def right(self) -> np.ndarray:
-        """Accuracy on training images in the end, in %."""
-        return self.result["accuracy"][:, -1]
-
-    @property
-    def test(self) -> np.ndarray:
-        """Accuracy on test images in the end, in %."""
-        return self.result["test"][:, -1]
-
-    @property
-    def loss(self) -> np.ndarray:
-        """Mean loss of the batches in the last part of the run."""
-        return self.result["part"][:, -1]
-
-    @property
-    def fallen(self) -> np.ndarray:
-        """Points by which the accuracy on training images ends below its best look."""
-        return own.fallen(self.result)
-
-    @property
-    def lost(self) -> np.ndarray:
-        """Share of the outputs that have no slope for any image, in the end."""
-        return self.result["lost"][:, -1, -1]
+    trains = property(lambda seen: seen.becomes == "trains")
+    # accuracies in the end, in %: on training images and on test images
+    right = property(lambda seen: seen.result["accuracy"][:, -1])
+    test = property(lambda seen: seen.result["test"][:, -1])
+    # points by which the accuracy on training images ends below its best look
+    fallen = property(lambda seen: own.fallen(seen.result))
+    # mean loss of the batches in the last part of the run
+    loss = property(lambda seen: seen.result["part"][:, -1])
+    # share of the outputs that have no slope for any image, in the end
+    lost = property(lambda seen: seen.result["lost"][:, -1, -1])
 
 
 class Expected(NamedTuple):
@@ -143,11 +124,7 @@ class Case:
     mistake: str = ""
 
     def arms(self, count: int) -> dict[str, Setting]:
-        """The setting as told, other guesses, and what is said to help, by name.
-
-        Args:
-            count: Training images at most.
-        """
+        """The setting as told, other guesses, what is said to help, by name, of this many images at most."""
         base = replace(self.setting, count=min(count, self.setting.count or count))
         more = {name: replace(base, **change) for name, change in {**self.tries, **self.told}.items()}
         return {AS_TOLD: base} | more

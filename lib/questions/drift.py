@@ -147,15 +147,12 @@ def walk(first: Setting, times: Sequence[int]) -> dict[int, Setting]:
 
 
 def times(waiting: Sequence[int], last: int, per_decade: int) -> list[int]:
-    """Times of snapshots: each waiting time, log-spaced lags of 100 updates and more after it, and the last.
+    """Rising times of snapshots, multiples of 100: each waiting time, log-spaced lags after it, and the last.
 
     Args:
         waiting: Waiting times in updates, multiples of 100; 0 is the fresh network.
         last: Last time, a multiple of 100, after every waiting time.
         per_decade: Lags in each decade, at least 1.
-
-    Returns:
-        Rising, all multiples of 100.
 
     Raises:
         ValueError: Something above does not hold.

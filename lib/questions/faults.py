@@ -86,12 +86,9 @@ _RATED = {
 
 
 def planted(number: int) -> Fault:
-    """The fault of a number: its kind in turn; network, way and strength are drawn.
+    """The fault of a number from 0 to 2**32 - 1: its kind in turn; network, way and strength are drawn.
 
     Strengths are drawn evenly in their logarithm.
-
-    Args:
-        number: From 0 to 2**32 - 1.
     """
     rng = streams.generator("planted", number)
     kind = KINDS[number % len(KINDS)]
@@ -146,13 +143,9 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
 
 
 def confusion(result: Mapping[str, np.ndarray]) -> dict[str, Counter[str]]:
-    """How often each planted kind was diagnosed as what.
+    """How often each planted kind was diagnosed as what, from what `job` returns.
 
-    Args:
-        result: From `job`.
-
-    Returns:
-        Counts of networks by diagnosis, by planted kind, in the order of `PLANTED`.
+    Counts of networks by diagnosis, by planted kind, in the order of `PLANTED`.
     """
     counts = {kind: Counter() for kind in PLANTED}
     for kind, found in zip(result["kind"], result["found"], strict=True):

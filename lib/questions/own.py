@@ -405,12 +405,7 @@ _NAMES = {
 def outcome(result: Mapping[str, np.ndarray], known: kerasmodels.Known | None) -> np.ndarray:
     """What became of each network, by the rule of `plateaus.outcome` on parts of the run.
 
-    Args:
-        result: From `job`.
-        known: From `Setting.known`.
-
-    Returns:
-        Names in `OUTCOMES` (M,).
+    Names in `OUTCOMES` (M,), from what `job` and `Setting.known` return.
     """
     part, level = result["part"] / result["level"][:, -1:], 1.0
     kinds = [known.net.steps[k][0] for k in known.net.units[:-1]] if known else []

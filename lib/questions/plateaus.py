@@ -150,24 +150,14 @@ def _cut(source, pixels, first, count, blocks):
 
 
 def entropy(labels: np.ndarray) -> float:
-    """Entropy of the distribution of labels in nats: the loss of the best output that ignores the image.
-
-    Args:
-        labels: Whole numbers from 0 (N,).
-    """
+    """Entropy in nats of labels (N,), numbers from 0: the loss of the best output that ignores the image."""
     share = np.bincount(labels) / len(labels)
     share = share[share > 0]
     return float(-(share * np.log(share)).sum())
 
 
 def batches(seed: int, epoch: int, setting: Setting) -> np.ndarray:
-    """Batches of an epoch of one network: (T, B).
-
-    Args:
-        seed: Of the network.
-        epoch: Number of the epoch from 0, counted through all settings of a chain.
-        setting: What tells the images, the batch and the sampling.
-    """
+    """Batches of an epoch of one network: (T, B). Epochs count from 0, through all settings of a chain."""
     return _batches(("plateau order", seed, epoch), setting)
 
 
@@ -461,7 +451,7 @@ OUTCOMES = {
 
 
 def outcome(train: np.ndarray, dead: np.ndarray, finite: np.ndarray, entropy: float) -> np.ndarray:
-    """What became of each run, by rule.
+    """What became of each run, by rule: names in `OUTCOMES` (M,).
 
     An epoch is *learned* if its mean training loss is below `LEARNED` times the entropy of the labels, *flat*
     if it is not below `FLAT` times the entropy. The last `LAST` epochs decide, and the first `LATE` whether
@@ -472,9 +462,6 @@ def outcome(train: np.ndarray, dead: np.ndarray, finite: np.ndarray, entropy: fl
         dead: Share of dead units in each hidden layer at the end (M, L - 1).
         finite: Whether all weights and the loss are, at the end (M,).
         entropy: Of the training labels in nats.
-
-    Returns:
-        Names in `OUTCOMES` (M,).
 
     Raises:
         ValueError: Not more than `LATE` epochs, shapes that do not fit, or an entropy that is not positive.
