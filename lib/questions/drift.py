@@ -21,7 +21,8 @@ from lib.checks import choice, numbers, optional, whole, wholes
 from lib.questions import images, quiet, settings
 
 CHUNK = 1  # seeds at once: each has batches of its own
-PIECES = (5000, 500, 100)  # updates at a time where noise is taken off; legs are multiples of the last one
+STEP = 100  # updates that all times are multiples of
+PIECES = (5000, 500, STEP)  # updates at a time where noise is taken off
 LONGEST = 100_000  # updates of a leg: what an interruption can cost; more in walks of more than MOST legs
 MOST = 200  # long legs of a walk
 LEGS = 800  # of a walk: they hold one another, and Python's stack is finite
@@ -75,8 +76,8 @@ class Setting(settings.Chain):
 
     def check(self) -> None:
         """Checks what must fit on each other."""
-        if self.updates % PIECES[-1]:
-            raise ValueError(f"updates must be a multiple of {PIECES[-1]}, got {self.updates}")
+        if self.updates % STEP:
+            raise ValueError(f"updates must be a multiple of {STEP}, got {self.updates}")
         if self.batch > self.images:
             raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
         if len(self.rates) != len(self.decays):
@@ -86,9 +87,7 @@ class Setting(settings.Chain):
         if self.noises and len(self.noises) != self.arms:
             raise ValueError(f"noises must be as many as rates, got {len(self.noises)} for {self.arms}")
         pairs = self.watched[::2], self.watched[1::2]
-        if len(self.watched) % 2 or any(
-            a > b or a % PIECES[-1] or b % PIECES[-1] for a, b in zip(*pairs, strict=True)
-        ):
+        if len(self.watched) % 2 or any(a > b or a % STEP or b % STEP for a, b in zip(*pairs, strict=True)):
             raise ValueError(
                 f"watched must be pairs of times in hundreds, the first not after the last, "
                 f"got {self.watched}"
@@ -131,7 +130,7 @@ def walk(first: Setting, times: Sequence[int]) -> dict[int, Setting]:
     if times[0] < first.end:
         raise ValueError(f"times must be from {first.end} on, where the first leg ends, got {times[0]}")
     legs, at, end = {}, first, first.end
-    longest = max(LONGEST, int(times[-1]) // MOST // PIECES[-1] * PIECES[-1])
+    longest = max(LONGEST, int(times[-1]) // MOST // STEP * STEP)
     gaps = np.diff([end, *(int(time) for time in times)])
     if (count := first.depth + 1 + int(-(-gaps // longest).sum())) > LEGS:
         raise ValueError(
@@ -157,17 +156,17 @@ def times(waiting: Sequence[int], last: int, per_decade: int) -> list[int]:
     Raises:
         ValueError: Something above does not hold.
     """
-    step, per_decade = PIECES[-1], whole(1, 10**6)("per_decade", per_decade)
-    if not len(waiting) or any(w % step or w < 0 for w in waiting) or last % step or last <= max(waiting):
+    per_decade = whole(1, 10**6)("per_decade", per_decade)
+    if not len(waiting) or any(w % STEP or w < 0 for w in waiting) or last % STEP or last <= max(waiting):
         raise ValueError(
-            f"waiting times and the last must be multiples of {step}, the last after all others, "
+            f"waiting times and the last must be multiples of {STEP}, the last after all others, "
             f"got {list(waiting)} and {last}"
         )
     found = {int(last)}
     for w in map(int, waiting):
         found.add(w)
         k = 0
-        while (lag := round(10 ** (k / per_decade)) * step) <= last - w:
+        while (lag := round(10 ** (k / per_decade)) * STEP) <= last - w:
             found.add(w + lag)
             k += 1
     return sorted(found)

@@ -286,9 +286,6 @@ def _scaled(name: str, count: int | None, pixels: str, content: str) -> tuple[np
     return x, have.y_train[:count], x_test, have.y_test
 
 
-# --- the job ---
-
-
 def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     """Train networks under a setting, and look at them.
 

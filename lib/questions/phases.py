@@ -95,9 +95,6 @@ class Phase(settings.Chain):
         return super().config() | {"looks": [e for e in self.looks if e < self.epochs] + [self.epochs]}
 
 
-# --- changes ---
-
-
 class Change(NamedTuple):
     """What can be done to networks before a phase.
 
@@ -168,9 +165,6 @@ CHANGES = {
 }
 
 
-# --- the job ---
-
-
 def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) -> dict[str, np.ndarray]:
     """Take networks through one phase, and look at them.
 
@@ -236,7 +230,7 @@ def _epoch(
     layers: Sequence[tf.Tensor], phase: Phase, seeds: Sequence[int], epoch: int, state: "_State"
 ) -> Sequence[tf.Tensor]:
     """Networks after one more epoch, each in an order of its own: whole batches, then what is left."""
-    inputs, targets = _training(phase)
+    inputs, targets = images.taught(0, phase.images, 256, phase.precision)
     batch = min(phase.batch, len(inputs))
     # phases that follow the same one see the same orders
     orders = [order.epoch(("phase order", int(seed), phase.depth, epoch), len(inputs)) for seed in seeds]
@@ -260,16 +254,12 @@ def _epoch(
     return layers
 
 
-def _training(phase: Phase) -> tuple[train.Inputs, np.ndarray]:
-    return images.taught(0, phase.images, 256, phase.precision)
-
-
 def _look(layers: Sequence[tf.Tensor], phase: Phase) -> dict[str, np.ndarray]:
     x, y = images.judged(None, 256, phase.precision)
     hidden, z = nets.forward(layers, x, "sigmoid")
     output = tf.sigmoid(z)
     right = diagnose.guess(z, output) == y
-    inputs, targets = _training(phase)
+    inputs, targets = images.taught(0, phase.images, 256, phase.precision)
     gradient = train.gradient(layers, inputs, targets, slice(PROBED), hidden="sigmoid", loss=phase.loss)
     return {
         "accuracy": 100 * right.mean(axis=1),

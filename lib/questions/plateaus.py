@@ -377,9 +377,6 @@ def batch_sharpness(layers: Sequence[tf.Tensor], setting: Setting) -> np.ndarray
     return np.ma.filled(ratios.mean(axis=0), np.nan)
 
 
-# --- a jump of the rate ---
-
-
 def jump(config: Mapping, seeds: Sequence[int], before: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Go on from networks at many learning rates, then at their own rate again.
 
