@@ -8,6 +8,7 @@ The arms of a seed start from the same weights and see the same batches, so they
 and decay alone; two seeds share nothing. The arms then also share products (see `lib.train`).
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from lib import data, diagnose, nets, order, streams, train
 from lib.backend import tf
 from lib.checks import choice, numbers, optional, whole, wholes
 from lib.questions import images, quiet, settings
+from lib.questions.settings import must
 
 CHUNK = 1  # seeds at once: each has batches of its own
 STEP = 100  # updates that all times are multiples of
@@ -76,22 +78,15 @@ class Setting(settings.Chain):
 
     def check(self) -> None:
         """Checks what must fit on each other."""
-        if self.updates % STEP:
-            raise ValueError(f"updates must be a multiple of {STEP}, got {self.updates}")
-        if self.batch > self.images:
-            raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
-        if len(self.rates) != len(self.decays):
-            raise ValueError(
-                f"decays must be as many as rates, got {len(self.decays)} for {len(self.rates)} rates"
-            )
-        if self.noises and len(self.noises) != self.arms:
-            raise ValueError(f"noises must be as many as rates, got {len(self.noises)} for {self.arms}")
-        pairs = self.watched[::2], self.watched[1::2]
-        if len(self.watched) % 2 or any(a > b or a % STEP or b % STEP for a, b in zip(*pairs, strict=True)):
-            raise ValueError(
-                f"watched must be pairs of times in hundreds, the first not after the last, "
-                f"got {self.watched}"
-            )
+        arms, decays, noises = len(self.rates), len(self.decays), len(self.noises or ())
+        must(self.updates % STEP == 0, "updates", f"a multiple of {STEP}", self.updates)
+        must(self.batch <= self.images, "batch", f"at most the {self.images} images", self.batch)
+        must(decays == arms, "decays", "as many as rates", f"{decays} for {arms} rates")
+        must(noises in (0, arms), "noises", "as many as rates", f"{noises} for {arms}")
+        pairs = itertools.zip_longest(self.watched[::2], self.watched[1::2], fillvalue=-1)
+        paired = all(a <= b and a % STEP == b % STEP == 0 for a, b in pairs)
+        wanted = "pairs of times in hundreds, the first not after the last"
+        must(paired, "watched", wanted, self.watched)
         if isinstance(self.after, Setting):
             before = self.after.arms
             if not self.taken and before != self.arms:
@@ -125,10 +120,9 @@ def walk(first: Setting, times: Sequence[int]) -> dict[int, Setting]:
     Raises:
         ValueError: The times do not rise, begin before ``first`` ends, or make more than `LEGS` legs.
     """
-    if not len(times) or any(b <= a for a, b in zip(times[:-1], times[1:], strict=True)):
-        raise ValueError(f"times must be rising, at least one, got {list(times)}")
-    if times[0] < first.end:
-        raise ValueError(f"times must be from {first.end} on, where the first leg ends, got {times[0]}")
+    rising = len(times) and all(a < b for a, b in itertools.pairwise(times))
+    must(rising, "times", "rising, at least one", list(times))
+    must(times[0] >= first.end, "times", f"from {first.end} on, where the first leg ends", times[0])
     legs, at, end = {}, first, first.end
     longest = max(LONGEST, int(times[-1]) // MOST // STEP * STEP)
     gaps = np.diff([end, *(int(time) for time in times)])
@@ -245,8 +239,7 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
     Raises:
         ValueError: The configuration does not fit, or there is not one seed.
     """
-    if len(seeds) != CHUNK:
-        raise ValueError(f"seeds must be {CHUNK} at once, got {len(seeds)}")
+    must(len(seeds) == CHUNK, "seeds", f"{CHUNK} at once", len(seeds))
     setting = Setting.of(config)
     inputs, targets = images.taught(0, setting.images, 255)
     parts = {

@@ -20,6 +20,7 @@ from lib import archive, data, diagnosis, imagesets, kerasmodels, order, sequent
 from lib.backend import tf
 from lib.checks import choice, fields, flag, number, numbers, optional, whole, wholes
 from lib.questions import plateaus
+from lib.questions.settings import must
 from lib.sequential import Net, Rule
 
 CHUNK = 8  # networks at once; as with those of lib.questions.plateaus more would leave the cache
@@ -121,10 +122,8 @@ class Setting:
         """
         have = _load(self.images)
         count = min(self.count or len(have.y_train), len(have.y_train))
-        if self.count and self.count > len(have.y_train):
-            raise ValueError(f"count must be at most the {count} training images, got {self.count}")
-        if self.batch > count:
-            raise ValueError(f"batch must be at most the {count} training images, got {self.batch}")
+        must((self.count or 0) <= count, "count", f"at most the {count} training images", self.count)
+        must(self.batch <= count, "batch", f"at most the {count} training images", self.batch)
         if self.epochs * (count // self.batch) <= plateaus.LAST:
             raise ValueError(f"epochs must be more: {count // self.batch} updates each are too few to judge")
         self.known()
@@ -238,8 +237,7 @@ def setting(given: Mapping[str, Any], changed: Collection[str]) -> Setting:
 
 
 def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{name} must be one of {OFFERED} or the path of an .npz, got {value!r}")
+    must(isinstance(value, str) and value, name, f"one of {OFFERED} or the path of an .npz", repr(value))
     return value
 
 

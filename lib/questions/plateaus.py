@@ -19,6 +19,7 @@ from lib import convnets, curvature, data, diagnose, imagesets, order, streams
 from lib.backend import tf
 from lib.checks import choice, flag, number, optional, whole, wholes
 from lib.questions import settings
+from lib.questions.settings import must
 
 CHUNK = 8  # networks at once; measured: with more, their activations leave the cache
 PIXELS = {  # mean and scale that are taken off bytes; the last ones are those of MNIST's training file
@@ -90,18 +91,14 @@ class Setting(settings.Chain):
 
     def check(self) -> None:
         """Checks what must fit on each other."""
-        if self.batch > self.images:
-            raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
+        must(self.batch <= self.images, "batch", f"at most the {self.images} images", self.batch)
         if self.init == "dead" and self.slope:
             raise ValueError(f"init 'dead' needs a slope of 0, got {self.slope!r}")
         for name, looks in (("sharp", self.sharp), ("steep", self.steep)):
-            if looks and looks[-1] > self.epochs:
-                raise ValueError(f"{name} must be epochs from 0 to {self.epochs}, got {looks!r}")
-        if self.lengths and self.momentum:
-            raise ValueError(f"lengths must be False with momentum, got {self.lengths!r}")
+            must(not looks or looks[-1] <= self.epochs, name, f"epochs from 0 to {self.epochs}", looks)
+        must(not (self.lengths and self.momentum), "lengths", "False with momentum", self.lengths)
         for name, most in (("images", SOURCES[self.source]), ("validation", _SPARE[self.source])):
-            if getattr(self, name) > most:
-                raise ValueError(f"{name} must be at most {most} of {self.source}, got {getattr(self, name)}")
+            must(getattr(self, name) <= most, name, f"at most {most} of {self.source}", getattr(self, name))
         if self.window and self.window[1] > self.steps:
             raise ValueError(f"window must lie in steps 0 to {self.steps}, got {self.window!r}")
 
@@ -470,8 +467,7 @@ def outcome(train: np.ndarray, dead: np.ndarray, finite: np.ndarray, entropy: fl
             f"train must be (M, E) with more than {max(LAST, LATE)} epochs, dead (M, L) and finite (M,); "
             f"got {train.shape}, {dead.shape} and {finite.shape}"
         )
-    if not 0 < entropy < np.inf:
-        raise ValueError(f"entropy must be above 0 and finite, got {entropy}")
+    must(0 < entropy < np.inf, "entropy", "above 0 and finite", entropy)
     learned, flat = train < LEARNED * entropy, ~(train < FLAT * entropy)
     ever = learned.any(axis=1)
     gone = flat[:, -LAST:].all(axis=1) | (dead == 1).any(axis=1)

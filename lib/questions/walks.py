@@ -54,10 +54,8 @@ class Setting(settings.Chain):
 
     def check(self) -> None:
         """Checks what must fit on each other."""
-        if self.updates % STEP:
-            raise ValueError(f"updates must be a multiple of {STEP}, got {self.updates}")
-        if self.batch > self.images:
-            raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
+        settings.must(self.updates % STEP == 0, "updates", f"a multiple of {STEP}", self.updates)
+        settings.must(self.batch <= self.images, "batch", f"at most the {self.images} images", self.batch)
 
     @property
     def end(self) -> int:
