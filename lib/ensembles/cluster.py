@@ -23,7 +23,6 @@ from lib.ensembles import machine, places, sources, store
 
 INSTALL = 'pip install -r requirements-cluster.txt  (or: pip install -e ".[cluster]")'
 _ANSWER_SECONDS = 8
-_ADDRESS = r"(tcp|tls|ws|wss)://\S+:\d+"
 
 
 def check_address(option: str, address: str) -> None:
@@ -32,7 +31,7 @@ def check_address(option: str, address: str) -> None:
     Raises:
         ValueError: It has another form; names the option that it was given by.
     """
-    if not re.fullmatch(_ADDRESS, address):
+    if not re.fullmatch(r"(tcp|tls|ws|wss)://\S+:\d+", address):
         raise ValueError(f"{option}: got {address!r}, wanted an address like tcp://host:8786")
 
 
@@ -42,12 +41,8 @@ def check_address(option: str, address: str) -> None:
 def facts(packages: tuple[str, ...]) -> dict[str, str]:
     """What has to be the same wherever parts of one result are computed.
 
-    Args:
-        packages: Whose versions count.
-
-    Returns:
-        `machine.environment`, a hash of this library's code, and one of the data's content (or why there is
-        none).
+    It is `machine.environment` of these packages, a hash of this library's code, and one of the data's
+    content (or why there is none).
     """
     try:
         content = _content()
@@ -84,24 +79,15 @@ def _short(value: str) -> str:
 def call(wanted: Mapping[str, str], packages: tuple[str, ...], *what: Any) -> Any:
     """On a worker: `places.call`, whose module is only imported when the threads are set.
 
-    Args:
-        wanted: The facts that this worker must have.
-        packages: As for `facts`.
-        *what: Module, name and arguments of the function.
-
     Raises:
-        Lost: When the worker's facts are others.
+        Lost: When the worker's `facts` are not those wanted.
     """
     places.alone()
     if different := differences(wanted, facts(packages)):
-        raise places.Lost("\n".join(f"worker {_here()}: {line}" for line in different))
+        from distributed import get_worker
+
+        raise places.Lost("\n".join(f"worker {get_worker().address}: {line}" for line in different))
     return places.call(*what)
-
-
-def _here() -> str:
-    from distributed import get_worker
-
-    return get_worker().address
 
 
 # ---- on this machine -------------------------------------------------------------------------------------
@@ -129,12 +115,11 @@ class Cluster(places.Place):
             raise places.Lost(f"a scheduler needs Dask, which is not installed: {INSTALL}") from None
         self.address = address
         _silence()
-        self._client = self._within_seconds(
-            lambda: Client(address, timeout=_ANSWER_SECONDS, set_as_default=False)
-        )
+        self._client = self._connected(Client)
         self._executor = self._client.get_executor(pure=False)
         try:
-            self._packages = _packages()
+            # whose versions count: those that the requirements pin, and Dask's own
+            self._packages = (*machine.pinned(store.ROOT), "dask", "distributed")
             self._wanted = facts(self._packages)
             if not same_processor:
                 self._wanted.pop("processor")
@@ -143,25 +128,24 @@ class Cluster(places.Place):
             self.close()
             raise
 
-    def _within_seconds(self, connect: Any) -> Any:
-        """What connecting gives; what answers at a port but is no scheduler would keep it for minutes."""
-        found: list = []
+    def _connected(self, kind: Any) -> Any:
+        """The client; what answers at a port but is no scheduler would keep it for minutes."""
+        found: Future = Future()
 
-        def try_it() -> None:
+        def connect() -> None:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of versions that differ: compared below, and refused
-                    found.append(connect())
+                    found.set_result(kind(self.address, timeout=_ANSWER_SECONDS, set_as_default=False))
             except Exception as error:
-                found.append(error)
+                found.set_exception(error)
 
-        thread = threading.Thread(target=try_it, daemon=True)
-        thread.start()
-        thread.join(_ANSWER_SECONDS + 1)
-        if not found or isinstance(found[0], Exception):
-            why = found[0] if found else f"not in {_ANSWER_SECONDS + 1} seconds"
-            raise places.Lost(f"no scheduler answers at {self.address}: {why}")
-        return found[0]
+        threading.Thread(target=connect, daemon=True).start()
+        try:
+            return found.result(_ANSWER_SECONDS + 1)
+        except Exception as error:
+            why = error if found.done() else f"not in {_ANSWER_SECONDS + 1} seconds"
+            raise places.Lost(f"no scheduler answers at {self.address}: {why}") from None
 
     def _compare(self) -> None:
         there = self._threads()
@@ -222,8 +206,3 @@ def _silence() -> None:
     for name in ["distributed", "tornado", "asyncio", *logging.root.manager.loggerDict]:
         if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-
-
-def _packages() -> tuple[str, ...]:
-    """Packages whose versions count: those that the requirements pin, and Dask's own."""
-    return (*machine.pinned(store.ROOT), "dask", "distributed")

@@ -114,14 +114,24 @@ def run(
         for seed in wanted[name]:
             for text, _ in line:
                 together.setdefault((text, seed // chunk), set()).add(seed)
+
+    def links_of(name: str, block: int) -> list[_Link]:
+        """The chunk of a block, and after it those it goes on from, the first of all last."""
+        links: list[_Link] = []
+        for depth, (text, config) in enumerate(lines[name], 1 - len(lines[name])):
+            before = links[0].chunk if links else None
+            at = store.Chunk(store.key(code, config, chunk, before), tuple(sorted(together[text, block])))
+            links.insert(0, _Link("before " * -depth + name, config, at, before))
+        return links
+
     store.clean(store.folder())
     tasks: dict[store.Chunk, _Link] = {}  # whatever another one comes after stands before it
     found: dict[store.Chunk, Results] = {}  # of those asked for
     there: set[store.Chunk] = set()
     places_of: dict[tuple[str, int], store.Chunk] = {}  # of each block
-    for name, line in lines.items():
+    for name in configs:
         for block in dict.fromkeys(seed // chunk for seed in wanted[name]):
-            links = _links(name, line, block, together, code, chunk)
+            links = links_of(name, block)
             places_of[name, block] = last = links[0].chunk
             missing = []
             for link in links:
@@ -152,46 +162,24 @@ def run(
             if done in places_of.values():
                 found[done] = result
             progress.advance(tasks[done].label, len(done.seeds))
-    rows = {each: {seed: k for k, seed in enumerate(each.seeds)} for each in found}
-    return {
-        name: {
-            array: np.stack(
-                [found[at][array][rows[at][s]] for s in wanted[name] for at in [places_of[name, s // chunk]]]
-            )
-            for array in found[places_of[name, wanted[name][0] // chunk]]
-        }
-        for name in configs
-    }
+    results = {}
+    for name in configs:
+        rows = [(at, at.seeds.index(s)) for s in wanted[name] for at in [places_of[name, s // chunk]]]
+        arrays = found[rows[0][0]]
+        results[name] = {array: np.stack([found[at][array][k] for at, k in rows]) for array in arrays}
+    return results
 
 
 def _line(config: Mapping) -> list[tuple[str, Mapping]]:
-    """A configuration and those it goes on from, as (text of it and all before it, configuration)."""
+    """A configuration last, and before it those it goes on from: (text of it and all before it, itself)."""
     line = [config]
     while line[-1].get("after"):
         line.append(line[-1]["after"])
-    found, before = [], ""
+    found, text = [], ""
     for each in reversed(line):
-        before = store.key(before, each, 0)
-        found.append((before, each))
-    return found[::-1]
-
-
-def _links(
-    name: str,
-    line: Sequence[tuple[str, Mapping]],
-    block: int,
-    together: Mapping[tuple[str, int], set[int]],
-    code: str,
-    chunk: int,
-) -> list[_Link]:
-    """The chunk of a block, and those it goes on from, the first of all last."""
-    links: list[_Link] = []
-    for depth, (text, config) in reversed(list(enumerate(line))):
-        before = links[-1].chunk if links else None
-        seeds = tuple(sorted(together[text, block]))
-        at = store.Chunk(store.key(code, config, chunk, before), seeds)
-        links.append(_Link("before " * depth + name, config, at, before))
-    return links[::-1]
+        text = store.key(text, each, 0)
+        found.append((text, each))
+    return found
 
 
 def compute(
@@ -199,13 +187,8 @@ def compute(
 ) -> Results:
     """One chunk, in the process that computes it; `run` has it called there.
 
-    Args:
-        module: Dotted name of the job's module.
-        name: Of the job in it.
-        code: What `store.code` gives where the chunk will be kept.
-        config: The configuration.
-        seeds: Of the chunk.
-        before: Arrays of the chunk that it goes on from, those of these seeds.
+    ``code`` is what `store.code` gives where the chunk will be kept, ``before`` the arrays of the chunk that
+    it goes on from, those of these seeds.
 
     Raises:
         store.Changed: The job's code, a version, the processor or a variable is another one here.
@@ -223,12 +206,6 @@ def _check(job: Job, code: str) -> None:
             f"a worker has another text of {job.__module__} or of what it imports, another version, "
             "processor or variable; if something was edited meanwhile: run again"
         )
-
-
-def _place(workers: int) -> places.Place:
-    if address := os.environ.get(places.SCHEDULER):
-        return _connected(address)
-    return places.Itself() if workers == 1 and places.is_alone() else places.Processes(workers, train=True)
 
 
 @functools.cache
@@ -259,14 +236,17 @@ def _computed(
         for at, link in tasks.items()
     }
     try:
-        place = _place(workers)
+        if address := os.environ.get(places.SCHEDULER):
+            place = _connected(address)
+        else:
+            place = (
+                places.Itself()
+                if workers == 1 and places.is_alone()
+                else places.Processes(workers, train=True)
+            )
         ahead = 1 if isinstance(place, places.Itself) else 2  # so that no worker waits while one is kept here
-
-        def tell(under: int, trouble: str) -> None:
-            if trouble:
-                say(trouble)
-
-        with contextlib.closing(places.results(place, asked, tell, ahead)) as coming:
+        under_way = places.results(place, asked, lambda under, trouble: trouble and say(trouble), ahead)
+        with contextlib.closing(under_way) as coming:
             for at, outcome in coming:
                 if isinstance(outcome, BaseException):
                     raise outcome

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PACKAGE = "lib"
+_DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def modules(
@@ -51,14 +52,12 @@ def _imported(inside: str, text: str) -> tuple[str, ...]:
     """Dotted names that a text may import; ``inside`` is the package it lies in."""
     package, found = inside.split("."), []
     for node in ast.walk(_parsed(text)):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) + 1 - node.level] if node.level else []
             stem = ".".join([*base, *([node.module] if node.module else [])])
-            names = [f"{stem}.{alias.name}" for alias in node.names]
-        found += names
+            found += [f"{stem}.{alias.name}" for alias in node.names]
     return tuple(found)
 
 
@@ -78,8 +77,6 @@ def meaning(text: bytes) -> str:
     """
     tree = _parsed(text)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
-        if documented and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            node.body = body[1:] or [ast.Pass()] if isinstance(body[0].value.value, str) else body
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()

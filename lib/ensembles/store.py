@@ -19,7 +19,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -123,16 +123,13 @@ def _hash(name: str, path: Path) -> str:
 
 
 def key(code: str, config: Mapping, chunk: int, before: Chunk | None = None) -> str:
-    """Name of everything that a chunk depends on, but its seeds.
+    """Name of everything that a chunk depends on, but its seeds: 64 hexadecimal digits.
 
     Args:
         code: As from `code`.
         config: The configuration; the one that it goes on from is left out, being in ``before``.
         chunk: Seeds of a block.
         before: The chunk that it goes on from.
-
-    Returns:
-        64 hexadecimal digits.
 
     Raises:
         ValueError: The configuration is not plain data.
@@ -152,10 +149,7 @@ REMEDY = (  # where the project itself cannot be written
 
 
 def check_writable(*folders: Path) -> None:
-    """See that what is made can be kept, before it is made.
-
-    Args:
-        *folders: Where it is to be kept; they need not be there yet.
+    """See that what is made can be kept in folders, which need not be there yet, before it is made.
 
     Raises:
         PermissionError: It cannot; says where, and what to do then.
@@ -187,11 +181,10 @@ def read(chunk: Chunk) -> dict[str, np.ndarray] | None:
         content = path.read_bytes()
         if hashlib.sha256(content[_SUM:]).digest() != content[:_SUM]:
             return None
-        with zipfile.ZipFile(io.BytesIO(content[_SUM:])) as archive:
-            if archive.comment != json.dumps(chunk).encode()[-65535:]:
-                return None
         with np.load(io.BytesIO(content[_SUM:]), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            if file.zip.comment != json.dumps(chunk).encode()[-65535:]:
+                return None
+            arrays = dict(file)
     except (OSError, ValueError, zipfile.BadZipFile):
         return None
     with suppress(OSError):
@@ -212,21 +205,18 @@ def write(chunk: Chunk, result: Mapping[str, np.ndarray]) -> None:
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.comment = json.dumps(chunk).encode()[-65535:]
     content = buffer.getvalue()
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(content).digest() + content)
-        os.replace(temporary, path)
+        with ExitStack() as at_last:
+            at_last.callback(Path(temporary).unlink, missing_ok=True)  # there where something went wrong
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(content).digest() + content)
+            os.replace(temporary, path)
         _written.add(path)
-    except BaseException as e:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(e, OSError):
-            why = f"{e.strerror}: cannot keep finished chunks there (SGD_BOOK_CHUNKS names another folder)"
-            raise OSError(e.errno, why, str(path.parent)) from e
-        raise
+    except OSError as e:
+        why = f"{e.strerror}: cannot keep finished chunks there (SGD_BOOK_CHUNKS names another folder)"
+        raise OSError(e.errno, why, str(path.parent)) from e
 
 
 @functools.cache  # once a process for each folder

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import IPython.display
+
 from lib.ensembles import places
 from lib.page import text
 
@@ -23,11 +25,7 @@ def choose(part: str) -> None:
 
 
 def left_out(first_line: str) -> str:
-    """Names of the parts to which a cell belongs, if it is to be left out; else empty.
-
-    Args:
-        first_line: of the cell.
-    """
+    """Names of the parts that a cell with this first line belongs to, if it is to be left out; else empty."""
     found = _PART.match(first_line)
     parts = re.findall(r"[\w-]+", found["parts"]) if found else []
     return "" if not parts or _asked[0] in ("all", *parts) else ", ".join(parts)
@@ -44,10 +42,7 @@ def answer() -> None:
     Raises:
         SystemExit: outside a notebook, with a line on how to run the chapter.
     """
-    from IPython import get_ipython
-    from IPython.display import display
-
-    shell = get_ipython()
+    shell = IPython.get_ipython()
     if shell is None:
         raise SystemExit(
             "this is a chapter: open it in Jupyter, or run it: papermill chapter.ipynb out.ipynb"
@@ -58,31 +53,22 @@ def answer() -> None:
         shell.input_transformers_post.append(_skip)
     choose("all")
     places.prepare()
-    display({"text/markdown": _WAITING, "text/plain": _WAITING}, raw=True, display_id=ANSWER)
+    IPython.display.display(text.said(_WAITING), raw=True, display_id=ANSWER)
 
 
 def _text(line: str, cell: str) -> None:
     """``%%text [parts]``: shows a text with its fields filled."""
-    from IPython.display import display
-
     if parts := left_out(f"%%text {line}"):
         said = f"*Left out: this belongs to {parts}, and only {_asked[0]} was asked for.*"
-        display({"text/markdown": said, "text/plain": said}, raw=True)
-        return
-    show(cell)
+        IPython.display.display(text.said(said), raw=True)
+    else:
+        show(cell)
 
 
 def show(template: str, known: Mapping[str, Any] | None = None) -> None:
-    """Shows a text with its fields filled, as a text cell does.
-
-    Args:
-        template: MyST with fields, see `lib.page.text`.
-        known: values by name; those of the running notebook if None.
-    """
-    from IPython.display import display
-
+    """Shows a text with its fields filled, as a text cell does; the arguments are those of `text.fill`."""
     filled = text.fill(template, known)
-    display(text.bundle(filled, text.front(filled.myst)), raw=True)
+    IPython.display.display(text.bundle(filled, text.front(filled.myst)), raw=True)
 
 
 def _answer(line: str, cell: str) -> None:
@@ -90,8 +76,6 @@ def _answer(line: str, cell: str) -> None:
 
     One that names parts answers for those where they are run alone; the one that names none for all.
     """
-    from IPython.display import update_display
-
     parts = re.findall(r"[\w-]+", line)
     if parts and _asked[0] not in parts or not parts and _asked[1:]:
         return
@@ -100,11 +84,10 @@ def _answer(line: str, cell: str) -> None:
     if parts or _asked[0] == "all":
         filled = text.fill(cell)
         said = text.front(filled.myst).strip()
-        filled = filled._replace(
-            myst=f":::{{admonition}} The answer\n:class: tip\n{filled.myst.strip()}\n:::"
-        )
+        answered = f":::{{admonition}} The answer\n:class: tip\n{filled.myst.strip()}\n:::"
+        filled = filled._replace(myst=answered)
     else:
         said = f"Only the part {_asked[0]} was run; the answer takes all of them."
         filled = text.Filled(said, [], {})
     boxed = "\n".join(f"> {line}".rstrip() for line in ["**The answer.**", "", *said.splitlines()])
-    update_display(text.bundle(filled, boxed), display_id=ANSWER, raw=True)
+    IPython.display.update_display(text.bundle(filled, boxed), display_id=ANSWER, raw=True)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import IPython
 import numpy as np
 from scipy.stats import beta
 
@@ -103,10 +104,8 @@ class Claim:
         low, high = (None if v is None else f"{v:.6g}".replace("-", "−") for v in (self.low, self.high))
         if low is None or high is None or self.strict:
             least, most = ("above", "below") if self.strict else ("at least", "at most")
-            words = " and ".join(f"{end} {v}" for end, v in ((least, low), (most, high)) if v is not None)
-        else:
-            words = f"exactly {low}" if self.low == self.high else f"{low} to {high}"
-        return words
+            return " and ".join(f"{end} {v}" for end, v in ((least, low), (most, high)) if v is not None)
+        return f"exactly {low}" if self.low == self.high else f"{low} to {high}"
 
 
 _NUMBER = r"[-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-−+]?\d+)?"
@@ -121,19 +120,17 @@ _FORMS = (  # each with where its numbers stand: low, high
 )
 
 
-def _accepted(what: str, text: str) -> tuple[str, tuple[float | None, float | None, bool]]:
-    """Unit, and low, high and strict, of what a claim accepts; ValueError for a text that is none."""
+def _accepted(what: str, text: str) -> dict[str, Any]:
+    """The unit, low, high and strict of what a claim accepts; ValueError for a text that is none."""
     for form, strict in _FORMS:
         if found := re.fullmatch(rf"{form} (?P<unit>(?!and |to )\S.*)", str(text)):
-            ends = {end: _plain(number) for end, number in found.groupdict().items() if end != "unit"}
-            return found["unit"], (ends.get("low"), ends.get("high"), strict)
+            ends = found.groupdict()
+            for end in ends.keys() - {"unit"}:
+                number = float(ends[end].replace("−", "-").replace(",", ""))
+                ends[end] = int(number) if number.is_integer() else number
+            return {"low": None, "high": None, **ends, "strict": strict}
     forms = "A to B, exactly A, at least A, at most A, above A, below A or above A and below B"
     raise ValueError(f"{what}: got {text!r}, wanted what is accepted as {forms}, then the unit")
-
-
-def _plain(number: str) -> float:
-    number = float(number.replace("−", "-").replace(",", ""))
-    return int(number) if number.is_integer() else number
 
 
 def _texts(what: str, record: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -166,16 +163,15 @@ def _measurement(what: str, value: Any, interval: Any, n: Any, method: Any) -> d
     return {"value": value, "interval": [low, high], "n": n, "method": str(method)}
 
 
+def _ends(low: float | None, high: float | None) -> tuple[float, float]:
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
 def verdict(claim: Claim, interval: Sequence[float] | None) -> str:
-    """Verdict on a claim, by the rule at the top of this module.
+    """Verdict on a claim, one of ``VERDICTS``, by the rule at the top of this module.
 
-    Args:
-        claim: the claim.
-        interval: (lower end, upper end) of what was measured, in the claim's unit; None only where the
-            claim does not apply.
-
-    Returns:
-        One of ``VERDICTS``.
+    The interval is (lower end, upper end) of what was measured, in the claim's unit; None only where the
+    claim does not apply.
 
     Raises:
         ValueError: when the claim applies and the interval is none.
@@ -183,8 +179,7 @@ def verdict(claim: Claim, interval: Sequence[float] | None) -> str:
     if not claim.applies:
         return "out of range"
     low, high = _interval(f"claim {claim.id!r}", interval)
-    least = -math.inf if claim.low is None else claim.low
-    most = math.inf if claim.high is None else claim.high
+    least, most = _ends(claim.low, claim.high)
     if claim.strict:
         inside, outside = least < low and high < most, high <= least or low >= most
     else:
@@ -224,28 +219,19 @@ class Ledger:
         why: str = "",
         seen: str = "",
     ) -> None:
-        """States a claim; a cell that is run again states its claims anew.
+        """States a claim, whose parts `Claim` describes; a cell that is run again states its claims anew.
 
-        Args:
-            id: short name, lower-case words joined by ``-``.
-            statement: the claim in a sentence.
-            source: who says so, and where.
-            stated: the number as the source prints it.
-            accepted: what would agree, with its unit: ``A to B unit``, ``exactly A unit``,
-                ``at least A unit``, ``at most A unit``, ``above A unit``, ``below A unit`` or
-                ``above A and below B unit``.
-            reason: why this range, and not a narrower or a wider one.
-            applies: whether it speaks of these parameters; as the ledger says if None.
-            why: why it is expected to fail; empty if it is expected to hold.
-            seen: what was set after a look at seeds that are in the run, and why; empty if nothing was.
+        What is accepted is told with its unit, as ``A to B unit``, ``exactly A unit``, ``at least A unit``,
+        ``at most A unit``, ``above A unit``, ``below A unit`` or ``above A and below B unit``. Whether the
+        claim applies is as the ledger says if None.
 
         Raises:
             ValueError: for a claim that is not so, or is stated twice in one cell.
         """
         applies = self.applies if applies is None else applies
-        unit, ends = _accepted(f"claim {id!r}", accepted)
-        claim = Claim(id, statement, source, stated, unit, *ends[:2], reason, why, applies, ends[2], seen)
-        run = _run()
+        said = {"reason": reason, "why": why, "applies": applies, "seen": seen}
+        claim = Claim(id, statement, source, stated, **_accepted(f"claim {id!r}", accepted), **said)
+        run = getattr(IPython.get_ipython(), "execution_count", None)  # the cell's; None without a notebook
         if run is not None and self._stated.get(id, (None, None))[1] == run:
             raise ValueError(f"claim {id!r} is stated twice")
         self._stated[id] = claim, run
@@ -254,9 +240,11 @@ class Ledger:
         """The claims as they stand before anything runs, as a table."""
         rows = []
         for c in self.claims:
-            outlook = f"fails: {c.why}" if c.why else c.expected
+            outlook = (f"fails: {c.why}" if c.why else c.expected, f"verdict-{c.expected}")
+            if not c.applies:
+                outlook = ("out of range at these parameters", "verdict-out-of-range")
             reason = c.reason + f" {AFTER.capitalize()}: {c.seen}" * bool(c.seen)
-            rows.append((c.statement, c.source, c.stated, c.accepted, reason, _word(c, outlook)))
+            rows.append((c.statement, c.source, c.stated, c.accepted, reason, outlook))
         columns = ("claim", "source", "source's number", "accepted here", "why this range", "expected")
         pairs = zip(self.claims, rows, strict=True)
         text = "\n".join(f"{c.id}: {c.accepted}, expected: {row[5][0]}" for c, row in pairs)
@@ -291,9 +279,9 @@ class Ledger:
             raise ValueError(f"claims of {chapter} not measured: {', '.join(missing) or 'none is stated'}")
         entries = []
         for claim in self.claims:
-            if claim.id not in self._measured:
-                claim = replace(claim, applies=False)
-            entries.append(_entry(claim, self._measured.get(claim.id, dict.fromkeys(_MEASURED))))
+            found = self._measured.get(claim.id)
+            claim = claim if found else replace(claim, applies=False)
+            entries.append(_entry(claim, found or dict.fromkeys(_MEASURED)))
         return {"chapter": chapter, "claims": entries}
 
     def verdicts(self) -> Shown:
@@ -304,8 +292,13 @@ class Ledger:
                 outcome could hold, or none could fail.
         """
         record, rows = self.record(), []
-        idle = [] if self.parameters.overridden else idle_claims(record)
-        if idle:
+        idle = [
+            f"{entry['id']}: with n = {entry['n']} no outcome {name.replace('_', ' ')} it"
+            for entry in record["claims"]
+            for name in _OUTCOMES
+            if entry["n"] and entry["verdict"] != "out of range" and not entry[name]
+        ]
+        if idle and not self.parameters.overridden:
             raise ValueError(f"claims of {record['chapter']}: {'; '.join(idle)}")
         for c, entry in zip(self.claims, record["claims"], strict=True):
             word = entry["verdict"]
@@ -334,13 +327,6 @@ def _entry(claim: Claim, found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: getattr(claim, name) for name in _STATED} | found | told
 
 
-def _run() -> int | None:
-    """Number of the cell that runs; None where there is no notebook."""
-    from IPython import get_ipython
-
-    return getattr(get_ipython(), "execution_count", None)
-
-
 def against(verdict: str, expected: str) -> str:
     """What to add to a verdict: that it was expected if it is not the usual one, or what was expected."""
     if verdict in (expected, "out of range"):
@@ -355,34 +341,24 @@ def note(entry: Mapping[str, Any]) -> str:
     """What to add to the verdict of a claim of a record: what was expected, what is missing, and marks."""
     told = against(entry["verdict"], entry["expected"])
     if entry["verdict"] == "undecided":
-        enough = needed(entry["low"], entry["high"], entry["value"], entry["interval"], entry["n"])
+        enough = _needed(entry)
         told += f"; about n = {enough:,} would decide it" if enough else "; no n would decide it here"
     return told + f"; {AFTER}" * bool(entry["seen"])
 
 
-def needed(
-    low: float | None, high: float | None, value: float, interval: Sequence[float], n: int
-) -> int | None:
+def _needed(entry: Mapping[str, Any]) -> int | None:
     """About how many networks would decide a claim, if the value stays and its interval goes as 1 / sqrt(n).
 
-    Args:
-        low: smallest value that agrees, None when open.
-        high: largest value that agrees, None when open.
-        value: what was measured.
-        interval: its interval.
-        n: of how many networks.
-
-    Returns:
-        To two digits, rounded up; None if the value lies on an end of what is accepted, or more than 10^6
-        would be needed.
+    To two digits, rounded up; None if the value lies on an end of what is accepted, or more than 10^6 would
+    be needed.
     """
-    least, most = -math.inf if low is None else low, math.inf if high is None else high
-    down, up = value - interval[0], interval[1] - value
+    value, n, (least, most) = entry["value"], entry["n"], _ends(entry["low"], entry["high"])
+    down, up = value - entry["interval"][0], entry["interval"][1] - value
     if least <= value <= most:
         room = ((value - least, down), (most - value, up))
     else:
         room = ((least - value, up),) if value < least else ((value - most, down),)
-    part = min(1, *(there / wanted if wanted else 1 for there, wanted in (*room, (1, 1))))
+    part = min(1, *(there / wanted if wanted else 1 for there, wanted in room))
     if part < math.sqrt(n / 1e6):
         return None
     exact = n / part**2
@@ -395,13 +371,6 @@ def outcomes(claim: Claim, value: float, interval: Sequence[float], n: int, meth
 
     Of a share all counts are tried. Else the interval is taken to be as wide at other values, of a ratio
     in proportion to them, and the values that are possible are those of the unit.
-
-    Args:
-        claim: the claim.
-        value: what was measured.
-        interval: its interval.
-        n: of how many networks.
-        method: of the interval.
 
     Returns:
         Both in words, such as ``23 to 32 of 32`` and ``below 24 or above 64``; empty where there is none.
@@ -421,23 +390,18 @@ def outcomes(claim: Claim, value: float, interval: Sequence[float], n: int, meth
     there, back = (math.log, math.exp) if ratio else (float, float)
     bounds = [_POSSIBLE[word] for word in words if word in _POSSIBLE] or [(-math.inf, math.inf)]
     least, most = (0, int(of[1])) if of else bounds[0]
-    low = -math.inf if claim.low is None else there(claim.low)
-    high = math.inf if claim.high is None else there(claim.high)
+    low, high = (end if math.isinf(end) else there(end) for end in _ends(claim.low, claim.high))
     down, up = there(value) - there(interval[0]), there(interval[1]) - there(value)
     first, last = max(low + down, least), min(high - up, most)
-    first_out, last_out = low - up, high + down
 
     def told(end: float) -> str:
         return f"{back(end):.3g}".replace("-", "−")
 
-    if math.isinf(first):
-        hold = f"{told(last)} or less"
-    else:
-        hold = f"{told(first)} or more" if math.isinf(last) else f"{told(first)} to {told(last)}"
+    hold = f"{told(first)} or more" if math.isinf(last) else f"{told(first)} to {told(last)}"
+    hold = f"{told(last)} or less" if math.isinf(first) else hold
     possible = first < last or (first == last and not claim.strict)
-    fail = [f"below {told(first_out)}"] * (first_out > least) + [f"above {told(last_out)}"] * (
-        last_out < most
-    )
+    fail = [f"below {told(low - up)}"] * (low - up > least)
+    fail += [f"above {told(high + down)}"] * (high + down < most)
     return hold * possible, " or ".join(fail)
 
 
@@ -448,27 +412,8 @@ def _counts(those: np.ndarray, n: int) -> str:
     return f"{' or '.join(runs)} of {n}" if runs else ""
 
 
-def idle_claims(record: Mapping[str, Any]) -> list[str]:
-    """What is wrong with each claim of a record that no outcome could hold, or none could fail."""
-    return [
-        f"{entry['id']}: with n = {entry['n']} no outcome {name.replace('_', ' ')} it"
-        for entry in record["claims"]
-        for name in _OUTCOMES
-        if entry["n"] and entry["verdict"] != "out of range" and not entry[name]
-    ]
-
-
-def _word(claim: Claim, outlook: str) -> tuple[str, str]:
-    if not claim.applies:
-        return "out of range at these parameters", "verdict-out-of-range"
-    return outlook, f"verdict-{claim.expected}"
-
-
 def validate(record: Any) -> None:
-    """Refuses a claims record that is not well formed or contradicts itself.
-
-    Args:
-        record: what was read from JSON.
+    """Refuses a claims record, as read from JSON, that is not well formed or contradicts itself.
 
     Raises:
         ValueError: naming the claim and the field that is wrong, also when the verdict is not the one that

@@ -75,18 +75,15 @@ def counted(which: Any, one: str, many: str, noun: str = "network", whole: bool 
     which = np.asarray(which)
     share = stats.proportion(which)
     hits, n = int(which.sum()), len(which)
-    nouns = noun if n == 1 else f"{noun}s"
     if not whole:
-        said = f"{hits or 'none'} {one if hits <= 1 else many}"
-    elif hits == 0:
-        said = f"none of {n} {nouns} {one}"
-    elif n == 1:
-        said = f"the only {noun} {one}"
+        who = hits or "none"
+    elif hits == n == 1:
+        who = f"the only {noun}"
     elif hits == n:
-        said = f"{'both' if n == 2 else f'all {n}'} {nouns} {many}"
+        who = f"{'both' if n == 2 else f'all {n}'} {noun}s"
     else:
-        said = f"{hits} of {n} {nouns} {one if hits == 1 else many}"
-    return f"{said} ({_percent(share.low)} to {_percent(share.high)} %)"
+        who = f"{hits or 'none'} of {n} {noun}{'s' * (n > 1)}"
+    return f"{who} {one if hits <= 1 else many} ({_percent(share.low)} to {_percent(share.high)} %)"
 
 
 def told(estimate: stats.Estimate, unit: str = "") -> str:
@@ -169,7 +166,7 @@ def figure(
             raise ValueError(f"{name} at {', '.join(map(shown, values))}: {error}") from None
         outcomes.append(outcome)
     record = _record(controls, outcomes, drawn)
-    if faults := record_faults(record):
+    if faults := _faults(record):
         raise ValueError(f"{name}: {'; '.join(faults)}")
     start, alt = record["start"], about["alt"]
     about["alt"] = f"{alt} At first: {outcomes[start]}"
@@ -199,10 +196,8 @@ def _record(controls: Sequence[Control], outcomes: Sequence[str], drawn: Sequenc
         }
         for versions in zip(*(itertools.chain(*panels) for panels in drawn), strict=True)
     ]
-    start = 0
-    for control in controls:
-        first = 0 if control.start is None else list(control.values).index(control.start)
-        start = start * len(control.values) + first
+    first = [0 if c.start is None else list(c.values).index(c.start) for c in controls]
+    start = int(np.ravel_multi_index(first, [len(c.values) for c in controls]))
     named = [{"label": c.label, "values": c.texts, "slider": c.slider} for c in controls]
     return {"controls": named, "outcomes": outcomes, "start": start, "pool": list(pool), "marks": marks}
 
@@ -291,12 +286,8 @@ def _html(name: str, alt: str, record: Mapping[str, Any], inside: Sequence[str])
 # ---- judging ---------------------------------------------------------------------------------------------
 
 
-def record_faults(record: Any) -> list[str]:
-    """What is wrong with what the script is to read; empty when nothing is.
-
-    Args:
-        record: as the page carries it.
-    """
+def _faults(record: Any) -> list[str]:
+    """What is wrong with what the script is to read, as the page carries it; empty when nothing is."""
     try:
         controls, outcomes, pool, start = (record[k] for k in ("controls", "outcomes", "pool", "start"))
         count, words = len(_settings(record)), [*map(str, outcomes), *map(str, pool)]
@@ -323,18 +314,14 @@ def record_faults(record: Any) -> list[str]:
 
 
 def html_faults(html: str) -> list[str]:
-    """What is wrong with an explorable figure's HTML; empty when nothing is.
-
-    Args:
-        html: as the executed notebook carries it.
-    """
+    """What is wrong with an explorable figure's HTML in an executed notebook; empty when nothing is."""
     found = _JSON.findall(html)
     try:
         (text,) = found
         record = json.loads(text)
     except ValueError:
         return [f"explorable figure with {len(found)} data scripts, wanted one that is JSON"]
-    faults = record_faults(record)
+    faults = _faults(record)
     if not faults:
         table = unescape(html.partition("<details open>")[2].partition("</details>")[0])
         absent = [outcome for outcome in record["outcomes"] if outcome not in table]

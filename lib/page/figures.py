@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import IPython.display
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -43,10 +44,7 @@ def _entry(column: str, value: Any) -> Any:
 
 
 def columns(data: pd.DataFrame | Mapping[str, Iterable]) -> dict[str, Any]:
-    """The data behind a figure as ``{"columns": [...], "rows": [[...]]}``.
-
-    Args:
-        data: one column a quantity: finite numbers, text, or None where there is no value.
+    """The data behind a `figure` as ``{"columns": [...], "rows": [[...]]}``.
 
     Raises:
         ValueError: for data that is not so.
@@ -56,9 +54,8 @@ def columns(data: pd.DataFrame | Mapping[str, Iterable]) -> dict[str, Any]:
         if index != [None]:
             raise ValueError(f"data: index {index} would be lost, wanted reset_index() before")
         names = list(data.columns)
-        series = [column for _, column in data.items()]
         # NaN is how a table of pandas writes a missing value; elsewhere it is a fault
-        pairs = [zip(column.array, column.isna(), strict=True) for column in series]
+        pairs = [zip(column.array, column.isna(), strict=True) for _, column in data.items()]
         lists = [[None if missing else value for value, missing in pair] for pair in pairs]
     elif isinstance(data, Mapping):
         names, lists = list(data), [list(column) for column in data.values()]
@@ -118,12 +115,7 @@ def estimates(by: str, found: Mapping[Any, Estimate], value: str) -> dict[str, l
 
 
 def about(name: str, caption: str, alt: str) -> dict[str, Any]:
-    """Name, caption and description of a figure, their fields filled and their spaces made single.
-
-    Args:
-        name: ``fig-`` and lower-case letters, digits and ``-``; its label in the book.
-        caption: what to see in it, MyST inline markup with fields (`lib.page.text`).
-        alt: what it shows, for who cannot see it, with fields; 20 characters at least.
+    """Name, caption and description of a `figure`, their fields filled and their spaces made single.
 
     Returns:
         ``name``, ``caption``, ``alt``; and ``words`` and ``values`` as `lib.page.text.Filled` has them.
@@ -145,12 +137,9 @@ def about(name: str, caption: str, alt: str) -> dict[str, Any]:
 
 def show(bundle: Mapping[str, Any], about_it: Mapping[str, Any]) -> None:
     """Shows a figure, and under it its caption, which front ends take for a text of its own."""
-    from IPython.display import display
-
-    display(bundle, raw=True, metadata={"sgd_book": about_it})
+    IPython.display.display(bundle, raw=True, metadata={"sgd_book": about_it})
     said = f"**Figure *{text.figure_name(about_it['name'])}*.** {text.front(about_it['caption'])}"
-    caption = {"text/markdown": said, "text/plain": said}
-    display(caption, raw=True, metadata={"sgd_book_caption": about_it["name"]})
+    IPython.display.display(text.said(said), raw=True, metadata={"sgd_book_caption": about_it["name"]})
 
 
 def figure(

@@ -14,20 +14,20 @@ so the line that sets a default is the line that documents it and the line that 
 import ast
 import builtins
 import difflib
-import io
 import json
 import math
 import numbers
 import re
-import tokenize
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lib.page.cells import choose
-from lib.page.text import grid, names
+from lib.page.text import grid, names, said
 
+# Of each chapter the text of its parameters cell, as it is committed: a person edits the cell, so the cell
+# cannot tell what was changed. It goes wherever the library is, so that a notebook alone is strict as well.
 DEFAULTS = Path(__file__).with_name("defaults")
 TYPES = ("int", "float", "str", "bool", "list[int]", "list[float]", "list[str]")
 _COMMENT = re.compile(r"#\s*(?P<meaning>[^\[\]]*[^\[\]\s])\s+\[(?P<unit>[^\[\];]+)(;(?P<range>[^\[\];]+))?\]")
@@ -95,9 +95,8 @@ def _scalar(kind: str, value: object) -> Any:
         return value if flag else _BOOLS[value.strip().lower()]
     if kind in ("str", "bool") or flag or not (text or isinstance(value, numbers.Real)):
         raise ValueError
-    if kind == "int" and (
-        isinstance(value, numbers.Integral) or text and re.fullmatch(r"\s*[+-]?\d+\s*", value)
-    ):
+    whole = re.fullmatch(r"\s*[+-]?\d+\s*", value) if text else isinstance(value, numbers.Integral)
+    if kind == "int" and whole:
         return int(value)
     number = float(value)
     if kind == "int" and number.is_integer():  # 1e3 is how people write a thousand steps
@@ -116,7 +115,7 @@ def _coerce(param: Param, value: object) -> Any:
     """Value as the parameter's type and within its range; ValueError with the reason otherwise."""
     kind, elements = param.element, [value]
     if param.type != kind:
-        elements = list(value) if isinstance(value, tuple) else value
+        elements = _listed(value)
         if isinstance(value, str):
             with suppress(SyntaxError, ValueError, MemoryError, RecursionError):
                 elements = ast.literal_eval(value)
@@ -131,16 +130,15 @@ def _coerce(param: Param, value: object) -> Any:
             hint = f"; with papermill, -r {param.name} {element} passes text" if kind == "str" else ""
             got = f"{_short(element)} of type {type(element).__name__}{where}"
             raise ValueError(f"{param.name}: got {got}, allowed: {param.allowed}{hint}") from None
-        above = param.low is None or number > param.low or (number == param.low and not param.open_low)
-        below = param.high is None or number <= param.high
-        if not (above and below and (not param.choices or number in param.choices)):
+        inside = param.low is None or param.low <= number <= param.high
+        if not inside or param.open_low and number == param.low or number not in (param.choices or [number]):
             raise ValueError(f"{param.name}: got {_short(element)}{where}, allowed: {param.allowed}")
         done.append(number)
     return done if param.type != kind else done[0]
 
 
-def _line(node: ast.stmt, text: str, comment: str) -> Param:
-    """The parameter that one statement sets; ValueError with the reason when it does not set one."""
+def _line(node: ast.stmt, text: str) -> Param:
+    """The parameter that a statement sets on its line; ValueError with the reason when it sets none."""
     if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
         raise ValueError("wanted  name: type = value  # meaning [unit; range]")
     if node.lineno != node.end_lineno or text.count("=") != 1 or text.count("#") > 1:
@@ -150,7 +148,7 @@ def _line(node: ast.stmt, text: str, comment: str) -> Param:
         raise ValueError(f"{name} is not free to be a parameter's name")
     if kind not in TYPES:
         raise ValueError(f"type {kind}, wanted one of {', '.join(TYPES)}")
-    found = _COMMENT.fullmatch(comment.strip())
+    found = _COMMENT.fullmatch("#" + text.partition("#")[2].strip())
     if not found:
         raise ValueError("wanted a comment  # meaning [unit; range]  at its end")
     param = Param(name, kind, None, found["meaning"], found["unit"].strip())
@@ -183,13 +181,7 @@ def _line(node: ast.stmt, text: str, comment: str) -> Param:
 
 
 def read(source: str) -> tuple[Param, ...]:
-    """Parameters of a parameters cell.
-
-    Args:
-        source: text of the cell.
-
-    Returns:
-        The parameters in the order of the cell.
+    """Parameters of the text of a parameters cell, in its order.
 
     Raises:
         ParameterError: naming the first line that is not ``name: type = literal  # meaning [unit; range]``,
@@ -197,15 +189,13 @@ def read(source: str) -> tuple[Param, ...]:
     """
     try:
         body = ast.parse(source).body
-        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (SyntaxError, tokenize.TokenError) as error:
+    except SyntaxError as error:
         raise ParameterError(f"parameters cell: {error}") from None
-    comments = {t.start[0]: t.string for t in tokens if t.type == tokenize.COMMENT}
     lines, params = source.split("\n"), {}
     for node in body:
         text = lines[node.lineno - 1]
         try:
-            param = _line(node, text, comments.get(node.end_lineno, ""))
+            param = _line(node, text)
             if param.name in params:
                 raise ValueError(f"{param.name} is set twice")
         except ValueError as error:
@@ -236,53 +226,43 @@ def cell(notebook: Path) -> str:
 
 
 def schema(notebook: Path) -> tuple[Param, ...]:
-    """Parameters of a notebook, from its parameters cell.
-
-    Args:
-        notebook: path of the ``.ipynb`` file.
-
-    Returns:
-        The parameters in the order of the cell.
+    """Parameters of a notebook, from its parameters cell, in its order.
 
     Raises:
         ParameterError: as `cell` does, or when the cell is malformed.
     """
+    source = cell(notebook)
     try:
-        return read(cell(notebook))
+        return read(source)
     except ParameterError as error:
-        name = Path(notebook).name
-        raise ParameterError(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
+        raise ParameterError(f"{Path(notebook).name}: {error}") from None
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def check(schema: Sequence[Param], given: Mapping[str, object]) -> dict[str, Any]:
-    """All parameters of a run: those given, as their types, and the defaults of the rest.
+    """All parameters of a run by name, in the order of the schema: those given as their types, else defaults.
 
     Text is taken for what it says, since papermill passes text: ``"false"``, ``"1e-3"``, ``"[1, 2]"``.
-
-    Args:
-        schema: the parameters there are.
-        given: values by name.
-
-    Returns:
-        Values by name, in the order of the schema.
 
     Raises:
         ParameterError: listing every unknown name (with the names that come closest) and every value that
             has the wrong type, is not finite, or is out of range.
     """
-    values = {p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in schema}
+    values = {p.name: _listed(p.default) for p in schema}
     faults, params = [], {p.name: p for p in schema}
     for name, value in given.items():
+        if name not in params:
+            close = difflib.get_close_matches(str(name), values)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            faults.append(f"{name}: no such parameter{hint} (there are {', '.join(values)})")
+            continue
         try:
-            if name in params:
-                values[name] = _coerce(params[name], value)
-                continue
+            values[name] = _coerce(params[name], value)
         except ValueError as error:
             faults.append(str(error))
-            continue
-        close = difflib.get_close_matches(str(name), values)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        faults.append(f"{name}: no such parameter{hint} (there are {', '.join(values)})")
     if len(faults) > 1:
         raise ParameterError(f"{len(faults)} parameters refused\n" + "\n".join(f"  {f}" for f in faults))
     if faults:
@@ -312,21 +292,19 @@ class Parameters:
 
     def asdict(self) -> dict[str, Any]:
         """Values by name, ready for JSON."""
-        values = {p.name: self.__dict__[p.name] for p in self._schema}
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+        return {p.name: _listed(self.__dict__[p.name]) for p in self._schema}
 
     def __repr__(self) -> str:
         """Names and values, on one line."""
         return "Parameters(" + ", ".join(f"{name}={value!r}" for name, value in self.asdict().items()) + ")"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        changed = [p for p in self._schema if p.name in self.overridden]
-        if not changed:
-            said = f"All {len(self._schema)} parameters are at their defaults."
-            return {"text/markdown": said, "text/plain": said}
+        if not self.overridden:
+            return said(f"All {len(self._schema)} parameters are at their defaults.")
         rows = [
             (p.name, (_shown(self.__dict__[p.name]), "sgd-changed"), _shown(p.default), p.unit, p.meaning)
-            for p in changed
+            for p in self._schema
+            if p.name in self.overridden
         ]
         columns = ("parameter", "value", "default", "unit", "meaning")
         told = f"Changed in this run, of {len(self._schema)} parameters"
@@ -342,17 +320,8 @@ def _shown(value: Any) -> str:
 # ---- in a notebook ---------------------------------------------------------------------------------------
 
 
-def defaults(chapter: str) -> Path:
-    """File that keeps a chapter's defaults: the text of its parameters cell, as it is committed.
-
-    A person edits the cell, so the cell cannot tell what was changed. The file goes wherever the library is
-    installed, so that a notebook alone is strict as well.
-    """
-    return DEFAULTS / f"{chapter}.txt"
-
-
 def take(chapter: str, namespace: Mapping[str, Any] | None = None) -> Parameters:
-    """Checked parameters of the notebook that calls this, after its parameters cell has run.
+    """Record of the checked parameters of the notebook that calls this, after its parameters cell has run.
 
     Values are those that the names have now, whoever gave them: the cell, a person who edited it, or a cell
     that papermill injected. What differs from the kept defaults is changed.
@@ -360,9 +329,6 @@ def take(chapter: str, namespace: Mapping[str, Any] | None = None) -> Parameters
     Args:
         chapter: name of the chapter's file without its ending.
         namespace: the notebook's variables, with its history ``In``; those of the running kernel if None.
-
-    Returns:
-        The record of all parameters.
 
     Raises:
         ParameterError: as ``check`` does, also for names that the parameters cell sets and the chapter does
@@ -372,10 +338,11 @@ def take(chapter: str, namespace: Mapping[str, Any] | None = None) -> Parameters
     if namespace is None:
         namespace = names()
         _check_checkout(Path.cwd())
-    if not defaults(chapter).is_file():
+    kept = DEFAULTS / f"{chapter}.txt"
+    if not kept.is_file():
         there = ", ".join(sorted(path.stem for path in DEFAULTS.glob("*.txt")))
         raise ParameterError(f"chapter: got {chapter!r}, wanted one whose defaults are kept: {there}")
-    params = read(defaults(chapter).read_text("utf-8"))
+    params = read(kept.read_text("utf-8"))
     given = {p.name: namespace[p.name] for p in params if p.name in namespace}
     known, extra = {p.name for p in params}, []
     for cell in namespace.get("In", ()):
@@ -397,18 +364,13 @@ def _set(cell: str, known: set[str]) -> tuple[bool, list[str]]:
     targets = [t for node in body for t in getattr(node, "targets", [getattr(node, "target", None)])]
     found = [t.id for t in targets if isinstance(t, ast.Name) and t.id not in _PAPERMILL]
     annotated = {ast.unparse(node.target) for node in body if isinstance(node, ast.AnnAssign)}
-    whole = bool(known & annotated) and all(
-        isinstance(n, ast.Assign | ast.AnnAssign | ast.Expr) for n in body
-    )
+    plain = all(isinstance(n, ast.Assign | ast.AnnAssign | ast.Expr) for n in body)
+    whole = plain and not known.isdisjoint(annotated)
     return whole, found if whole or cell.startswith("# Parameters") else []
 
 
 def _check_checkout(here: Path) -> None:
-    """See that a notebook in a checkout of the book gets the library of that one.
-
-    Raises:
-        ParameterError: another library was imported, and how to get the notebook's own.
-    """
+    """ParameterError where a notebook in a checkout of the book gets another library than that one's."""
     for folder in (here, *here.parents):
         own = folder / "lib" / "page" / "params.py"
         if (folder / "_toc.yml").is_file() and own.is_file():

@@ -20,21 +20,12 @@ ON_COLOR = "#1f1f1f"  # words on a colour: dark in every theme of a page
 def figure(
     width: float = 7.2, height: float = 3.6, columns: int = 1, rows: int = 1, **options
 ) -> tuple[Figure, object]:
-    """A figure in the book's style, and its axes.
+    """A figure in the book's style, of a width and height in inches, and its rows and columns of axes.
 
-    Args:
-        width: Width [inches].
-        height: Height [inches].
-        columns: Number of axes side by side.
-        rows: Number of axes one above the other.
-        **options: As for ``Figure.subplots``.
+    Options are those of ``Figure.subplots``.
     """
-    sns.set_theme(
-        context="notebook",
-        style="ticks",
-        palette=PALETTE,
-        rc={"axes.spines.right": False, "axes.spines.top": False},
-    )
+    rc = {"axes.spines.right": False, "axes.spines.top": False}
+    sns.set_theme(context="notebook", style="ticks", palette=PALETTE, rc=rc)
     # not of pyplot: a notebook would show it at the end of the cell that draws it, unfinished
     fig = Figure(figsize=(width, height), layout="constrained")
     return fig, fig.subplots(rows, columns, **options)
@@ -103,12 +94,7 @@ def forest(
     return _rows(ax, [row[0] for row in rows], 1.1)  # a row's room on top for what a line means
 
 
-def lines(
-    ax: Axes,
-    x: Sequence,
-    series: Mapping[str, Sequence[Estimate | tuple[float, float, float]]],
-    named: bool = True,
-) -> Axes:
+def lines(ax: Axes, x: Sequence, series: Mapping[str, Sequence[tuple]], named: bool = True) -> Axes:
     """Lines of estimates with their intervals, each named at its left end.
 
     Args:
@@ -191,12 +177,7 @@ def curves(
 
 
 def read(table: pd.DataFrame, *places: float) -> str:
-    """What `curves` drew, in words: the means of each line at some places, at its two ends if none are named.
-
-    Args:
-        table: What `curves` returned.
-        *places: Along x.
-    """
+    """What `curves` returned, in words: the means of each line at some places of x, else at its two ends."""
     told = []
     for names, rows in table.groupby(["panel", "line"], sort=False):
         some = rows[rows["at"].isin(places)] if places else rows.iloc[[0, -1]]
@@ -205,13 +186,7 @@ def read(table: pd.DataFrame, *places: float) -> str:
 
 
 def shares(ax: Axes, rows: Mapping[str, tuple[float, float]], names: tuple[str, str]) -> Axes:
-    """Stacked horizontal bars of two parts, the parts named at the first bar.
-
-    Args:
-        ax: Where to draw.
-        rows: By name, the two parts.
-        names: What the two parts are.
-    """
+    """Stacked horizontal bars of two parts, by the name of each row; the parts are named at the first bar."""
     first, second = np.array(list(rows.values())).T
     ax.barh(range(len(rows)), first, 0.55, color=PALETTE[0])
     ax.barh(range(len(rows)), second, 0.55, first, color=PALETTE[1])
@@ -220,12 +195,7 @@ def shares(ax: Axes, rows: Mapping[str, tuple[float, float]], names: tuple[str, 
     return _rows(ax, list(rows), 0.9)
 
 
-def parts(
-    ax: Axes,
-    bars: Mapping[str, Mapping[str, float]],
-    colors: Mapping[str, object],
-    upright: bool = False,
-) -> Axes:
+def parts(ax: Axes, bars: Mapping[str, Mapping[str, float]], colors: Mapping, upright: bool = False) -> Axes:
     """Stacked bars of shares in %, the first on top or leftmost; shares of 12 % and more are written in.
 
     Args:
@@ -276,9 +246,7 @@ def counts(
     ax.tick_params(length=0)
 
 
-def named(
-    ax: Axes, colors: Mapping[str, object], x: float = 1.02, y: float = 0.96, step: float = 0.085
-) -> None:
+def named(ax: Axes, colors: Mapping, x: float = 1.02, y: float = 0.96, step: float = 0.085) -> None:
     """Names after marks in their colours, one below the other, at a place of the axes.
 
     Args:

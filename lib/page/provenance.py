@@ -7,28 +7,18 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import IPython.display
 
 from lib.ensembles import machine, store
 from lib.page.text import grid, plain
 
 STAMP_MIME = "application/vnd.sgd-book.stamp+json"
-STAMP_FIELDS = (
-    "commit",
-    "clean",
-    "parameters",
-    "overridden",
-    "seeds",
-    "data_sha256",
-    "versions",
-    "processor",
-    "threads",
-    "system",
-    "started",
-    "seconds",
-    "chunks",
+STAMP_FIELDS = tuple(
+    "commit clean parameters overridden seeds data_sha256 versions processor threads system started seconds "
+    "chunks".split()
 )
 PACKAGES = ("tensorflow", "numpy", "scipy", "seaborn", "papermill", "jupyter-book")
 _ROOT = Path(__file__).resolve().parents[2]
@@ -44,26 +34,6 @@ def _git(*words: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _changes() -> str | None:
-    """What is not as committed, as git lists it; in the folders of code, new files too. None if unknown."""
-    tracked = _git("status", "--porcelain", "--untracked-files=no")
-    new = _git("status", "--porcelain", "--untracked-files=normal", "--", "lib", "book", "chapters")
-    return None if tracked is None or new is None else tracked + new
-
-
-def _system() -> str:
-    """Operating system, architecture and C library: what, beside the processor, rounding may depend on."""
-    library = " ".join(platform.libc_ver()).strip() or platform.mac_ver()[0] or platform.release()
-    return f"{platform.system()} {platform.machine()}, {library}"
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def seeds_shown(record: Mapping[str, Any]) -> str:
@@ -93,8 +63,6 @@ def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int
     Raises:
         ValueError: when the hash or the start is none, or a seed is no whole number.
     """
-    from IPython.display import display
-
     if not (isinstance(data_sha256, str) and re.fullmatch(r"[0-9a-f]{64}", data_sha256)):
         raise ValueError(f"data_sha256: got {data_sha256!r}, wanted 64 hexadecimal digits")
     seconds = time.time() - plain("started", started)
@@ -106,18 +74,24 @@ def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int
     # a copy of this library inside some other checkout must not take that one's commit for its own
     ours = _git("ls-files", "--error-unmatch", "--", str(Path(__file__).resolve()))
     commit = _git("rev-parse", "HEAD") if ours else None
-    changes = _changes() if commit else None
+    changes = (
+        _git("status", "--porcelain", "--untracked-files=no"),
+        # in the folders of code, new files too
+        _git("status", "--porcelain", "--untracked-files=normal", "--", "lib", "book", "chapters"),
+    )
+    library = " ".join(platform.libc_ver()).strip() or platform.mac_ver()[0] or platform.release()
     record = {
         "commit": commit or "unknown",
-        "clean": None if changes is None else changes == "",
+        "clean": None if None in (commit, *changes) else not any(changes),
         "parameters": parameters.asdict(),
         "overridden": list(parameters.overridden),
         "seeds": {"number": len(drawn), "first": drawn[0], "last": drawn[-1]} if drawn else None,
         "data_sha256": data_sha256,
-        "versions": {"Python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
+        "versions": {"Python": platform.python_version(), **{p: machine.version(p) for p in PACKAGES}},
         "processor": machine.processor(),
         "threads": machine.at_once(),
-        "system": _system(),
+        # what, beside the processor, rounding may depend on
+        "system": f"{platform.system()} {platform.machine()}, {library}",
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1) if seconds >= 0 else None,
         "chunks": store.origins(),
@@ -138,4 +112,4 @@ def stamp(parameters: Any, data_sha256: str, started: float, seeds: Iterable[int
     ]
     html = grid("sgd-stamp", "What made this page", ("what", "value"), rows)
     text = "\n".join(f"{what}: {value}" for what, value in rows)
-    display({"text/html": html, "text/plain": text, STAMP_MIME: record}, raw=True)
+    IPython.display.display({"text/html": html, "text/plain": text, STAMP_MIME: record}, raw=True)

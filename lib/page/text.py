@@ -17,6 +17,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import IPython
 import numpy as np
 import pandas as pd
 
@@ -59,17 +60,10 @@ def grid(css: str, caption: str, columns: Sequence[str], rows: Iterable[Sequence
 
 
 def plain(what: str, value: object) -> int | float:
-    """Value as a Python int or float.
-
-    Args:
-        what: name for the error.
-        value: a number of Python or NumPy.
-
-    Returns:
-        The same number.
+    """A number of Python or NumPy as a Python int or float.
 
     Raises:
-        ValueError: when it is not a number (a bool, None and an array are not), or not finite.
+        ValueError: naming ``what``, when it is no number (a bool, None and an array are none), or not finite.
     """
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return int(value)
@@ -105,9 +99,7 @@ class Filled(NamedTuple):
 
 def names() -> Mapping[str, Any]:
     """The names of the running notebook; none where there is no notebook."""
-    from IPython import get_ipython
-
-    shell = get_ipython()
+    shell = IPython.get_ipython()
     return shell.user_ns if shell else {}
 
 
@@ -204,9 +196,8 @@ def front(myst: str) -> str:
 
     def put(found: re.Match[str]) -> str:
         if found["role"] == "numref":
-            first = not found.string[: found.start()].strip() or re.search(
-                r"[.!?]\**\s+\**$", found.string[: found.start()]
-            )
+            before = found.string[: found.start()]
+            first = not before.strip() or re.search(r"[.!?]\**\s+\**$", before)
             return f"{'Figure' if first else 'figure'} *{figure_name(found['target'])}*"
         inside = found["role"] == "cite:t"
         made = [_cited(key.strip(), inside) for key in found["target"].split(",")]
@@ -241,9 +232,14 @@ def _cited(key: str, inside: bool) -> str:
     return f"[{said}]({link})" if link else said
 
 
+def said(markdown: str) -> dict[str, str]:
+    """A text as an output that front ends show."""
+    return {"text/markdown": markdown, "text/plain": markdown}
+
+
 def bundle(filled: Filled, shown: str) -> dict[str, Any]:
     """A filled text as an output: what front ends show, and what the book and the gate read."""
-    return {"text/markdown": shown, "text/plain": shown, TEXT_MIME: filled._asdict()}
+    return {**said(shown), TEXT_MIME: filled._asdict()}
 
 
 # ---- tables ----------------------------------------------------------------------------------------------

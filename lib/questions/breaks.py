@@ -25,28 +25,22 @@ def partly_dead(digits: np.ndarray) -> np.ndarray:
 
 
 def stands_still(scores: np.ndarray, digits: np.ndarray) -> np.ndarray:
-    """Who ends a recovery partly dead and at a standstill.
+    """Who ends a recovery partly dead and at a standstill, bool (M,).
 
     Args:
         scores: Accuracy (M, E) in % at each look.
         digits: Working digits (M, E).
-
-    Returns:
-        Bool (M,).
     """
     return partly_dead(digits[:, -1]) & (np.ptp(scores[:, -3:], axis=1) < STILL)
 
 
 def shows(scores: np.ndarray, numbers: Sequence[float], points: float) -> np.ndarray:
-    """Whose accuracies are within so many points of a source's at each look; nobody's where one is missing.
+    """Whose accuracies are near a source's at each look, bool (M,); nobody's where one is missing.
 
     Args:
         scores: Accuracy (M, E) in %.
         numbers: The source's, in %, for the first looks.
         points: How far off each may be.
-
-    Returns:
-        Bool (M,).
     """
     off = np.abs(scores[:, : len(numbers)] - np.array(numbers)[: scores.shape[1]])
     return (off <= points).all(axis=1) & (scores.shape[1] >= len(numbers))

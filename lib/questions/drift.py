@@ -8,6 +8,7 @@ The arms of a seed start from the same weights and see the same batches, so they
 and decay alone; two seeds share nothing. The arms then also share products (see `lib.train`).
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +20,11 @@ from lib import data, diagnose, nets, order, streams, train
 from lib.backend import tf
 from lib.checks import choice, numbers, optional, whole, wholes
 from lib.questions import images, quiet, settings
+from lib.questions.settings import must
 
 CHUNK = 1  # seeds at once: each has batches of its own
-PIECES = (5000, 500, 100)  # updates at a time where noise is taken off; legs are multiples of the last one
+STEP = 100  # updates that all times are multiples of
+PIECES = (5000, 500, STEP)  # updates at a time where noise is taken off
 LONGEST = 100_000  # updates of a leg: what an interruption can cost; more in walks of more than MOST legs
 MOST = 200  # long legs of a walk
 LEGS = 800  # of a walk: they hold one another, and Python's stack is finite
@@ -75,24 +78,15 @@ class Setting(settings.Chain):
 
     def check(self) -> None:
         """Checks what must fit on each other."""
-        if self.updates % PIECES[-1]:
-            raise ValueError(f"updates must be a multiple of {PIECES[-1]}, got {self.updates}")
-        if self.batch > self.images:
-            raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
-        if len(self.rates) != len(self.decays):
-            raise ValueError(
-                f"decays must be as many as rates, got {len(self.decays)} for {len(self.rates)} rates"
-            )
-        if self.noises and len(self.noises) != self.arms:
-            raise ValueError(f"noises must be as many as rates, got {len(self.noises)} for {self.arms}")
-        pairs = self.watched[::2], self.watched[1::2]
-        if len(self.watched) % 2 or any(
-            a > b or a % PIECES[-1] or b % PIECES[-1] for a, b in zip(*pairs, strict=True)
-        ):
-            raise ValueError(
-                f"watched must be pairs of times in hundreds, the first not after the last, "
-                f"got {self.watched}"
-            )
+        arms, decays, noises = len(self.rates), len(self.decays), len(self.noises or ())
+        must(self.updates % STEP == 0, "updates", f"a multiple of {STEP}", self.updates)
+        must(self.batch <= self.images, "batch", f"at most the {self.images} images", self.batch)
+        must(decays == arms, "decays", "as many as rates", f"{decays} for {arms} rates")
+        must(noises in (0, arms), "noises", "as many as rates", f"{noises} for {arms}")
+        pairs = itertools.zip_longest(self.watched[::2], self.watched[1::2], fillvalue=-1)
+        paired = all(a <= b and a % STEP == b % STEP == 0 for a, b in pairs)
+        wanted = "pairs of times in hundreds, the first not after the last"
+        must(paired, "watched", wanted, self.watched)
         if isinstance(self.after, Setting):
             before = self.after.arms
             if not self.taken and before != self.arms:
@@ -126,12 +120,11 @@ def walk(first: Setting, times: Sequence[int]) -> dict[int, Setting]:
     Raises:
         ValueError: The times do not rise, begin before ``first`` ends, or make more than `LEGS` legs.
     """
-    if not len(times) or any(b <= a for a, b in zip(times[:-1], times[1:], strict=True)):
-        raise ValueError(f"times must be rising, at least one, got {list(times)}")
-    if times[0] < first.end:
-        raise ValueError(f"times must be from {first.end} on, where the first leg ends, got {times[0]}")
+    rising = len(times) and all(a < b for a, b in itertools.pairwise(times))
+    must(rising, "times", "rising, at least one", list(times))
+    must(times[0] >= first.end, "times", f"from {first.end} on, where the first leg ends", times[0])
     legs, at, end = {}, first, first.end
-    longest = max(LONGEST, int(times[-1]) // MOST // PIECES[-1] * PIECES[-1])
+    longest = max(LONGEST, int(times[-1]) // MOST // STEP * STEP)
     gaps = np.diff([end, *(int(time) for time in times)])
     if (count := first.depth + 1 + int(-(-gaps // longest).sum())) > LEGS:
         raise ValueError(
@@ -147,30 +140,27 @@ def walk(first: Setting, times: Sequence[int]) -> dict[int, Setting]:
 
 
 def times(waiting: Sequence[int], last: int, per_decade: int) -> list[int]:
-    """Times of snapshots: each waiting time, log-spaced lags of 100 updates and more after it, and the last.
+    """Rising times of snapshots, multiples of 100: each waiting time, log-spaced lags after it, and the last.
 
     Args:
         waiting: Waiting times in updates, multiples of 100; 0 is the fresh network.
         last: Last time, a multiple of 100, after every waiting time.
         per_decade: Lags in each decade, at least 1.
 
-    Returns:
-        Rising, all multiples of 100.
-
     Raises:
         ValueError: Something above does not hold.
     """
-    step, per_decade = PIECES[-1], whole(1, 10**6)("per_decade", per_decade)
-    if not len(waiting) or any(w % step or w < 0 for w in waiting) or last % step or last <= max(waiting):
+    per_decade = whole(1, 10**6)("per_decade", per_decade)
+    if not len(waiting) or any(w % STEP or w < 0 for w in waiting) or last % STEP or last <= max(waiting):
         raise ValueError(
-            f"waiting times and the last must be multiples of {step}, the last after all others, "
+            f"waiting times and the last must be multiples of {STEP}, the last after all others, "
             f"got {list(waiting)} and {last}"
         )
     found = {int(last)}
     for w in map(int, waiting):
         found.add(w)
         k = 0
-        while (lag := round(10 ** (k / per_decade)) * step) <= last - w:
+        while (lag := round(10 ** (k / per_decade)) * STEP) <= last - w:
             found.add(w + lag)
             k += 1
     return sorted(found)
@@ -249,8 +239,7 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
     Raises:
         ValueError: The configuration does not fit, or there is not one seed.
     """
-    if len(seeds) != CHUNK:
-        raise ValueError(f"seeds must be {CHUNK} at once, got {len(seeds)}")
+    must(len(seeds) == CHUNK, "seeds", f"{CHUNK} at once", len(seeds))
     setting = Setting.of(config)
     inputs, targets = images.taught(0, setting.images, 255)
     parts = {
@@ -276,18 +265,11 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
                 each = setting.rates, setting.decays, setting.noises
                 layers = quiet.fit(layers, *anchors, inputs, targets, chosen, *each, setting.loss)
             else:
-                layers = train.fit(
-                    layers,
-                    inputs,
-                    targets,
-                    chosen,
-                    # the engine sums over the batch; the setting's rate and decay belong to its mean
-                    np.tile(np.array(setting.rates) / setting.batch, (count, 1)),
-                    hidden="relu",
-                    loss=setting.loss,
-                    decay=np.array(setting.decays) * setting.batch,
-                    compiled=True,
-                )
+                # the engine sums over the batch; the setting's rate and decay belong to its mean
+                rates = np.tile(np.array(setting.rates) / setting.batch, (count, 1))
+                decay = np.array(setting.decays) * setting.batch
+                how = {"hidden": "relu", "loss": setting.loss, "decay": decay, "compiled": True}
+                layers = train.fit(layers, inputs, targets, chosen, rates, **how)
             done += count
         if stop in looks_of(setting):
             seen = seen + objective(layers, inputs, targets, setting)

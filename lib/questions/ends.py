@@ -20,13 +20,8 @@ from lib.questions.staged import Stage
 
 CHUNK = 8  # networks at once: they are few, and all cores are to have some
 WAYS = ("whole", "other", "reversed")
-PAIRS = (  # two ends each
-    "two ways",
-    "two orders",
-    "before and after",  # going on
-    "two starts",
-    "two starts, matched",
-)
+# two ends each, one of them before and after going on
+PAIRS = ("two ways", "two orders", "before and after", "two starts", "two starts, matched")
 MEASURES = ("loss", "wrong")  # along a line: on the training images [nats]; of the test images [fraction]
 Network = Sequence[np.ndarray]
 

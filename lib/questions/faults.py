@@ -18,6 +18,7 @@ from lib.questions.own import Setting
 
 DIGITS = {"images": "digits", "count": 1000, "epochs": 10, "looks": 2}
 MNIST = DIGITS | {"images": "mnist"}
+LONGER, SQUARED = {"epochs": 15}, {"loss": "squared error"}
 # networks that learn, with their rates
 SOUND = {
     "ReLU, small batch": Setting(**DIGITS | {"epochs": 5}, dense=(64,), batch=8, rate=0.05),
@@ -27,24 +28,13 @@ SOUND = {
         **DIGITS, dense=(48, 48), hidden="leaky relu", slope=0.1, optimiser="momentum", rate=0.02
     ),
     "LeakyReLU, squared error": Setting(
-        **MNIST | {"epochs": 15},
-        dense=(50,),
-        hidden="leaky relu",
-        slope=0.2,
-        output="linear",
-        loss="squared error",
-        rate=0.05,
+        **MNIST | LONGER | SQUARED, dense=(50,), hidden="leaky relu", slope=0.2, output="linear", rate=0.05
     ),
     "GELU, binary cross-entropy": Setting(
         **MNIST, dense=(60,), hidden="gelu", output="sigmoid", loss="binary cross-entropy", rate=0.2
     ),
     "tanh, squared error": Setting(
-        **DIGITS | {"epochs": 15},
-        dense=(80,),
-        hidden="tanh",
-        output="linear",
-        loss="squared error",
-        rate=0.01,
+        **DIGITS | LONGER | SQUARED, dense=(80,), hidden="tanh", output="linear", rate=0.01
     ),
     "tanh, three layers, Adam": Setting(
         **DIGITS, dense=(40, 40, 40), hidden="tanh", optimiser="adam", rate=0.002
@@ -53,13 +43,7 @@ SOUND = {
         **MNIST, dense=(50,), hidden="sigmoid", batch=16, optimiser="momentum", rate=0.1
     ),
     "sigmoid, squared error, AdaGrad": Setting(
-        **DIGITS,
-        dense=(40,),
-        hidden="sigmoid",
-        output="sigmoid",
-        loss="squared error",
-        optimiser="adagrad",
-        rate=0.3,
+        **DIGITS | SQUARED, dense=(40,), hidden="sigmoid", output="sigmoid", optimiser="adagrad", rate=0.3
     ),
 }
 
@@ -89,17 +73,22 @@ class Fault(NamedTuple):
 
 _SMOOTH = [name for name in SOUND if name.startswith(("tanh", "sigmoid"))]
 _OFF = [name for name in SOUND if name.startswith(("ReLU", "GELU"))]
-_UNBOUNDED = ["LeakyReLU, momentum", "LeakyReLU, squared error", "tanh, squared error"]
-_ALIVE = ["LeakyReLU, momentum", "LeakyReLU, squared error"]
+_ALIVE = ["LeakyReLU, momentum", "LeakyReLU, squared error"]  # in units that cannot be lost
+_LINEAR = ["LeakyReLU, squared error", "tanh, squared error"]
+# By kind: in which networks the rate is multiplied, at least and at most by what.
+_RATED = {
+    "healthy": (list(SOUND), 0.5, 2),
+    HIGH: (list(SOUND), 10, 1000),
+    "step too small": (list(SOUND), 1e-6, 1e-2),
+    "overflow": (["LeakyReLU, momentum", *_LINEAR], 1e3, 1e7),
+    "step too large": (_ALIVE, 30, 1000),
+}
 
 
 def planted(number: int) -> Fault:
-    """The fault of a number: its kind in turn; network, way and strength are drawn.
+    """The fault of a number from 0 to 2**32 - 1: its kind in turn; network, way and strength are drawn.
 
     Strengths are drawn evenly in their logarithm.
-
-    Args:
-        number: From 0 to 2**32 - 1.
     """
     rng = streams.generator("planted", number)
     kind = KINDS[number % len(KINDS)]
@@ -107,35 +96,25 @@ def planted(number: int) -> Fault:
     def drawn(low: float, high: float) -> float:
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-    def rated(names: Sequence[str], low: float, high: float, **change: Any) -> Fault:
-        name, part = str(rng.choice(names)), drawn(low, high)
-        rate = part * SOUND[name].rate
-        return Fault(kind, f"rate x {part:.2g}", name, replace(SOUND[name], rate=rate, **change))
-
-    def changed(names: Sequence[str], how: str, **change: Any) -> Fault:
-        name = str(rng.choice(names))
-        return Fault(kind, how, name, replace(SOUND[name], **change))
-
-    if kind == "healthy":
-        return rated(list(SOUND), 0.5, 2)
-    if kind == HIGH:
-        return rated(list(SOUND), 10, 1000)
-    if kind == "step too small":
-        return rated(list(SOUND), 1e-6, 1e-2)
-    if kind == "overflow":
-        return rated(_UNBOUNDED, 1e3, 1e7)
-    if kind == "step too large":  # clipped, so that nothing overflows, in units that cannot be lost
-        return rated(_ALIVE, 30, 1000, clip=1.0)
+    if kind in _RATED:
+        names, *ends = _RATED[kind]
+        name, part = str(rng.choice(names)), drawn(*ends)
+        clip = 1.0 if kind == "step too large" else None  # so that nothing overflows
+        setting = replace(SOUND[name], rate=part * SOUND[name].rate, clip=clip)
+        return Fault(kind, f"rate x {part:.2g}", name, setting)
     if kind == "dead units":
         bias = -drawn(1, 100)
-        return changed(_OFF, f"biases of {bias:.2g}", bias=bias)
-    if kind == "saturated units":
+        names, how, change = _OFF, f"biases of {bias:.2g}", {"bias": bias}
+    elif kind == "saturated units":
         sd = drawn(1, 100)
-        return changed(_SMOOTH, f"weights of deviation {sd:.2g}", init="normal", sd=sd)
-    if rng.integers(2):
+        names, how, change = _SMOOTH, f"weights of deviation {sd:.2g}", {"init": "normal", "sd": sd}
+    elif rng.integers(2):
         decay = float(rng.choice((0.1, 0.3, 1.0)))
-        return changed(list(SOUND), f"decay of {decay:g}", decay=decay)
-    return changed(["LeakyReLU, squared error", "tanh, squared error"], "one hidden unit", dense=(1,))
+        names, how, change = list(SOUND), f"decay of {decay:g}", {"decay": decay}
+    else:
+        names, how, change = _LINEAR, "one hidden unit", {"dense": (1,)}
+    name = str(rng.choice(names))
+    return Fault(kind, how, name, replace(SOUND[name], **change))
 
 
 def config() -> dict[str, Any]:
@@ -164,13 +143,9 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
 
 
 def confusion(result: Mapping[str, np.ndarray]) -> dict[str, Counter[str]]:
-    """How often each planted kind was diagnosed as what.
+    """How often each planted kind was diagnosed as what, from what `job` returns.
 
-    Args:
-        result: From `job`.
-
-    Returns:
-        Counts of networks by diagnosis, by planted kind, in the order of `PLANTED`.
+    Counts of networks by diagnosis, by planted kind, in the order of `PLANTED`.
     """
     counts = {kind: Counter() for kind in PLANTED}
     for kind, found in zip(result["kind"], result["found"], strict=True):

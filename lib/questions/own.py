@@ -8,6 +8,7 @@ over time (`lib.symptoms`), so that `lib.diagnosis` can say what is wrong.
 import functools
 import json
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from lib import archive, data, diagnosis, imagesets, kerasmodels, order, sequent
 from lib.backend import tf
 from lib.checks import choice, fields, flag, number, numbers, optional, whole, wholes
 from lib.questions import plateaus
+from lib.questions.settings import must
 from lib.sequential import Net, Rule
 
 CHUNK = 8  # networks at once; as with those of lib.questions.plateaus more would leave the cache
@@ -120,10 +122,8 @@ class Setting:
         """
         have = _load(self.images)
         count = min(self.count or len(have.y_train), len(have.y_train))
-        if self.count and self.count > len(have.y_train):
-            raise ValueError(f"count must be at most the {count} training images, got {self.count}")
-        if self.batch > count:
-            raise ValueError(f"batch must be at most the {count} training images, got {self.batch}")
+        must((self.count or 0) <= count, "count", f"at most the {count} training images", self.count)
+        must(self.batch <= count, "batch", f"at most the {count} training images", self.batch)
         if self.epochs * (count // self.batch) <= plateaus.LAST:
             raise ValueError(f"epochs must be more: {count // self.batch} updates each are too few to judge")
         self.known()
@@ -237,8 +237,7 @@ def setting(given: Mapping[str, Any], changed: Collection[str]) -> Setting:
 
 
 def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{name} must be one of {OFFERED} or the path of an .npz, got {value!r}")
+    must(isinstance(value, str) and value, name, f"one of {OFFERED} or the path of an .npz", repr(value))
     return value
 
 
@@ -253,8 +252,7 @@ def _load(name: str) -> archive.Images:
 @functools.lru_cache(maxsize=2)
 def _offered(name: str) -> archive.Images:
     if name == "mnist":
-        mnist = data.load()
-        parts, content = mnist, data.CONTENT_SHA256
+        parts, content = data.load(), data.CONTENT_SHA256
     else:
         x, y = imagesets.load(name)
         n = imagesets.TRAINING[name]
@@ -286,9 +284,6 @@ def _scaled(name: str, count: int | None, pixels: str, content: str) -> tuple[np
     return x, have.y_train[:count], x_test, have.y_test
 
 
-# --- the job ---
-
-
 def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     """Train networks under a setting, and look at them.
 
@@ -309,8 +304,7 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     x, x_test = (tf.constant(a.reshape(-1, *shape)) for a in (x, x_test))
     y = tf.constant(y)
     rates = setting.rates_of(len(y) // setting.batch)
-    kind = _Engine if known else _OneByOne
-    networks = kind(setting, known, seeds, x, y)
+    networks = (_Engine if known else _OneByOne)(setting, known, seeds, x, y)
     pieces = -(-PARTS // setting.epochs)
     looks, tests, parts = [], [], []
     for epoch in range(setting.epochs + 1):
@@ -333,8 +327,9 @@ class _Engine:
     """Networks that are trained many at once."""
 
     def __init__(self, setting: Setting, known: kerasmodels.Known, seeds: Sequence[int], x, y):
-        self.setting, self.known, self.seeds, self.x, self.y = setting, known, seeds, x, y
-        self.state = train.State()
+        self.net, self.x, self.y, self.state = known.net, x, y, train.State()
+        self.options = {"net": known.net, "rule": known.rule, "seeds": seeds}
+        self.batch = setting.batch
         if setting.model is not None:
             drawn = kerasmodels.weights([kerasmodels.drawn(setting.model, int(s)) for s in seeds])
         else:
@@ -343,26 +338,18 @@ class _Engine:
         self.layers = tuple(setting.gain * w for w in drawn) if setting.gain != 1 else drawn
 
     def fit(self, batches: np.ndarray, rates: np.ndarray) -> np.ndarray:
-        net, rule = self.known.net, self.known.rule
-        same = {"net": net, "rule": rule, "seeds": self.seeds, "state": self.state}
-        self.layers, losses = sequential.fit(self.layers, self.x, self.y, batches, rates, **same)
+        self.layers, losses = sequential.fit(
+            self.layers, self.x, self.y, batches, rates, state=self.state, **self.options
+        )
         return losses
 
     def look(self, rate: float, curved: bool) -> symptoms.Symptoms:
-        return symptoms.measure(
-            self.layers,
-            self.x[:SEEN],
-            self.y[:SEEN].numpy(),
-            net=self.known.net,
-            rule=self.known.rule,
-            rate=rate,
-            batch=self.setting.batch,
-            seeds=self.seeds,
-            curved=curved,
-        )
+        some = self.x[:SEEN], self.y[:SEEN].numpy()
+        how = {"rate": rate, "batch": self.batch, "curved": curved}
+        return symptoms.measure(self.layers, *some, **self.options, **how)
 
     def test(self, x: tf.Tensor, y: np.ndarray) -> np.ndarray:
-        return symptoms.accuracy(self.layers, x, y, self.known.net)
+        return symptoms.accuracy(self.layers, x, y, self.net)
 
 
 class _OneByOne:
@@ -370,7 +357,7 @@ class _OneByOne:
 
     def __init__(self, setting: Setting, known: None, seeds: Sequence[int], x, y):
         classes = _load(setting.images).classes
-        self.setting, self.x, self.y = setting, x, y
+        self.batch, self.x, self.y = setting.batch, x, y
         self.loops = [kerasmodels.Loop(setting.model, int(seed), classes) for seed in seeds]
 
     def fit(self, batches: np.ndarray, rates: np.ndarray) -> np.ndarray:
@@ -378,8 +365,8 @@ class _OneByOne:
         return np.stack([loop.fit(self.x, self.y, one) for loop, one in pairs])
 
     def look(self, rate: float, curved: bool) -> symptoms.Symptoms:
-        how = rate, self.setting.batch, curved
-        found = [loop.look(self.x[:SEEN], self.y[:SEEN], *how) for loop in self.loops]
+        given = self.x[:SEEN], self.y[:SEEN], rate, self.batch, curved
+        found = [loop.look(*given) for loop in self.loops]
         return symptoms.Symptoms(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
     def test(self, x: tf.Tensor, y: np.ndarray) -> np.ndarray:
@@ -397,15 +384,7 @@ OUTCOMES = {
     "unfinished": "lowest at the end, and not learned before the last parts",
     "overflows": "a weight or the loss is not finite",
 }
-MANY = {  # the same of several networks
-    "trains": "train",
-    "jumps": "jump",
-    "learns in part": "learn in part",
-    "collapses": "collapse",
-    "never starts": "never start",
-    "unfinished": "unfinished",
-    "overflows": "overflow",
-}
+MANY = {name: re.sub(r"s\b", "", name) for name in OUTCOMES}  # the same of several networks: train, jump
 SWING, LATE = 0.2, 10  # of the level: a swing in the last parts
 RIGHT = 0.15  # of the way from chance to all images right: more than a network that has not started
 _NAMES = {
@@ -421,12 +400,7 @@ _NAMES = {
 def outcome(result: Mapping[str, np.ndarray], known: kerasmodels.Known | None) -> np.ndarray:
     """What became of each network, by the rule of `plateaus.outcome` on parts of the run.
 
-    Args:
-        result: From `job`.
-        known: From `Setting.known`.
-
-    Returns:
-        Names in `OUTCOMES` (M,).
+    Names in `OUTCOMES` (M,), from what `job` and `Setting.known` return.
     """
     part, level = result["part"] / result["level"][:, -1:], 1.0
     kinds = [known.net.steps[k][0] for k in known.net.units[:-1]] if known else []
@@ -505,9 +479,8 @@ def described(setting: Setting) -> str:
     seen = f"{count} images of {Path(setting.images).name}, pixels {setting.pixels}"
     course = f"batches of {setting.batch}, {setting.epochs} epoch{'s' * (setting.epochs > 1)}"
     if setting.model is not None:
-        return (
-            f"a Keras model of {len(json.loads(setting.model)['config']['layers'])} layers; {seen}; {course}"
-        )
+        layers = json.loads(setting.model)["config"]["layers"]
+        return f"a Keras model of {len(layers)} layers; {seen}; {course}"
     layers = [f"{n} channels" for n in setting.channels] + [f"{n} units" for n in setting.dense]
     init = f"N(0, {setting.sd:g}²)" if setting.init == "normal" else setting.init
     init += f" times {setting.gain:g}" * (setting.gain != 1)

@@ -20,9 +20,8 @@ from lib.checks import choice, flag, number, optional, whole, wholes
 from lib.questions import images, settings
 
 CHUNK = 20  # seeds at once; measured: with fewer the cores do less, with more nothing is gained
-AT_ONCE = (
-    2000  # images at once; measured: networks with batches as large are faster one by one, in less memory
-)
+# images at once; measured: networks with batches as large are faster one by one, in less memory
+AT_ONCE = 2000
 TRAINING = 50_000
 PROBED = 5_000  # training images that the recorded gradients are taken over
 PRECISIONS = ("float64", "float32")
@@ -96,9 +95,6 @@ class Phase(settings.Chain):
         return super().config() | {"looks": [e for e in self.looks if e < self.epochs] + [self.epochs]}
 
 
-# --- changes ---
-
-
 class Change(NamedTuple):
     """What can be done to networks before a phase.
 
@@ -164,19 +160,12 @@ CHANGES = {
     "shrink and perturb": Change(2, _shrink),  # the same, and noise of a standard deviation (Ash, Adams 2020)
     "match norms": Change(0, _match),  # fresh networks with the norms of each layer's weights and biases
     "shuffle": Change(0, _shuffle),  # weights, and biases, change places within their layer
-    "by inputs": Change(
-        0, _by_inputs
-    ),  # weights over the root of the number of inputs (the source, chapter 3)
+    "by inputs": Change(0, _by_inputs),  # weights over the root of the number of inputs (source, chapter 3)
     "recycle": Change(1, _recycle),  # units whose activation deviates less than this (Sokar et al. 2023)
 }
 
 
-# --- the job ---
-
-
-def job(
-    config: Mapping, seeds: Sequence[int], before: Mapping[str, np.ndarray] | None = None
-) -> dict[str, np.ndarray]:
+def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) -> dict[str, np.ndarray]:
     """Take networks through one phase, and look at them.
 
     Args:
@@ -241,7 +230,7 @@ def _epoch(
     layers: Sequence[tf.Tensor], phase: Phase, seeds: Sequence[int], epoch: int, state: "_State"
 ) -> Sequence[tf.Tensor]:
     """Networks after one more epoch, each in an order of its own: whole batches, then what is left."""
-    inputs, targets = _training(phase)
+    inputs, targets = images.taught(0, phase.images, 256, phase.precision)
     batch = min(phase.batch, len(inputs))
     # phases that follow the same one see the same orders
     orders = [order.epoch(("phase order", int(seed), phase.depth, epoch), len(inputs)) for seed in seeds]
@@ -255,27 +244,14 @@ def _epoch(
         last, state.size = state.size or size, size
         if phase.optimiser == "momentum" and size != last:
             state.slots = tuple(tuple(v * (size / last) for v in slot) for slot in state.slots)
+        batches = batches[:, 0] if len(seeds) == 1 else batches
+        rates = np.full(len(batches), phase.rate / (size if phase.optimiser in ALONG else 1))
+        rule = {"loss": phase.loss, "optimiser": phase.optimiser, "decay_biases": phase.decay_biases}
+        rule["decay"] = phase.decay * size / len(inputs)
         # measured: in float32 plain kernels are faster for many networks, whatever the batch
-        alone = phase.precision == "float64" and phase.optimiser == "sgd" and size <= train.TERMS
-        layers = train.fit(
-            layers,
-            inputs,
-            targets,
-            batches[:, 0] if len(seeds) == 1 else batches,
-            np.full(len(batches), phase.rate / (size if phase.optimiser in ALONG else 1)),
-            hidden="sigmoid",
-            loss=phase.loss,
-            optimiser=phase.optimiser,
-            decay=phase.decay * size / len(inputs),
-            decay_biases=phase.decay_biases,
-            state=state,
-            compiled=alone,
-        )
+        rule["compiled"] = phase.precision == "float64" and phase.optimiser == "sgd" and size <= train.TERMS
+        layers = train.fit(layers, inputs, targets, batches, rates, hidden="sigmoid", state=state, **rule)
     return layers
-
-
-def _training(phase: Phase) -> tuple[train.Inputs, np.ndarray]:
-    return images.taught(0, phase.images, 256, phase.precision)
 
 
 def _look(layers: Sequence[tf.Tensor], phase: Phase) -> dict[str, np.ndarray]:
@@ -283,7 +259,7 @@ def _look(layers: Sequence[tf.Tensor], phase: Phase) -> dict[str, np.ndarray]:
     hidden, z = nets.forward(layers, x, "sigmoid")
     output = tf.sigmoid(z)
     right = diagnose.guess(z, output) == y
-    inputs, targets = _training(phase)
+    inputs, targets = images.taught(0, phase.images, 256, phase.precision)
     gradient = train.gradient(layers, inputs, targets, slice(PROBED), hidden="sigmoid", loss=phase.loss)
     return {
         "accuracy": 100 * right.mean(axis=1),

@@ -19,6 +19,7 @@ from lib import convnets, curvature, data, diagnose, imagesets, order, streams
 from lib.backend import tf
 from lib.checks import choice, flag, number, optional, whole, wholes
 from lib.questions import settings
+from lib.questions.settings import must
 
 CHUNK = 8  # networks at once; measured: with more, their activations leave the cache
 PIXELS = {  # mean and scale that are taken off bytes; the last ones are those of MNIST's training file
@@ -90,18 +91,14 @@ class Setting(settings.Chain):
 
     def check(self) -> None:
         """Checks what must fit on each other."""
-        if self.batch > self.images:
-            raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
+        must(self.batch <= self.images, "batch", f"at most the {self.images} images", self.batch)
         if self.init == "dead" and self.slope:
             raise ValueError(f"init 'dead' needs a slope of 0, got {self.slope!r}")
         for name, looks in (("sharp", self.sharp), ("steep", self.steep)):
-            if looks and looks[-1] > self.epochs:
-                raise ValueError(f"{name} must be epochs from 0 to {self.epochs}, got {looks!r}")
-        if self.lengths and self.momentum:
-            raise ValueError(f"lengths must be False with momentum, got {self.lengths!r}")
+            must(not looks or looks[-1] <= self.epochs, name, f"epochs from 0 to {self.epochs}", looks)
+        must(not (self.lengths and self.momentum), "lengths", "False with momentum", self.lengths)
         for name, most in (("images", SOURCES[self.source]), ("validation", _SPARE[self.source])):
-            if getattr(self, name) > most:
-                raise ValueError(f"{name} must be at most {most} of {self.source}, got {getattr(self, name)}")
+            must(getattr(self, name) <= most, name, f"at most {most} of {self.source}", getattr(self, name))
         if self.window and self.window[1] > self.steps:
             raise ValueError(f"window must lie in steps 0 to {self.steps}, got {self.window!r}")
 
@@ -150,24 +147,14 @@ def _cut(source, pixels, first, count, blocks):
 
 
 def entropy(labels: np.ndarray) -> float:
-    """Entropy of the distribution of labels in nats: the loss of the best output that ignores the image.
-
-    Args:
-        labels: Whole numbers from 0 (N,).
-    """
+    """Entropy in nats of labels (N,), numbers from 0: the loss of the best output that ignores the image."""
     share = np.bincount(labels) / len(labels)
     share = share[share > 0]
     return float(-(share * np.log(share)).sum())
 
 
 def batches(seed: int, epoch: int, setting: Setting) -> np.ndarray:
-    """Batches of an epoch of one network: (T, B).
-
-    Args:
-        seed: Of the network.
-        epoch: Number of the epoch from 0, counted through all settings of a chain.
-        setting: What tells the images, the batch and the sampling.
-    """
+    """Batches of an epoch of one network: (T, B). Epochs count from 0, through all settings of a chain."""
     return _batches(("plateau order", seed, epoch), setting)
 
 
@@ -178,9 +165,7 @@ def _batches(stream, setting):
 # --- training ---
 
 
-def job(
-    config: Mapping, seeds: Sequence[int], before: Mapping[str, np.ndarray] | None = None
-) -> dict[str, np.ndarray]:
+def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) -> dict[str, np.ndarray]:
     """Train networks under a setting.
 
     Args:
@@ -217,11 +202,15 @@ def job(
     if before is None:
         layers = convnets.initial(seeds, design, setting.init)
     else:
-        count = len(design.shapes)
-        layers = tuple(tf.constant(before[f"layer{k}"]) for k in range(count))
+        layers = _held(before, "layer", design)
         if setting.momentum:
-            velocity = tuple(tf.constant(before[f"velocity{k}"]) for k in range(count))
-    looks, records, slopes, sharp, steep, lengths, window = [], [], [], [], [], [], []
+            velocity = _held(before, "velocity", design)
+    options = {"design": design, "momentum": setting.momentum, "clip": setting.clip}
+    start, stop = setting.window or (0, 0)
+    simple = design.dense and not (
+        design.slope or setting.momentum or setting.clip or setting.window or setting.lengths
+    )
+    looks, records, sharp, steep, lengths, window = [], [], [], [], [], []
     for epoch in range(setting.epochs + 1):
         looks.append(convnets.look(layers, unseen, design))
         if epoch in setting.sharp:
@@ -233,34 +222,21 @@ def job(
         shown = np.stack([batches(seed, first + epoch, setting) for seed in seeds], axis=1)
         step = epoch * per_epoch + np.arange(per_epoch)
         rates = setting.rate * np.minimum(1, (step + 1) / (setting.warmup * per_epoch or 1))
-        start, stop = setting.window or (0, 0)
-        simple = design.dense and not (
-            design.slope or setting.momentum or setting.clip or setting.window or setting.lengths
-        )
         if simple and not locked and looks[-1].dead[:, -1].min() == 1:
             locked = convnets.look(layers, images, design).dead[:, -1].min() == 1
-        for part in _runs((start <= step) & (step < stop)):
-            if setting.window and start <= step[part][0] < stop:
-                seen = convnets.look(layers, images, design)
-                flat = curvature.flat(layers).numpy()
-                window.append((seen.dead, seen.loss, flat))
+        marked = (start <= step) & (step < stop)
+        for part in _runs(marked):
+            alone = marked[part.start]
+            if alone:
+                seen, flat = convnets.look(layers, images, design), curvature.flat(layers).numpy()
             if locked:
                 layers, record = _biases_only(layers, setting, shown[part], rates[part])
             else:
-                layers, velocity, record = convnets.fit(
-                    layers,
-                    images,
-                    shown[part],
-                    rates[part],
-                    design=design,
-                    momentum=setting.momentum,
-                    clip=setting.clip,
-                    velocity=velocity,
-                    gradients=bool(setting.lengths or start <= step[part][0] < stop),
-                )
+                options |= {"velocity": velocity, "gradients": bool(setting.lengths or alone)}
+                layers, velocity, record = convnets.fit(layers, images, shown[part], rates[part], **options)
             records.append((record.loss, record.output))
-            if setting.window and start <= step[part][0] < stop:
-                slopes.append(record.gradient)
+            if alone:
+                window.append((record.gradient[:, 0], seen.dead, seen.loss, flat))
             if setting.lengths:
                 lengths.append(rates[part] * _norms(record.gradient, setting.clip))
     end, slope = convnets.look(layers, images, design), convnets.gradient(layers, images, design)
@@ -295,15 +271,17 @@ def job(
     if setting.outputs:
         result["output"] = output
     if window:
-        start, stop = setting.window
-        result["window_gradient"] = np.concatenate(slopes, axis=1)
-        for k, name in enumerate(("window_dead", "window_loss", "window_layers")):
-            result[name] = np.stack([one[k] for one in window], axis=1)
+        for k, name in enumerate(("gradient", "dead", "loss", "layers")):
+            result[f"window_{name}"] = np.stack([one[k] for one in window], axis=1)
     if setting.keep:
         velocity = velocity or [tf.zeros_like(w) for w in layers]
         for k, (w, v) in enumerate(zip(layers, velocity, strict=True)):
             result |= {f"layer{k}": w.numpy(), f"velocity{k}": v.numpy()}
     return result
+
+
+def _held(before: Mapping[str, np.ndarray], what: str, design: convnets.Design) -> tuple[tf.Tensor, ...]:
+    return tuple(tf.constant(before[f"{what}{k}"]) for k in range(len(design.shapes)))
 
 
 def _norms(gradient, clip):
@@ -350,21 +328,6 @@ def _products(design):
     return curvature.products(loss)
 
 
-def hessian(layers: Sequence[tf.Tensor], images: convnets.Images, design: convnets.Design):
-    """The Hessian of the mean loss over images as a product, for `lib.curvature.top_eigenvalue`."""
-
-    def product(rows: np.ndarray) -> np.ndarray:
-        vectors, total = curvature.unflat(rows, layers), 0.0
-        for i in range(0, len(images), convnets.PIECE):
-            piece = images.part(slice(i, i + convnets.PIECE))
-            _, along = _products(design)(layers, vectors, *piece)
-            with np.errstate(invalid="ignore"):  # what overflows is told as NaN
-                total = total + curvature.flat(along).numpy().astype(np.float64) * len(piece)
-        return total / len(images)
-
-    return product
-
-
 def sharpness(
     layers: Sequence[tf.Tensor], setting: Setting, seeds: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -372,10 +335,19 @@ def sharpness(
 
     It is the largest eigenvalue of the Hessian of the mean loss, over the first 500 training images.
     """
-    rows = curvature.flat(layers).shape[1]
-    start = np.stack([streams.generator("sharpness", s).normal(size=rows) for s in seeds])
-    some = training(setting).part(slice(CURVED))
-    top = curvature.top_eigenvalue(hessian(layers, some, setting.design), start, PRODUCTS, TOLERANCE)
+    some, size = training(setting).part(slice(CURVED)), curvature.flat(layers).shape[1]
+
+    def product(rows: np.ndarray) -> np.ndarray:
+        vectors, total = curvature.unflat(rows, layers), 0.0
+        for i in range(0, len(some), convnets.PIECE):
+            piece = some.part(slice(i, i + convnets.PIECE))
+            _, along = _products(setting.design)(layers, vectors, *piece)
+            with np.errstate(invalid="ignore"):  # what overflows is told as NaN
+                total = total + curvature.flat(along).numpy().astype(np.float64) * len(piece)
+        return total / len(some)
+
+    start = np.stack([streams.generator("sharpness", s).normal(size=size) for s in seeds])
+    top = curvature.top_eigenvalue(product, start, PRODUCTS, TOLERANCE)
     return top.value, top.residual
 
 
@@ -402,9 +374,6 @@ def batch_sharpness(layers: Sequence[tf.Tensor], setting: Setting) -> np.ndarray
     return np.ma.filled(ratios.mean(axis=0), np.nan)
 
 
-# --- a jump of the rate ---
-
-
 def jump(config: Mapping, seeds: Sequence[int], before: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Go on from networks at many learning rates, then at their own rate again.
 
@@ -426,9 +395,7 @@ def jump(config: Mapping, seeds: Sequence[int], before: Mapping[str, np.ndarray]
     """
     setting, factors = Setting.of(config["after"]), np.asarray(config["factors"], np.float32)
     design, images, own = setting.design, training(setting), np.float32(setting.rate)
-    layers = tuple(
-        tf.repeat(tf.constant(before[f"layer{k}"]), len(factors), axis=0) for k in range(len(design.shapes))
-    )
+    layers = tuple(tf.repeat(w, len(factors), axis=0) for w in _held(before, "layer", design))
     who, higher = np.repeat(seeds, len(factors)), own * np.tile(factors, len(seeds))
 
     def go(layers, velocity, members, epoch, rates):
@@ -478,7 +445,7 @@ OUTCOMES = {
 
 
 def outcome(train: np.ndarray, dead: np.ndarray, finite: np.ndarray, entropy: float) -> np.ndarray:
-    """What became of each run, by rule.
+    """What became of each run, by rule: names in `OUTCOMES` (M,).
 
     An epoch is *learned* if its mean training loss is below `LEARNED` times the entropy of the labels, *flat*
     if it is not below `FLAT` times the entropy. The last `LAST` epochs decide, and the first `LATE` whether
@@ -490,9 +457,6 @@ def outcome(train: np.ndarray, dead: np.ndarray, finite: np.ndarray, entropy: fl
         finite: Whether all weights and the loss are, at the end (M,).
         entropy: Of the training labels in nats.
 
-    Returns:
-        Names in `OUTCOMES` (M,).
-
     Raises:
         ValueError: Not more than `LATE` epochs, shapes that do not fit, or an entropy that is not positive.
     """
@@ -503,8 +467,7 @@ def outcome(train: np.ndarray, dead: np.ndarray, finite: np.ndarray, entropy: fl
             f"train must be (M, E) with more than {max(LAST, LATE)} epochs, dead (M, L) and finite (M,); "
             f"got {train.shape}, {dead.shape} and {finite.shape}"
         )
-    if not 0 < entropy < np.inf:
-        raise ValueError(f"entropy must be above 0 and finite, got {entropy}")
+    must(0 < entropy < np.inf, "entropy", "above 0 and finite", entropy)
     learned, flat = train < LEARNED * entropy, ~(train < FLAT * entropy)
     ever = learned.any(axis=1)
     gone = flat[:, -LAST:].all(axis=1) | (dead == 1).any(axis=1)

@@ -48,9 +48,6 @@ def fit(
         noises: What is left of the noise's variance, for each member (M,): 1 is plain descent, 0.1 has about
             the noise of batches that are ten times as large.
         loss: Name in `lib.train.LOSSES`.
-
-    Returns:
-        The trained layers.
     """
     off = 1 - np.sqrt(np.asarray(noises))
     rates, decays, off = (tf.constant(v, layers[0].dtype) for v in (rates, decays, off))

@@ -16,29 +16,10 @@ AGAIN = "start again"
 DECAY = 1e-3
 
 
-def _rated(setting: Setting, factor: float) -> Setting | None:
-    if setting.model is not None:
-        return _optimised(setting, lambda config: {"learning_rate": factor * config["learning_rate"]})
-    rates = tuple(factor * rate for rate in setting.rates)
-    return replace(setting, rate=factor * setting.rate, rates=rates)
-
-
-def _optimised(setting: Setting, change: Callable[[Mapping], dict]) -> Setting | None:
-    """With other options of a Keras model's optimiser; None where its rate is no plain number."""
-    model = json.loads(setting.model)
-    config = model["compile_config"]["optimizer"]["config"]
-    if not isinstance(config["learning_rate"], float | int):
-        return None
-    return replace(setting, model=json.dumps(model | _within(model, config | change(config)), sort_keys=True))
-
-
-def _within(model: Mapping, config: dict) -> dict:
-    compiled = model["compile_config"]
-    return {"compile_config": compiled | {"optimizer": compiled["optimizer"] | {"config": config}}}
-
-
 def _own(
-    change: Callable[[Setting], dict | None], layer: Callable[[dict, bool], None] | None = None
+    change: Callable[[Setting], dict | None],
+    layer: Callable[[dict, bool], None] | None = None,
+    optimiser: Callable[[dict], dict] | None = None,
 ) -> Callable[[Setting], Setting | None]:
     """A remedy that changes fields of a setting.
 
@@ -46,20 +27,35 @@ def _own(
         change: Gives the fields that change.
         layer: Does the same to each layer of a Keras model, given as Keras writes it, and whether it is the
             last one; None where the fields speak of models as well, if only of those the engine trains.
+        optimiser: Gives the options that change of a Keras model's optimiser, in place of ``layer``; there
+            is no such remedy where its rate is no plain number.
     """
 
     def remedy(setting: Setting) -> Setting | None:
-        if setting.model is not None and layer:
+        if setting.model is not None and (layer or optimiser):
             model = json.loads(setting.model)
-            layers = model["config"]["layers"]
-            for one in layers:
-                layer(one, one is layers[-1])
+            if optimiser:
+                config = model["compile_config"]["optimizer"]["config"]
+                if not isinstance(config["learning_rate"], float | int):
+                    return None
+                config |= optimiser(config)
+            else:
+                layers = model["config"]["layers"]
+                for one in layers:
+                    layer(one, one is layers[-1])
             return replace(setting, model=json.dumps(model, sort_keys=True))
         known = setting.model is None or setting.known()
         found = change(setting) if known else None
         return None if found is None else replace(setting, **found)
 
     return remedy
+
+
+def _rated(factor: float) -> Callable[[Setting], Setting | None]:
+    return _own(
+        lambda s: {"rate": factor * s.rate, "rates": tuple(factor * rate for rate in s.rates)},
+        optimiser=lambda config: {"learning_rate": factor * config["learning_rate"]},
+    )
 
 
 def _keras(module: str, kind: str, /, **config: object) -> dict:
@@ -102,12 +98,6 @@ def _fitting_loss(setting: Setting) -> dict | None:
     return None if (setting.output, setting.loss) == tuple(fits.values()) else fits
 
 
-def _clipped(setting: Setting) -> Setting:
-    if setting.model is not None:
-        return _optimised(setting, lambda config: {"global_clipnorm": 1.0})
-    return replace(setting, clip=1.0)
-
-
 def _both(*names: str) -> Callable[[Setting], Setting | None]:
     """Remedies of the ladder, one after the other."""
 
@@ -121,11 +111,11 @@ def _both(*names: str) -> Callable[[Setting], Setting | None]:
 
 # Each makes another setting of one; or the same or None, where it changes nothing.
 LADDER: dict[str, Callable[[Setting], Setting | None]] = {
-    "rate / 10": lambda s: _rated(s, 0.1),
-    "rate / 100": lambda s: _rated(s, 0.01),
-    "rate x 10": lambda s: _rated(s, 10.0),
+    "rate / 10": _rated(0.1),
+    "rate / 100": _rated(0.01),
+    "rate x 10": _rated(10.0),
     "warm-up": _own(lambda s: {"warmup": max(1, s.epochs // 5)}),
-    "clipping": _clipped,
+    "clipping": _own(lambda s: {"clip": 1.0}, optimiser=lambda config: {"global_clipnorm": 1.0}),
     "inputs 0 to 1": lambda s: replace(s, pixels="0 to 1"),
     "normalised inputs": lambda s: replace(s, pixels="standardised"),
     "weights x 0.1": _own(lambda s: {"gain": 0.1 * s.gain}),

@@ -15,6 +15,7 @@ from lib import data, diagnose, nets, streams, train
 from lib.backend import tf
 from lib.checks import choice, number, optional, whole, wholes
 from lib.questions import images as pictures
+from lib.questions.settings import must
 
 BLOCK = 500  # test images at a time: their activations then stay in the cache
 LOOKED = 50_000  # training images times members at a time: their activations then take some 100 MB
@@ -83,16 +84,15 @@ def recipe(
     if sizes[0] != 784 or sizes[-1] != data.CLASSES:
         raise ValueError(f"sizes must begin with 784 and end with {data.CLASSES}, got {list(sizes)}")
     sd, bias = number(LEAST, LARGEST)("sd", sd), number(-LARGEST, LARGEST)("bias", bias)
-    if divisor not in (255, 256):
-        raise ValueError(f"divisor must be 255 or 256, got {divisor!r}")
+    must(divisor in (255, 256), "divisor", "255 or 256", repr(divisor))
     ridge = optional(number(LEAST, LARGEST))("ridge", ridge)
     if not stages:
         raise ValueError("stages must hold at least one stage")
     used = [("images", images)]
     used += [(f"stage {k}: images", s.images) for k, s in enumerate(stages) if s.images is not None]
     for name, chosen in [*used, *([("judged_on", judged_on)] if judged_on is not None else [])]:
-        if not (isinstance(chosen, (tuple, list)) and len(chosen) == 2):
-            raise ValueError(f"{name} must be a pair (first image, number of images), got {chosen!r}")
+        pair = isinstance(chosen, (tuple, list)) and len(chosen) == 2
+        must(pair, name, "a pair (first image, number of images)", repr(chosen))
         data.check_range(*chosen)
     for name, chosen in used:
         train.cycled(chosen[1], batch, 1)
@@ -116,10 +116,10 @@ def recipe(
 def _checked(stage: Stage, where: str, most: int) -> Stage:
     """A stage in plain values; refuses, naming where, what does not fit on this many layers but the head."""
     pairs = stage.rates
-    if not isinstance(pairs, (tuple, list)) or any(
-        not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in pairs
-    ):
-        raise ValueError(f"{where}rates must be pairs (steps, rate), got {pairs!r}")
+    paired = isinstance(pairs, (tuple, list)) and all(
+        isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs
+    )
+    must(paired, f"{where}rates", "pairs (steps, rate)", repr(pairs))
     count, rate = whole(0, 10**9), number(0, LARGEST)
     depth = whole(1, most)(f"{where}depth", stage.depth)
     stage = Stage(
@@ -167,17 +167,11 @@ def networks(config: Mapping, seeds: Sequence[int]) -> tuple[tuple[tf.Tensor, ..
         whole = stage.depth == len(layers) - 1 and stage.loss == LABELS
         head = layers[-1] if whole else draw([(used[-1].shape[2] + 1, targets.shape[-1])], "head", k)[0]
         learns = range(stage.depth + 1) if stage.learns is None else stage.learns
-        *used, head = train.fit(
-            (*used, head),
-            inputs,
-            targets,
-            train.cycled(len(inputs), config["batch"], steps(stage)),
-            np.concatenate([np.full(n, rate) for n, rate in stage.rates]),
-            hidden="tanh",
-            loss=stage.loss,
-            optimiser=stage.optimiser,
-            trained=[i in learns for i in range(stage.depth + 1)],
-        )
+        batches = train.cycled(len(inputs), config["batch"], steps(stage))
+        rates = np.concatenate([np.full(n, rate) for n, rate in stage.rates])
+        trained = [i in learns for i in range(stage.depth + 1)]
+        how = {"hidden": "tanh", "loss": stage.loss, "optimiser": stage.optimiser, "trained": trained}
+        *used, head = train.fit((*used, head), inputs, targets, batches, rates, **how)
         layers[: stage.depth] = used
         if whole:
             layers[-1] = head

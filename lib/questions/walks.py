@@ -29,20 +29,14 @@ APART = 2**31  # added to the number of an order: no walk of dense networks draw
 
 @dataclass(frozen=True)
 class Setting(settings.Chain):
-    """A leg of a walk. The learning rate multiplies the gradient of the mean loss of a batch.
+    """A leg of a walk. What is not explained here is as in `lib.questions.drift.Setting`.
 
     Attributes:
-        after: The leg before; None starts with fresh networks.
-        updates: Length of the leg, a multiple of `STEP`; 0 only looks.
         channels: Of each block of 3x3 convolution, pooling and rectifier.
         dense: Units of each dense hidden layer.
-        rate: Learning rate.
+        rate: Learning rate; it multiplies the gradient of the mean loss of a batch.
         decay: L2 coefficient: this times the weights joins the gradient of the mean loss. Biases decay as
             well: left alone, they grow slowly where all else stands still.
-        batch: Images in a batch; what is left at the end of an epoch is left out.
-        images: Training images, the first ones of MNIST.
-        validation: Validation images, from the 50,000th on.
-        order: Number of the stream that orders of the images are drawn from; a clone takes another one.
     """
 
     same: ClassVar[tuple[str, ...]] = ("channels", "dense")
@@ -60,10 +54,8 @@ class Setting(settings.Chain):
 
     def check(self) -> None:
         """Checks what must fit on each other."""
-        if self.updates % STEP:
-            raise ValueError(f"updates must be a multiple of {STEP}, got {self.updates}")
-        if self.batch > self.images:
-            raise ValueError(f"batch must be at most the {self.images} images, got {self.batch}")
+        settings.must(self.updates % STEP == 0, "updates", f"a multiple of {STEP}", self.updates)
+        settings.must(self.batch <= self.images, "batch", f"at most the {self.images} images", self.batch)
 
     @property
     def end(self) -> int:

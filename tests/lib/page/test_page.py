@@ -259,7 +259,7 @@ def test_commit_is_that_of_the_checkout_and_of_no_other(tmp_path, monkeypatch, o
 def test_without_processor_file_or_package(monkeypatch):
     monkeypatch.setattr(provenance.store, "Path", lambda *_: Path("/nowhere/at/all"))
     assert provenance.machine.processor()
-    assert provenance._version("no-such-package-at-all") == "not installed"
+    assert provenance.machine.version("no-such-package-at-all") == "not installed"
 
 
 class Private(AsyncKernelManager):
