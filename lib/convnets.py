@@ -70,16 +70,21 @@ class Design:
 # --- initialisation ---
 
 
-def _glorot(rows, fan_in, fan_out):
-    return "uniform", np.sqrt(6 / (fan_in + fan_out))
+def normal(sd: float) -> Callable:
+    """Draws of ``draw(shape, [seed, stream])`` from a normal distribution of mean 0."""
+    return functools.partial(tf.random.stateless_normal, stddev=sd)
+
+
+def _glorot(fan_in, fan_out, divisor=1):
+    size = np.sqrt(6 / (fan_in + fan_out)) / divisor
+    return functools.partial(tf.random.stateless_uniform, minval=-size, maxval=size)
 
 
 INITS: dict[str, Callable] = {
     "glorot": _glorot,  # Glorot and Bengio 2010, the default in Keras
-    "he": lambda rows, fan_in, fan_out: ("normal", np.sqrt(2 / fan_in)),  # He et al. 2015
-    "small": lambda rows, fan_in, fan_out: ("normal", 0.01),  # Krizhevsky et al. 2012
-    # Glorot, divided by 3
-    "faint": lambda rows, fan_in, fan_out: ("uniform", np.sqrt(6 / (fan_in + fan_out)) / 3),
+    "he": lambda fan_in, fan_out: normal(np.sqrt(2 / fan_in)),  # He et al. 2015
+    "small": lambda fan_in, fan_out: normal(0.01),  # Krizhevsky et al. 2012
+    "faint": functools.partial(_glorot, divisor=3),
     "dead": _glorot,  # as glorot, but no unit of the first layer is ever on: the middle of a plateau
 }
 OFF = -1e6  # bias that switches a unit off for any image
@@ -104,12 +109,8 @@ def initial(seeds: Sequence[int], design: Design, init: str) -> tuple[tf.Tensor,
     layers = []
     for number, (rows, columns) in enumerate(design.shapes):
         window = 9 if number < len(design.channels) else 1
-        kind, size = INITS[init](rows, rows - 1, window * columns)
-        shape, stream = (rows - 1, columns), streams.weights("initial", number)
-        if kind == "uniform":
-            drawn = [tf.random.stateless_uniform(shape, [s, stream], -size, size) for s in seeds]
-        else:
-            drawn = [tf.random.stateless_normal(shape, [s, stream], stddev=size) for s in seeds]
+        draw, stream = INITS[init](rows - 1, window * columns), streams.weights("initial", number)
+        drawn = [draw((rows - 1, columns), [s, stream]) for s in seeds]
         bias = OFF if init == "dead" and number == 0 else 0.0
         layers.append(tf.concat([tf.stack(drawn), tf.fill((len(seeds), 1, columns), bias)], axis=1))
     return tuple(layers)

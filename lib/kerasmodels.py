@@ -7,6 +7,7 @@ import functools
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -204,7 +205,7 @@ def known(model: str, optimised: bool = True) -> Known:
     compiled = data.get("compile_config") or {}
     if not steps or steps[-1][0] not in sequential.ACTIVATIONS:
         steps.append(("linear",))
-    net = _net(image, steps, loss_of(compiled))
+    net = _net(image, steps, compiled)
     if len(decays) > 1:
         raise UnknownError("layers with different L2 penalties")
     rule, rate = _rule(compiled.get("optimizer"), max(decays, default=0.0), optimised)
@@ -221,7 +222,7 @@ def _check_chain(layer: Mapping, before: str | None) -> None:
             )
 
 
-def _activation(value: Any) -> list[tuple]:
+def _activation(value: Any) -> tuple:
     value = value.get("config", value) if isinstance(value, dict) else value
     value = value.get("name", value) if isinstance(value, dict) else value
     if isinstance(value, dict):
@@ -230,15 +231,14 @@ def _activation(value: Any) -> list[tuple]:
     step = names.get(value, (value,))
     if step[0] not in sequential.ACTIVATIONS:
         raise UnknownError(f"activation {value!r}")
-    return [step]
+    return step
 
 
 def _square(config: Mapping, *names: str) -> list[int]:
-    sides = [config[name] for name in names]
-    sides = [[side, side] if isinstance(side, int) else list(side) for side in sides]
-    if any(len(set(side)) != 1 for side in sides) or config.get("data_format") == "channels_first":
+    sides = [np.unique(config[name]).tolist() for name in names]
+    if any(len(side) > 1 for side in sides) or config.get("data_format") == "channels_first":
         raise UnknownError(f"{config['name']}: windows that are not square, or channels first")
-    return [side[0] for side in sides]
+    return [side for (side,) in sides]
 
 
 def _steps(kind: str, config: Mapping, decays: set, before: list, image: tuple) -> list[tuple]:
@@ -251,12 +251,12 @@ def _steps(kind: str, config: Mapping, decays: set, before: list, image: tuple) 
             raise UnknownError(f"{config['name']}: a constraint, or a penalty on the bias")
         decays.add(_penalty(config))
         if kind == "Dense":
-            return [("dense", config["units"]), *_activation(config["activation"])]
+            return [("dense", config["units"]), _activation(config["activation"])]
         if set(np.ravel(config["dilation_rate"])) != {1}:
             raise UnknownError(f"{config['name']}: a dilated kernel")
         size, stride = _square(config, "kernel_size", "strides")
         step = ("conv", config["filters"], size, stride, config["padding"])
-        return [step, *_activation(config["activation"])]
+        return [step, _activation(config["activation"])]
     if kind in ("MaxPooling2D", "AveragePooling2D"):
         name = "max pool" if kind == "MaxPooling2D" else "average pool"
         return [(name, *_square(config, "pool_size", "strides"), config["padding"])]
@@ -270,7 +270,7 @@ def _steps(kind: str, config: Mapping, decays: set, before: list, image: tuple) 
     if kind == "Dropout" and config.get("noise_shape") is None:
         return [("dropout", config["rate"])]
     if kind == "Activation":
-        return _activation(config["activation"])
+        return [_activation(config["activation"])]
     if kind == "LeakyReLU":
         return [("leaky relu", config["negative_slope"])]
     if kind == "ReLU" and config.get("max_value") is None and not config.get("threshold"):
@@ -332,17 +332,15 @@ def _fitting(output: str) -> dict:
     return {"module": "keras.losses", "class_name": kind[0], "config": config, "registered_name": None}
 
 
-_SHARES = {"cross-entropy": "softmax", "binary cross-entropy": "sigmoid"}
-
-
-def _judged(loss: Any, output: str, outputs: int) -> tuple[str, float, str]:
-    """Name and factor of a loss, and the activation of the outputs that it amounts to.
+def _judged(compiled: Mapping | None, output: str, outputs: int) -> tuple[str, float, str]:
+    """Name and factor of the loss, or of one that fits; the activation of the outputs that it amounts to.
 
     Raises:
         ModelError: It does not fit the outputs; says what to write.
     """
+    loss = loss_of(compiled) or _fitting(output)
     kind, factor = _kind(loss, max(outputs, 2))
-    fits = _SHARES.get(kind)
+    fits = sequential.FITTING.get(kind)
     if outputs == 1 and (kind == "cross-entropy" or output == "softmax"):
         raise ModelError(
             "the model has one output, on which softmax is always 1 and categorical cross-entropy 0: for two "
@@ -364,12 +362,12 @@ def _judged(loss: Any, output: str, outputs: int) -> tuple[str, float, str]:
     return kind, factor, output
 
 
-def _net(image: tuple, steps: list[tuple], loss: Any) -> Net:
+def _net(image: tuple, steps: list[tuple], compiled: Mapping) -> Net:
     *more, outputs = sequential.places(image, steps)[-1]
     if more:
         raise ModelError(f"the model gives {(*more, outputs)} for an image, wanted one row of numbers")
     output = steps[-1][0]
-    kind, factor, output = _judged(loss or _fitting(output), output, outputs)
+    kind, factor, output = _judged(compiled, output, outputs)
     if outputs == 1:
         raise UnknownError("one output for two classes")
     try:
@@ -382,25 +380,18 @@ def _rule(optimiser: Any, decay: float, needed: bool) -> tuple[Rule, float]:
     if not optimiser:
         return Rule(decay=decay), float("nan")
     kind, config = optimiser["class_name"], optimiser["config"]
-    rate = config["learning_rate"]
-    plain = isinstance(rate, float | int) and not any(
-        config.get(name)
-        for name in ("weight_decay", "clipnorm", "clipvalue", "use_ema", "nesterov", "amsgrad")
-    )
+    rate, clip = config["learning_rate"], config.get("global_clipnorm")
+    rate = float(rate) if isinstance(rate, float | int) else float("nan")  # of a schedule
+    options = ("weight_decay", "clipnorm", "clipvalue", "use_ema", "nesterov", "amsgrad")
+    plain = not np.isnan(rate) and not any(config.get(name) for name in options)
     plain = plain and config.get("beta_2", 0.999) == 0.999
-    clip = config.get("global_clipnorm")
-    if plain and kind == "SGD" and not config["momentum"]:
-        return Rule("sgd", 0.0, clip, decay), float(rate)
-    if plain and kind == "SGD":
-        return Rule("momentum", float(config["momentum"]), clip, decay), float(rate)
+    if kind == "SGD" and (plain or not needed):
+        momentum = float(config["momentum"])
+        return Rule("momentum" if momentum else "sgd", momentum, clip, decay), rate
     if plain and kind == "Adam" and config["epsilon"] == sequential.EPSILON:
-        return Rule("adam", float(config["beta_1"]), clip, decay), float(rate)
+        return Rule("adam", float(config["beta_1"]), clip, decay), rate
     if needed:
         raise UnknownError(f"optimiser {kind}, or an option of it")
-    rate = float(rate) if isinstance(rate, float | int) else float("nan")
-    if kind == "SGD":
-        momentum = float(config["momentum"])
-        return Rule("momentum" if momentum else "sgd", momentum or 0.9, clip, decay), rate
     return Rule("adam", 0.9, clip, decay), rate  # nearest to those that scale each weight's own step
 
 
@@ -429,48 +420,36 @@ def _outlined(model: Any, compiled: Mapping | None) -> tuple[Known, list]:
         raise ModelError(f"the model takes {len(model.input_shape)} inputs, wanted images alone")
     if not model.trainable_variables:
         raise ModelError("the model has no weights that are trained")
-    steps, at, values, before = [], [], [], "input"
+    found, before = [], "input"
     for layer in model.layers:
         before = layer.name if layer.trainable_variables else before
         if type(layer).__name__ in _UNITS or "Conv" in type(layer).__name__:
-            name = _name(layer)
-            try:
-                value = layer.output
-            except (AttributeError, ValueError):  # used twice, or never in a row
-                continue
-            if name != "linear":
-                steps.append((name,)), at.append(before), values.append(value)
+            with suppress(AttributeError, ValueError):  # used twice, or never in a row
+                found.append((_name(layer), before, layer.output))
+    found = [each for each in found if each[0] != "linear"]
     shape = getattr(model, "output_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 2 or not isinstance(shape[1], int):
         raise ModelError(f"the model gives {shape} for images, wanted one row of numbers for each")
-    if not values or values[-1] is not model.outputs[0]:
-        steps.append(("linear",)), at.append(before), values.append(None)
-    compiled = compiled or {}
-    kind, factor, output = _judged(loss_of(compiled) or _fitting(steps[-1][0]), steps[-1][0], shape[1])
-    if output != steps[-1][0]:
-        steps[-1], values[-1] = (output,), None
-    names = [layer.name for layer in model.layers if layer.trainable_variables]
-    found = Outline(
-        tuple(model.input_shape[1:]), tuple(names), tuple(steps), tuple(at), shape[1], kind, factor
-    )
-    fits = output == _SHARES.get(kind)
-    values = [
-        None if k == len(steps) - 1 and fits or s[0] not in _SAID else v
-        for k, (s, v) in enumerate(zip(steps, values, strict=True))
-    ]
-    return Known(found, *_rule(compiled.get("optimizer"), 0.0, False)), values
+    if not found or found[-1][2] is not model.outputs[0]:
+        found.append(("linear", before, None))
+    units, at, values = zip(*found, strict=True)
+    kind, factor, output = _judged(compiled, units[-1], shape[1])
+    units = (*units[:-1], output)
+    names = tuple(layer.name for layer in model.layers if layer.trainable_variables)
+    steps = tuple((unit,) for unit in units)
+    net = Outline(tuple(model.input_shape[1:]), names, steps, at, shape[1], kind, factor)
+    fits = output == sequential.FITTING.get(kind)
+    told = [unit in _SAID for unit in units[:-1]] + [output in _SAID and not fits]
+    values = [value if said else None for value, said in zip(values, told, strict=True)]
+    return Known(net, *_rule((compiled or {}).get("optimizer"), 0.0, False)), values
 
 
 def _name(layer: Any) -> str:
     """Name of a layer's activation, as here, or else as in Keras."""
     kind, config = type(layer).__name__, layer.get_config()
     try:
-        found = (
-            _activation(config["activation"])
-            if "activation" in config
-            else _steps(kind, config, set(), [], ())
-        )
-        return found[0][0]
+        given = "activation" in config
+        return _activation(config["activation"])[0] if given else _steps(kind, config, set(), [], ())[0][0]
     except UnknownError:
         return str(config.get("activation", kind))
 
@@ -496,8 +475,8 @@ class Watched:
         self.net = net = self.known.net
         chosen = loss_of(compiled) or _fitting(net.output)
         loss, sparse = tf.keras.losses.get(chosen), "sparse" in str(chosen).lower()
-        seen = [v for v in values if v is not None]
-        within = tf.keras.Model(model.inputs, [*seen, model.outputs[0]]) if seen else None
+        seen = {k: value for k, value in enumerate(values) if value is not None}
+        within = tf.keras.Model(model.inputs, [*seen.values(), model.outputs[0]]) if seen else None
         self.variables = variables = model.trainable_variables
         inside = {
             id(v): k
@@ -519,10 +498,8 @@ class Watched:
 
         def slopes(x):
             *found, _ = within(x, training=False)
-            units = [step for step, value in zip(net.steps, values, strict=True) if value is not None]
-            found = [
-                sequential.ACTIVATIONS[name].slope(h, h) for (name, *_), h in zip(units, found, strict=True)
-            ]
+            units = [sequential.ACTIVATIONS[net.steps[k][0]] for k in seen]
+            found = [unit.slope(h, h) for unit, h in zip(units, found, strict=True)]
             return [tf.reduce_mean(s, axis=list(range(s.shape.rank - 1))) for s in found]
 
         @tf.function(autograph=False)
@@ -545,7 +522,7 @@ class Watched:
             return gradient, gradients(outer, along)
 
         self.mean, self._all_of, self._product = mean, all_of, product
-        self._measured = [value is not None for value in values]
+        self._measured = list(seen)
 
     def guess(self, z: np.ndarray) -> np.ndarray:
         """The class that each image is taken for (N,), of the model's output (N, K); -1 for none."""
@@ -584,8 +561,9 @@ class Watched:
         flat = [mean(each).reshape(1, -1, 1) for each in zip(*gradient, strict=True)]
         held = [v.numpy().reshape(1, -1, 1) for v in self.variables]
         loss = np.array([mean(loss)])
-        measured = iter(zip(*slopes, strict=True))
-        slope = [mean(next(measured))[None] if m else np.full((1, 1), np.nan) for m in self._measured]
+        measured = dict(zip(self._measured, zip(*slopes, strict=True), strict=True))
+        units = self.net.units
+        slope = [mean(measured[k])[None] if k in measured else np.full((1, 1), np.nan) for k in units]
         lost = [symptoms.lost(step[0], s) for step, s in zip(self.net.steps, slope, strict=True)]
         nan = np.full(1, np.nan)
         step = symptoms.first_step(flat, self.known.rule, rate)

@@ -21,7 +21,7 @@ from scipy.optimize import linear_sum_assignment
 from lib import diagnosis, kerasmodels, symptoms
 from lib.backend import tf
 from lib.kerasmodels import ModelError, Outline
-from lib.sequential import ACTIVATIONS, RECTIFIERS, Net, Rule
+from lib.sequential import ACTIVATIONS, FITTING, RECTIFIERS, Net, Rule
 from lib.symptoms import Symptoms
 
 COUNT = 1000  # images at most: shares are then known to about one per cent
@@ -199,13 +199,9 @@ class Report:
             names = ["fitting initialisation"] * bool(close) + ["rate / 10"] * bool(sure) + ["labels", "few"]
             names += [] if sure or self._pulled() else ["rate x 10"]
             names = ["on"] * bool(f.accuracy > 200 / self.net.classes and not sure) + names
-        fits = (self.net.output, self.net.loss) in (
-            ("softmax", "cross-entropy"),
-            ("sigmoid", "binary cross-entropy"),
-        )
         void = {
             "LeakyReLU": not hidden & set(RECTIFIERS),
-            "fitting loss": fits,
+            "fitting loss": self.net.output == FITTING.get(self.net.loss),
             "fitting initialisation": self.fitted and self.updates,  # then training took them astray
             "normalised inputs": self.reach,
         }
@@ -242,17 +238,14 @@ class Report:
     def rows(self) -> list[tuple[str, ...]]:
         """By layer: name, activation, share of units lost, their mean slope, norm of the gradient."""
         f, rows = self._first(), []
-        gradient = dict(zip(self.net.names, zip(f.gradient, f.nonzero, strict=True), strict=True))
-        for layer in self.net.names:
-            size, nonzero = gradient[layer]
+        units = list(zip(self._units(), f.lost, f.slope, strict=True))
+        for layer, size, nonzero in zip(self.net.names, f.gradient, f.nonzero, strict=True):
             bits = f"{size:.2g}" if nonzero else "zero to the bit"
-            on = [k for k, (at, _) in enumerate(self._units()) if at == layer]
-            on = [k for k in on if self._units()[k][1] != "linear"] or [None]
-            for k in on:
-                unit = "" if k is None else self._units()[k][1]
-                told = k is not None and np.isfinite(f.slope[k])
-                lost = (f"{f.lost[k]:.0%}", f"{f.slope[k]:.2g}") if told else ("", "")
-                rows.append((layer, unit, *lost, bits if k == on[0] else ""))
+            on = [(unit, *seen) for (at, unit), *seen in units if at == layer and unit != "linear"]
+            for unit, lost, slope in on or [("", np.nan, np.nan)]:
+                told = (f"{lost:.0%}", f"{slope:.2g}") if np.isfinite(slope) else ("", "")
+                rows.append((layer, unit, *told, bits))
+                bits = ""  # once for each layer
         return rows
 
     def lines(self) -> list[str]:
@@ -444,12 +437,7 @@ def look(
     return Report(found, net, known.rule, float(rate), updates, name, len(x), reach, *told)
 
 
-SCALING = (
-    "Rescaling",
-    "Normalization",
-    "BatchNormalization",
-    "LayerNormalization",
-)  # layers that scale images
+SCALING = ("Rescaling", "Normalization", "BatchNormalization", "LayerNormalization")  # layers, of images
 
 
 def _opened(model: Any, x: Any) -> Any:

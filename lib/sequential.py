@@ -67,6 +67,7 @@ LOSSES = {
     "binary cross-entropy": ("sigmoid", "softmax"),
     "squared error": OUTPUTS,
 }
+FITTING = {"cross-entropy": "softmax", "binary cross-entropy": "sigmoid"}  # outputs whose slope a loss undoes
 
 
 def _side(length: int, size: int, stride: int, padding: str) -> int:
@@ -161,12 +162,8 @@ class Net:
     @functools.cached_property
     def names(self) -> list[str]:
         """Name of each layer with weights, as in figures."""
-        count = {"conv": 0, "dense": 0}
-        found = []
-        for k in self.layers[:-1]:
-            count[self.steps[k][0]] += 1
-            found.append(f"{self.steps[k][0]} {count[self.steps[k][0]]}")
-        return [*found, "output"]
+        kinds = [self.steps[k][0] for k in self.layers[:-1]]
+        return [*(f"{kind} {kinds[: k + 1].count(kind)}" for k, kind in enumerate(kinds)), "output"]
 
     @functools.cached_property
     def unit_names(self) -> list[str]:
@@ -186,8 +183,7 @@ class Net:
     @property
     def fitting(self) -> bool:
         """Whether the loss gives back what the output's slope takes: no output can lose its gradient."""
-        fitting = (("softmax", "cross-entropy"), ("sigmoid", "binary cross-entropy"))
-        return (self.output, self.loss) in fitting or self.output == "linear"
+        return self.output in ("linear", FITTING.get(self.loss))
 
     def level(self, labels: np.ndarray) -> float:
         """Loss of the best output that ignores the image, for labels (N,)."""
@@ -211,7 +207,7 @@ def level(loss: str, labels: np.ndarray, classes: int) -> float:
 INITS: dict[str, Callable] = {
     "glorot": convnets.INITS["glorot"],
     "he": convnets.INITS["he"],
-    "lecun": lambda rows, fan_in, fan_out: ("normal", np.sqrt(1 / fan_in)),  # LeCun et al. 1998
+    "lecun": lambda fan_in, fan_out: convnets.normal(np.sqrt(1 / fan_in)),  # LeCun et al. 1998
 }
 
 
@@ -239,15 +235,10 @@ def initial(
     layers = []
     for number, (k, (rows, columns)) in enumerate(zip(net.layers, net.shapes, strict=True)):
         window = net.steps[k][2] ** 2 if net.steps[k][0] == "conv" else 1
-        kind, size = INITS[init](rows, rows - 1, window * columns) if init in INITS else ("normal", init)
-        stream = streams.weights("initial", number)
-        shape, random = (rows - 1, columns), tf.random
-        if kind == "uniform":
-            drawn = [random.stateless_uniform(shape, [s, stream], -size, size) for s in seeds]
-        else:
-            drawn = [random.stateless_normal(shape, [s, stream], stddev=size) for s in seeds]
-        stream = streams.weights("own bias", number)
-        biases = [bias + random.stateless_normal((1, columns), [s, stream], stddev=bias_sd) for s in seeds]
+        draw = INITS[init](rows - 1, window * columns) if init in INITS else convnets.normal(init)
+        stream, other = streams.weights("initial", number), streams.weights("own bias", number)
+        drawn = [draw((rows - 1, columns), [s, stream]) for s in seeds]
+        biases = [bias + convnets.normal(bias_sd)((1, columns), [s, other]) for s in seeds]
         layers.append(tf.concat([tf.stack(drawn), tf.stack(biases)], axis=1))
     return tuple(layers)
 
