@@ -348,57 +348,56 @@ def fit(
     return layers, velocity, Record(seen[..., 0], seen[..., 1:-CLASSES], seen[..., -CLASSES:])
 
 
+def recorded(step: Callable, steps: tf.Tensor, *state: Sequence) -> tuple:
+    """Run ``step(i, *state)``, which gives the new state and what it saw; last comes what all of them saw."""
+
+    def body(i, record, *state):
+        *state, seen = step(i, *state)
+        return i + 1, record.write(i, seen), *state
+
+    start = tf.constant(0), tf.TensorArray(tf.float32, steps), *state
+    _, record, *state = tf.while_loop(lambda i, *_: i < steps, body, start, parallel_iterations=1)
+    return *state, record.stack()
+
+
 @functools.cache
 def _loop(design, moving, clipped, gradients):
-    def step(i, layers, velocity, momentum, clip, patches, labels, batches, rates):
-        rate = rates[i]
-        with tf.GradientTape() as tape:
-            tape.watch(layers)
-            chosen = batches[i]
-            axis = 0 if chosen.shape.rank == 2 else 1  # of the images, whose order is each member's own
-            _, z = forward(layers, tf.gather(patches, chosen, axis=axis), design)
-            loss = losses(z, tf.gather(labels, chosen))
-            scaled = rate * loss  # once here, not every weight's gradient
-        moves = tape.gradient(scaled, layers)
-        seen = [loss[:, None]]
-        if gradients or clipped:
-            # in units of the largest entry where squares of float32 would overflow, or all of them vanish
-            largest = tf.reduce_max([tf.reduce_max(tf.abs(g), axis=(1, 2)) for g in moves], axis=0)
-            far = (largest > 0) & ((largest < 1e-15) | (largest > 1e15))
-            unit = tf.where(far, largest, 1.0)[:, None]
-            squares = [tf.reduce_sum(tf.square(g / unit[..., None]), axis=(1, 2)) for g in moves]
-            squares = tf.stack(squares, axis=1)
-        if gradients:
-            seen.append(tf.sqrt(squares) * unit / rate[:, None])
-        if clipped:
-            longest = clip * rate * tf.math.rsqrt(tf.reduce_sum(squares, axis=1)) / unit[:, 0]
-            moves = [tf.minimum(1.0, longest)[:, None, None] * g for g in moves]
-        if moving:
-            velocity = tuple(momentum * v + g for v, g in zip(velocity, moves, strict=True))
-            moves = velocity
-        seen = tf.concat([*seen, tf.reduce_mean(z, axis=1)], axis=1)
-        return tuple(w - g for w, g in zip(layers, moves, strict=True)), velocity, seen
-
     # one graph for each set of widths: the products side by side need to know them
     @tf.function(autograph=False)
     def loop(layers, velocity, momentum, clip, patches, labels, batches, rates):
-        steps = tf.shape(batches)[0]
         if batches.shape.rank == 3:
             patches = tf.transpose(patches, (1, 0, 2, 3))
 
-        def body(i, layers, velocity, record):
-            layers, velocity, seen = step(
-                i, layers, velocity, momentum, clip, patches, labels, batches, rates
-            )
-            return i + 1, layers, velocity, record.write(i, seen)
+        def step(i, layers, velocity):
+            rate = rates[i]
+            with tf.GradientTape() as tape:
+                tape.watch(layers)
+                chosen = batches[i]
+                axis = 0 if chosen.shape.rank == 2 else 1  # of the images, whose order is each member's own
+                _, z = forward(layers, tf.gather(patches, chosen, axis=axis), design)
+                loss = losses(z, tf.gather(labels, chosen))
+                scaled = rate * loss  # once here, not every weight's gradient
+            moves = tape.gradient(scaled, layers)
+            seen = [loss[:, None]]
+            if gradients or clipped:
+                # in units of the largest entry where squares of float32 would overflow, or all of them vanish
+                largest = tf.reduce_max([tf.reduce_max(tf.abs(g), axis=(1, 2)) for g in moves], axis=0)
+                far = (largest > 0) & ((largest < 1e-15) | (largest > 1e15))
+                unit = tf.where(far, largest, 1.0)[:, None]
+                squares = [tf.reduce_sum(tf.square(g / unit[..., None]), axis=(1, 2)) for g in moves]
+                squares = tf.stack(squares, axis=1)
+            if gradients:
+                seen.append(tf.sqrt(squares) * unit / rate[:, None])
+            if clipped:
+                longest = clip * rate * tf.math.rsqrt(tf.reduce_sum(squares, axis=1)) / unit[:, 0]
+                moves = [tf.minimum(1.0, longest)[:, None, None] * g for g in moves]
+            if moving:
+                velocity = tuple(momentum * v + g for v, g in zip(velocity, moves, strict=True))
+                moves = velocity
+            seen = tf.concat([*seen, tf.reduce_mean(z, axis=1)], axis=1)
+            return tuple(w - g for w, g in zip(layers, moves, strict=True)), velocity, seen
 
-        _, layers, velocity, record = tf.while_loop(
-            lambda i, *_: i < steps,
-            body,
-            (tf.constant(0), layers, velocity, tf.TensorArray(tf.float32, steps)),
-            parallel_iterations=1,
-        )
-        return layers, velocity, record.stack()
+        return recorded(step, tf.shape(batches)[0], layers, velocity)
 
     return loop
 

@@ -398,47 +398,37 @@ def _loop(net: Net, rule: Rule) -> Callable:
     elif rule.optimiser == "adam":
         update = functools.partial(update, decay1=rule.momentum, epsilon=EPSILON)
 
-    def step(t, layers, slots, x, labels, chosen, rate, seeds):
-        def draw(k, shape):
-            stream = DROPOUT + t * len(net.steps) + k
-            each = [tf.random.stateless_uniform(shape[1:], [s, stream]) for s in tf.unstack(seeds)]
-            return tf.stack(each)
-
-        with tf.GradientTape() as tape:
-            tape.watch(layers)
-            z, a = forward(layers, tf.gather(x, chosen), net, draw)[-1]
-            seen = tf.reduce_mean(losses(net, z, a, tf.gather(labels, chosen)), axis=1)
-        gradient = tape.gradient(seen, layers)
-        if rule.clip is not None:
-            whole = tf.sqrt(tf.add_n([tf.reduce_sum(g * g, axis=(1, 2)) for g in gradient]))
-            short = tf.minimum(1.0, rule.clip / whole)[:, None, None]
-            gradient = [short * g for g in gradient]
-        if rule.decay:
-            still = [tf.concat([w[:, :-1], tf.zeros_like(w[:, -1:])], axis=1) for w in layers]
-            gradient = [g + rule.decay * w for g, w in zip(gradient, still, strict=True)]
-        if rule.optimiser == "sgd":  # there the rate is in the gradient, see lib.train
-            gradient = [rate * g for g in gradient]
-        pairs = [
-            update(w, g, s, rate, t + 1, functools.partial(train._norm, members=w.shape[0]))
-            for w, g, s in zip(layers, gradient, slots, strict=True)
-        ]
-        return tuple(w for w, _ in pairs), tuple(tuple(s) for _, s in pairs), seen
-
     # one graph for each set of shapes
     @tf.function(autograph=False)
     def loop(layers, slots, before, x, labels, batches, rates, seeds):
-        steps = tf.shape(batches)[0]
+        def step(i, layers, slots):
+            t, chosen, rate = before + i, batches[i], rates[i]
 
-        def body(i, layers, slots, record):
-            layers, slots, seen = step(before + i, layers, slots, x, labels, batches[i], rates[i], seeds)
-            return i + 1, layers, slots, record.write(i, seen)
+            def draw(k, shape):
+                stream = DROPOUT + t * len(net.steps) + k
+                each = [tf.random.stateless_uniform(shape[1:], [s, stream]) for s in tf.unstack(seeds)]
+                return tf.stack(each)
 
-        _, layers, slots, record = tf.while_loop(
-            lambda i, *_: i < steps,
-            body,
-            (tf.constant(0), layers, slots, tf.TensorArray(tf.float32, steps)),
-            parallel_iterations=1,
-        )
-        return layers, slots, record.stack()
+            with tf.GradientTape() as tape:
+                tape.watch(layers)
+                z, a = forward(layers, tf.gather(x, chosen), net, draw)[-1]
+                seen = tf.reduce_mean(losses(net, z, a, tf.gather(labels, chosen)), axis=1)
+            gradient = tape.gradient(seen, layers)
+            if rule.clip is not None:
+                whole = tf.sqrt(tf.add_n([tf.reduce_sum(g * g, axis=(1, 2)) for g in gradient]))
+                short = tf.minimum(1.0, rule.clip / whole)[:, None, None]
+                gradient = [short * g for g in gradient]
+            if rule.decay:
+                still = [tf.concat([w[:, :-1], tf.zeros_like(w[:, -1:])], axis=1) for w in layers]
+                gradient = [g + rule.decay * w for g, w in zip(gradient, still, strict=True)]
+            if rule.optimiser == "sgd":  # there the rate is in the gradient, see lib.train
+                gradient = [rate * g for g in gradient]
+            pairs = [
+                update(w, g, s, rate, t + 1, functools.partial(train._norm, members=w.shape[0]))
+                for w, g, s in zip(layers, gradient, slots, strict=True)
+            ]
+            return tuple(w for w, _ in pairs), tuple(tuple(s) for _, s in pairs), seen
+
+        return convnets.recorded(step, tf.shape(batches)[0], layers, slots)
 
     return loop
