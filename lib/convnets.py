@@ -44,11 +44,7 @@ class Design:
     slope: Annotated[float, _FRACTION] = 0.0
 
     def __post_init__(self) -> None:
-        """Checks it.
-
-        Raises:
-            ValueError: Something does not fit; says what, and what would.
-        """
+        """Checks it; a ValueError says what does not fit, and what would."""
         checks.fields(self)
 
     @property
@@ -449,20 +445,16 @@ def look(layers: Sequence[tf.Tensor], data: Images, design: Design) -> Look:
     layers, parts = tuple(layers), []
     for i in range(0, len(data), PIECE):
         piece = data.part(slice(i, i + PIECE))
-        graph = _seen(design).get_concrete_function(
-            layers, nets.free(piece.patches, 1), nets.free(piece.labels, 0)
-        )
+        free = nets.free(piece.patches, 1), nets.free(piece.labels, 0)
+        graph = _seen(design).get_concrete_function(layers, *free)
         parts.append((len(piece), *graph(layers, *piece)))
-    z = np.concatenate([part[2].numpy() for part in parts], axis=1)
-    guess = diagnose.guess(z)
+    sizes, loss, z, peaks = zip(*parts, strict=True)
+    guess = diagnose.guess(np.concatenate([part.numpy() for part in z], axis=1))
     return Look(
-        sum(n * loss.numpy().astype(np.float64) for n, loss, *_ in parts) / len(data),
+        sum(n * each.numpy().astype(np.float64) for n, each in zip(sizes, loss, strict=True)) / len(data),
         100 * (guess == data.labels.numpy()).mean(axis=1),
         np.stack([(guess == c).mean(axis=1) for c in range(CLASSES)], axis=1),
-        [
-            np.max([p.numpy() for p in peaks], axis=0)
-            for peaks in zip(*(part[3] for part in parts), strict=True)
-        ],
+        [np.max([p.numpy() for p in each], axis=0) for each in zip(*peaks, strict=True)],
     )
 
 

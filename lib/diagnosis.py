@@ -63,12 +63,7 @@ MECHANISMS = {
 
 
 def diagnose(
-    found: Symptoms,
-    net: Net | None,
-    rule: Rule,
-    rate: float,
-    updates: int,
-    learned: np.ndarray | None = None,
+    found: Symptoms, net: Net | None, rule: Rule, rate: float, updates: int, learned: np.ndarray | None = None
 ) -> np.ndarray:
     """Which mechanism each network suffers from, by rule.
 

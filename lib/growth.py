@@ -122,10 +122,9 @@ def beyond_noise(lags: np.ndarray, distances: np.ndarray) -> Beyond:
     def law(p):
         return np.logaddexp(2 * p[0], 2 * (p[1] + p[2] * x)) / 2
 
+    bounds = [-30, -30, 0], [30, 30, 3]
     found = [
-        least_squares(
-            lambda p: law(p) - y, (y.min() - low, y.max() / 2, a), bounds=([-30, -30, 0], [30, 30, 3])
-        )
+        least_squares(lambda p: law(p) - y, (y.min() - low, y.max() / 2, a), bounds=bounds)
         for low in (0.1, 3.0)
         for a in (0.2, 0.5, 0.9)
     ]

@@ -193,7 +193,10 @@ def known(model: str, optimised: bool = True) -> Known:
     image, steps, before, decays = None, [], None, set()
     for layer in layers:
         kind, config = layer["class_name"], layer["config"]
-        _check_chain(layer, before)
+        if nodes := layer.get("inbound_nodes"):
+            found = json.dumps(nodes)
+            if len(nodes) != 1 or found.count("keras_history") != 1 or f'["{before}", 0, 0]' not in found:
+                raise UnknownError(f"layer {config.get('name')} that does not simply follow the one before")
         before = layer.get("name")
         if image is None:
             shape = config.get("batch_shape") or layer.get("build_config", {}).get("input_shape")
@@ -210,16 +213,6 @@ def known(model: str, optimised: bool = True) -> Known:
         raise UnknownError("layers with different L2 penalties")
     rule, rate = _rule(compiled.get("optimizer"), max(decays, default=0.0), optimised)
     return Known(net, rule, rate)
-
-
-def _check_chain(layer: Mapping, before: str | None) -> None:
-    nodes = layer.get("inbound_nodes")
-    if nodes:
-        found = json.dumps(nodes)
-        if len(nodes) != 1 or found.count("keras_history") != 1 or f'["{before}", 0, 0]' not in found:
-            raise UnknownError(
-                f"layer {layer['config'].get('name')} that does not simply follow the one before"
-            )
 
 
 def _activation(value: Any) -> tuple:
@@ -323,13 +316,9 @@ def _kind(loss: Any, classes: int) -> tuple[str, float]:
 
 def _fitting(output: str) -> dict:
     """The loss that fits an output, in Keras's words."""
-    kind = (
-        ("BinaryCrossentropy", "binary_crossentropy")
-        if output == "sigmoid"
-        else ("CategoricalCrossentropy", "categorical_crossentropy")
-    )
-    config = {"name": kind[1], "from_logits": output == "linear"}
-    return {"module": "keras.losses", "class_name": kind[0], "config": config, "registered_name": None}
+    kind = "BinaryCrossentropy" if output == "sigmoid" else "CategoricalCrossentropy"
+    config = {"name": kind.lower().replace("cross", "_cross"), "from_logits": output == "linear"}
+    return {"module": "keras.losses", "class_name": kind, "config": config, "registered_name": None}
 
 
 def _judged(compiled: Mapping | None, output: str, outputs: int) -> tuple[str, float, str]:
@@ -516,9 +505,8 @@ class Watched:
                     value, _ = mean(x, labels)
                 gradient = gradients(inner, value)
                 others = gradient if vectors is None else vectors
-                along = sum(
-                    tf.reduce_sum(g * tf.stop_gradient(v)) for g, v in zip(gradient, others, strict=True)
-                )
+                pairs = zip(gradient, others, strict=True)
+                along = sum(tf.reduce_sum(g * tf.stop_gradient(v)) for g, v in pairs)
             return gradient, gradients(outer, along)
 
         self.mean, self._all_of, self._product = mean, all_of, product
@@ -553,9 +541,8 @@ class Watched:
         loss, z, gradient, slopes = parts
 
         def mean(each):
-            return sum(
-                share * value.numpy().astype(np.float64) for share, value in zip(shares, each, strict=True)
-            )
+            pairs = zip(shares, each, strict=True)
+            return sum(share * value.numpy().astype(np.float64) for share, value in pairs)
 
         guess = self.guess(np.concatenate(z))
         flat = [mean(each).reshape(1, -1, 1) for each in zip(*gradient, strict=True)]
@@ -631,10 +618,9 @@ class Loop:
         compiled = json.loads(model)["compile_config"]
         self.seed, self.model = seed, drawn(model, seed)
         self.watched = Watched(self.model, compiled)
-        if self.watched.net.classes != classes:
-            raise ModelError(
-                f"the model has {self.watched.net.outputs} outputs, the images {classes} classes"
-            )
+        net = self.watched.net
+        if net.classes != classes:
+            raise ModelError(f"the model has {net.outputs} outputs, the images {classes} classes")
         self.optimiser = tf.keras.optimizers.deserialize(compiled["optimizer"])
         self.optimiser.build(self.model.trainable_variables)
 
@@ -643,9 +629,8 @@ class Loop:
             seen = tf.TensorArray(tf.float32, len(batches))
             for i in tf.range(len(batches)):
                 with tf.GradientTape() as tape:
-                    value, _ = self.watched.mean(
-                        tf.gather(x, batches[i]), tf.gather(labels, batches[i]), True
-                    )
+                    batch = tf.gather(x, batches[i]), tf.gather(labels, batches[i])
+                    value, _ = self.watched.mean(*batch, training=True)
                     whole = value + sum(self.model.losses)
                 self.optimiser.apply(tape.gradient(whole, self.model.trainable_variables))
                 seen = seen.write(i, value)
@@ -665,5 +650,4 @@ class Loop:
 
     def look(self, x: tf.Tensor, labels: tf.Tensor, rate: float, batch: int, curved: bool) -> Symptoms:
         """As `Watched.measure`."""
-        how = {"rate": rate, "batch": batch, "seed": self.seed, "curved": curved}
-        return self.watched.measure(x, labels.numpy(), **how)
+        return self.watched.measure(x, labels.numpy(), rate=rate, batch=batch, seed=self.seed, curved=curved)

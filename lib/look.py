@@ -75,16 +75,12 @@ class Report:
         """All of it as plain data, ready for JSON; None where there is no number."""
         found = {name: _plain(value[0]) for name, value in self.found._asdict().items()}
         chapter = diagnosis.MECHANISMS[self.diagnosis].chapter
-        own = {
-            "diagnosis": self.diagnosis,
-            "chapter": chapter,
-            "updates": self.updates,
-            "images": self.images,
-        }
+        own = {"diagnosis": self.diagnosis, "chapter": chapter}
+        had = {"updates": self.updates, "images": self.images}
         names = {"layers": list(self.net.names), "units": list(map(" ".join, self._units()))}
         said = {"why": self.why(), "try": self.remedies(), "remarks": self._beside()}
         rate = {"rate": _plain(self.rate), "rate_times_sharpness": _plain(self.edge)}
-        return own | said | names | rate | found
+        return own | had | said | names | rate | found
 
     def _units(self) -> list[tuple[str, str]]:
         names = [self.net.steps[k][0] for k in self.net.units]
@@ -265,9 +261,8 @@ class Report:
                 f"steps overshoot above {diagnosis.BOUND:g}."
             )
         elif np.isfinite(f.loss):
-            why = (
-                "the optimiser scales them by itself" if self.rule.optimiser == "adam" else "too many weights"
-            )
+            scaled = self.rule.optimiser == "adam"
+            why = "the optimiser scales them by itself" if scaled else "too many weights"
             why = "the rate is not known" if np.isnan(self.rate) else why
             said.append(f"Whether steps overshoot is not told: {why}.")
         if np.isfinite(self.rate) and np.isfinite(f.stride).any():
@@ -429,11 +424,9 @@ def look(
     guess = watched.guess(outputs) if watched else outputs.argmax(axis=1)
     fresh = compiled and not updates or len(x) < 10 * net.classes  # then an order means nothing
     order = "" if fresh else _order(guess, y, net.classes)
-    remarks = (_logits(model, compiled), order, _alike(model))
-    if watched:
-        remarks += (_running(watched, x, y, found),)
-    said = tuple(filter(None, remarks))
-    told = said, str(reason), bool(compiled), _fitted(model)
+    running = _running(watched, x, y, found) if watched else ""
+    remarks = tuple(filter(None, (_logits(model, compiled), order, _alike(model), running)))
+    told = remarks, str(reason), bool(compiled), _fitted(model)
     return Report(found, net, known.rule, float(rate), updates, name, len(x), reach, *told)
 
 
@@ -502,10 +495,8 @@ def _fitted(model: Any) -> bool:
     """Whether all first weights are drawn with a spread that fits the layer, and biases are zero at first."""
     starts = [s for n in model.layers if (s := getattr(n, "kernel_initializer", None)) is not None]
     biases = [s for n in model.layers if (s := getattr(n, "bias_initializer", None)) is not None]
-    kinds = tf.keras.initializers.VarianceScaling, tf.keras.initializers.Zeros
-    return all(isinstance(s, kinds[0]) and s.scale <= 2 for s in starts) and all(
-        isinstance(s, kinds[1]) for s in biases
-    )
+    fit = all(isinstance(s, tf.keras.initializers.VarianceScaling) and s.scale <= 2 for s in starts)
+    return fit and all(isinstance(s, tf.keras.initializers.Zeros) for s in biases)
 
 
 def _alike(model: Any) -> str:
@@ -548,11 +539,10 @@ def _images(x: np.ndarray, wanted: tuple) -> np.ndarray:
     elif len(one) != len(wanted) or any(b not in (None, a) for a, b in zip(one, wanted, strict=True)):
         shape = ", ".join(map(str, wanted))
         hint = ""
-        if None not in wanted and np.prod(one) == np.prod(wanted):
-            first = len(one) == 3 and (*one[1:], one[0]) == tuple(wanted)
-            hint = (
-                "; np.moveaxis(x, 1, -1) puts the channels last" if first else f"; x.reshape(-1, {shape}) is"
-            )
+        if len(one) == 3 and (*one[1:], one[0]) == tuple(wanted):
+            hint = "; np.moveaxis(x, 1, -1) puts the channels last"
+        elif None not in wanted and np.prod(one) == np.prod(wanted):
+            hint = f"; x.reshape(-1, {shape}) is"
         raise ValueError(f"x must be (N, {shape}), as the model takes it, got {x.shape}{hint}")
     x = x.astype(np.float32)
     if not np.isfinite(x).all():

@@ -48,9 +48,8 @@ def permuted(
     layers = [np.asarray(w) for w in layers]
     sizes = [w.shape[2] for w in layers[:-1]]
     orders = [np.atleast_2d(o) for o in orders]
-    if [o.shape[1] for o in orders] != sizes or any(
-        (np.sort(o, axis=1) != range(o.shape[1])).any() for o in orders
-    ):
+    whole = all((np.sort(o, axis=1) == range(o.shape[1])).all() for o in orders)
+    if not whole or [o.shape[1] for o in orders] != sizes:
         raise ValueError(f"orders must hold a permutation for each hidden layer, of sizes {sizes}")
     for k, order in enumerate(orders):
         layers[k] = np.take_along_axis(layers[k], order[:, None], axis=2)

@@ -119,7 +119,7 @@ class Net:
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        """Takes lists, as JSON has them, for tuples, and checks that the steps fit on each other.
+        """Takes lists, as JSON has them, for tuples, and checks it.
 
         Raises:
             ValueError: A step is not known, does not fit on the one before, or the loss not on the output.

@@ -504,12 +504,9 @@ def variance_ratio(a: ArrayLike, b: ArrayLike, seed: int, paired: bool) -> Estim
     for name, arm in (("a", one), ("b", two)):
         if np.ptp(arm) == 0:
             raise ValueError(f"{name}: constant, wanted values that vary")
-
     value = float(np.log(np.var(one, ddof=1)) - np.log(np.var(two, ddof=1)))
     outer = np.log(stats.f.ppf(((1 + LEVEL) / 2, (1 - LEVEL) / 2), one.size - 1, two.size - 1))
-    theory = _estimate(
-        value, (value - outer[0], value - outer[1]), min(one.size, two.size), "F, normal theory"
-    )
+    theory = _estimate(value, tuple(value - outer), min(one.size, two.size), "F, normal theory")
     with np.errstate(all="ignore"):
         shares = [(x.size - 1) * np.log(_without(x)[1]) for x in (one, two)]
         found = _jackknifed(_error(*shares, paired), theory)
@@ -647,9 +644,8 @@ def split_variance(correct: NDArray[np.bool_], seed: int) -> Spread:
         found = mean(pairs.mean() + 2 * (m - 1) / (m - 2) * (pairs - pairs.mean()), seed)
         # no variance or covariance of numbers from 0 to 1 is larger than 1 / 4
         ends = max(found.low, least), min(found.high, 1 / 4)
-        return _estimate(
-            found.value, ends, m, f"{found.method.rpartition(',')[0]}, of jackknife pseudo-values"
-        )
+        method = f"{found.method.rpartition(',')[0]}, of jackknife pseudo-values"
+        return _estimate(found.value, ends, m, method)
 
     return Spread(over(total), over(noise), over(n / (n - 1) * (total - noise), -1 / 4))
 

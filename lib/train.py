@@ -182,9 +182,8 @@ BLOCK = 100  # examples in a block of small batches; measured, see _loop
 TILE = 12  # rows of the first layer that XLA's program multiplies at once, see _loop; 8 to 16 are as fast
 LINE = 64  # bytes of a processor's vectors and cache lines: the first layer's rows are filled up to them
 TERMS = 16  # examples in a batch whose products are written out: more do not fit the processor's registers
-LONG = (
-    5000  # steps that XLA's program is made for, or a multiple of them: it is compiled once for all lengths
-)
+# Steps that XLA's program is made for, or a multiple of them: it is compiled once for all lengths.
+LONG = 5000
 
 
 class State:
@@ -310,9 +309,8 @@ def fit(
     rows = tf.transpose(layers[0], (1, 0, 2))  # the inputs first, so that rows can be taken and put back
     held = tf.transpose(tf.gather(rows, used), (1, 0, 2))
     held = (nets.wide(held) if shared else held, *layers[1:])
-    slots = tuple(
-        tuple(tf.fill(tf.shape(w), tf.constant(s, dtype)) for s in OPTIMISERS[optimiser].slots) for w in held
-    )
+    start = OPTIMISERS[optimiser].slots
+    slots = tuple(tuple(tf.fill(tf.shape(w), tf.constant(s, dtype)) for s in start) for w in held)
     if state.slots is not None:
         kept, wanted = (
             (name, *(f"{w.dtype.name} {tuple(w.shape)}" for layer in of for w in layer))
