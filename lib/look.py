@@ -83,8 +83,7 @@ class Report:
         return own | had | said | names | rate | found
 
     def _units(self) -> list[tuple[str, str]]:
-        names = [self.net.steps[k][0] for k in self.net.units]
-        return list(zip(self.net.unit_names, names, strict=True))
+        return [(at, self.net.steps[k][0]) for at, k in zip(self.net.unit_names, self.net.units, strict=True)]
 
     def _beside(self) -> list[str]:
         return [*self.remarks, *filter(None, [self.near()])]

@@ -99,8 +99,21 @@ def places(image: tuple[int, ...], steps: Sequence[tuple]) -> list[tuple[int, ..
     return found
 
 
+class Judged:
+    """What follows from a network's steps and its loss, whatever else is known of it."""
+
+    @property
+    def output(self) -> str:
+        """The output's activation."""
+        return self.steps[-1][0]
+
+    def level(self, labels: np.ndarray) -> float:
+        """Loss of the best output that ignores the image, for labels (N,)."""
+        return self.factor * level(self.loss, labels, self.classes)
+
+
 @dataclass(frozen=True)
-class Net:
+class Net(Judged):
     """What a network is built of, and its loss.
 
     Attributes:
@@ -171,11 +184,6 @@ class Net:
         return [self.names[max(sum(layer < k for layer in self.layers) - 1, 0)] for k in self.units]
 
     @property
-    def output(self) -> str:
-        """The output's activation."""
-        return self.steps[-1][0]
-
-    @property
     def classes(self) -> int:
         """Number of outputs K."""
         return self.places[-1][0]
@@ -184,10 +192,6 @@ class Net:
     def fitting(self) -> bool:
         """Whether the loss gives back what the output's slope takes: no output can lose its gradient."""
         return self.output in ("linear", FITTING.get(self.loss))
-
-    def level(self, labels: np.ndarray) -> float:
-        """Loss of the best output that ignores the image, for labels (N,)."""
-        return self.factor * level(self.loss, labels, self.classes)
 
 
 def level(loss: str, labels: np.ndarray, classes: int) -> float:
