@@ -317,10 +317,8 @@ def fit(
         raise ValueError("data was cut for networks of another number of blocks")
     own = batches.ndim == 3 and batches.shape[1] == members
     if not (own or batches.ndim == 2) or not np.issubdtype(batches.dtype, np.integer):
-        raise ValueError(
-            f"batches must be whole numbers (T, B) or (T, {members}, B), got {batches.dtype} of "
-            f"{batches.shape}"
-        )
+        got = f"{batches.dtype} of {batches.shape}"
+        raise ValueError(f"batches must be whole numbers (T, B) or (T, {members}, B), got {got}")
     if not batches.size or batches.min() < 0 or batches.max() >= len(data):
         raise ValueError(f"batches must hold image numbers from 0 to {len(data) - 1}")
     if rates.shape not in ((len(batches),), (len(batches), members)):

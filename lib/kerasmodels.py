@@ -574,10 +574,8 @@ class Watched:
     def _batch_sharpness(self, x: tf.Tensor, labels: tf.Tensor, batch: int) -> np.ndarray:
         def met(part):
             gradient, along = self._product(x[part], labels[part], None)
-            return [
-                [sum(float(tf.reduce_sum(g * v)) for g, v in zip(gradient, of, strict=True))]
-                for of in (along, gradient)
-            ]
+            both = (zip(gradient, of, strict=True) for of in (along, gradient))
+            return [[sum(float(tf.reduce_sum(g * v)) for g, v in pairs)] for pairs in both]
 
         return symptoms.batch_sharpness(met, len(x), batch)
 

@@ -97,11 +97,9 @@ class Report:
         if self.diagnosis == "healthy" and f.loss < diagnosis.LEARNED * f.level:
             return "It learns."
         if self.diagnosis == "healthy":
-            had = (
-                "Its optimiser has made no update yet"
-                if self.compiled
-                else "It is not compiled, so how long it was trained is not told"
-            )
+            had = "Its optimiser has made no update yet"
+            if not self.compiled:
+                had = "It is not compiled, so how long it was trained is not told"
             return f"{had}, and nothing that was measured keeps it from learning."
         if self.diagnosis == "step too large" and not self.updates:
             return "Its first steps would overshoot. Many networks get over that: train an epoch, look again."

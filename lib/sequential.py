@@ -380,16 +380,8 @@ def fit(
     slots = state.slots or tuple(tuple(tf.fill(w.shape, tf.constant(s)) for s in kept) for w in layers)
     with np.errstate(over="ignore"):  # a rate beyond float32 is infinite
         rates = tf.constant(np.asarray(rates, np.float32))
-    layers, state.slots, seen = _loop(net, rule)(
-        layers,
-        slots,
-        tf.constant(state.steps),
-        x,
-        labels,
-        tf.constant(batches, tf.int32),
-        rates,
-        tf.constant(seeds, tf.int32),
-    )
+    given = x, labels, tf.constant(batches, tf.int32), rates, tf.constant(seeds, tf.int32)
+    layers, state.slots, seen = _loop(net, rule)(layers, slots, tf.constant(state.steps), *given)
     state.steps += len(batches)
     return layers, seen.numpy().T
 
@@ -427,10 +419,9 @@ def _loop(net: Net, rule: Rule) -> Callable:
                 gradient = [g + rule.decay * w for g, w in zip(gradient, still, strict=True)]
             if rule.optimiser == "sgd":  # there the rate is in the gradient, see lib.train
                 gradient = [rate * g for g in gradient]
-            pairs = [
-                update(w, g, s, rate, t + 1, functools.partial(train._norm, members=w.shape[0]))
-                for w, g, s in zip(layers, gradient, slots, strict=True)
-            ]
+            norm = functools.partial(train._norm, members=layers[0].shape[0])
+            each = zip(layers, gradient, slots, strict=True)
+            pairs = [update(w, g, s, rate, t + 1, norm) for w, g, s in each]
             return tuple(w for w, _ in pairs), tuple(tuple(s) for _, s in pairs), seen
 
         return convnets.recorded(step, tf.shape(batches)[0], layers, slots)

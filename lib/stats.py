@@ -343,11 +343,9 @@ def sign_flip(a: ArrayLike, b: ArrayLike, seed: int) -> float:
         (np.rint((one - two) / unit),),
         lambda d, axis: np.abs(np.sum(d, axis=axis)),
         permutation_type="samples",
-        vectorized=True,
         n_resamples=RESAMPLES,
         batch=max(1, _BATCH // one.size),
         alternative="greater",
-        axis=-1,
         rng=np.random.default_rng(seed),
     )
     return float(result.pvalue)

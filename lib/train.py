@@ -323,22 +323,12 @@ def fit(
             )
         slots = state.slots
     if compiled and plain and not shared:
-        alone = [
-            fit(
-                [w[m : m + 1] for w in layers],
-                inputs,
-                targets[m] if targets.shape.rank == 3 else targets,
-                batches[:, m],
-                rates[:, m] if each else rates,
-                hidden=hidden,
-                loss=loss,
-                trained=trained,
-                decay=np.broadcast_to(decays, members)[m],
-                decay_biases=decay_biases,
-                compiled=True,
-            )
-            for m in range(members)
-        ]
+        how = {"hidden": hidden, "loss": loss, "trained": trained, "decay_biases": decay_biases}
+        alone = []
+        for m, strength in enumerate(np.broadcast_to(decays, members)):
+            one, rate = [w[m : m + 1] for w in layers], rates[:, m] if each else rates
+            target = targets[m] if targets.shape.rank == 3 else targets
+            alone.append(fit(one, inputs, target, batches[:, m], rate, decay=strength, compiled=True, **how))
         state.steps, state.optimiser, state.slots = state.steps + len(batches), optimiser, slots
         return tuple(tf.concat(layer, axis=0) for layer in zip(*alone, strict=True))
     # Blocks need the plain rule, a first layer that learns, and batches small enough to be worth it; XLA is
@@ -357,21 +347,13 @@ def fit(
         if steps := len(batches[chosen]):
             room = -steps % LONG if compiled else 0  # for steps that are not run
             numbers, paces = (
-                np.pad(values[chosen], [(0, room)] + [(0, 0)] * (values.ndim - 1))
-                for values in (batches, rates)
+                np.pad(v[chosen], [(0, room)] + [(0, 0)] * (v.ndim - 1)).reshape(-1, size, *v.shape[1:])
+                for v in (batches, rates)
             )
-            held, slots = part(size)(
-                held,
-                slots,
-                tf.constant(steps // size),
-                tf.constant(state.steps),
-                seen,
-                targets,
-                tf.constant(numbers.reshape(-1, size, *batches.shape[1:]), tf.int32),
-                # infinite where they are beyond float32
-                tf.cast(paces.reshape(-1, size, *rates.shape[1:]), dtype),
-                tf.cast(decays, dtype),
-            )
+            counts = tf.constant(steps // size), tf.constant(state.steps)
+            # rates and decays are infinite where they are beyond float32
+            given = tf.constant(numbers, tf.int32), tf.cast(paces, dtype), tf.cast(decays, dtype)
+            held, slots = part(size)(held, slots, *counts, seen, targets, *given)
             state.steps += steps
     state.optimiser, state.slots = optimiser, slots
     first = nets.stacked(held[0], members) if shared else held[0]
@@ -561,17 +543,10 @@ def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compile
     def of_any_length(layers, slots, rounds, before, inputs, targets, batches, rates, strength):
         """By one graph for any number of steps and examples; with plain steps also of inputs ever there."""
         rows = optimiser == "sgd" and shared  # TensorFlow regroups Adagrad's product where it knows the shape
-        graph = loop.get_concrete_function(
-            (nets.free(layers[0], 0), *layers[1:]) if rows else layers,
-            slots,
-            rounds,
-            before,
-            nets.free(inputs, 0, 1) if rows else nets.free(inputs, 0),
-            nets.free(targets, -2),
-            nets.free(batches, 0),
-            nets.free(rates, 0),
-            strength,
-        )
+        held = (nets.free(layers[0], 0), *layers[1:]) if rows else layers
+        seen = nets.free(inputs, 0, 1) if rows else nets.free(inputs, 0)
+        free = nets.free(targets, -2), nets.free(batches, 0), nets.free(rates, 0)
+        graph = loop.get_concrete_function(held, slots, rounds, before, seen, *free, strength)
         return graph(layers, slots, rounds, before, inputs, targets, batches, rates, strength)
 
     return loop if compiled else of_any_length
