@@ -151,9 +151,8 @@ def images(x: np.ndarray, y: np.ndarray, design: Design) -> Images:
         raise ValueError(f"x must be finite float32 (N, {SIDE**2}), got {x.dtype} of shape {x.shape}")
     whole = np.issubdtype(y.dtype, np.integer) and y.shape == x.shape[:1] and y.size
     if not whole or y.min() < 0 or y.max() >= CLASSES:
-        raise ValueError(
-            f"y must hold {len(x)} whole numbers from 0 to {CLASSES - 1}, got {y.dtype} of shape {y.shape}"
-        )
+        got = f"{y.dtype} of shape {y.shape}"
+        raise ValueError(f"y must hold {len(x)} whole numbers from 0 to {CLASSES - 1}, got {got}")
     side = TILES[len(design.channels)][0]
     grid = x.reshape(-1, SIDE, SIDE)
     cut = np.empty((4, len(x), side, side, 9), np.float32)
@@ -310,9 +309,8 @@ def fit(
     for name, held in (("layers", layers), ("velocity", layers if velocity is None else tuple(velocity))):
         shapes = [tuple(w.shape) for w in held]
         if shapes != [(members, *shape) for shape in design.shapes] or held[0].dtype != tf.float32:
-            raise ValueError(
-                f"{name} must be float32 ({members}, n_in + 1, n_out) for {design.shapes}, got {shapes}"
-            )
+            wanted = f"float32 ({members}, n_in + 1, n_out) for {design.shapes}"
+            raise ValueError(f"{name} must be {wanted}, got {shapes}")
     if data.patches.shape[2] != TILES[len(design.channels)][0] ** 2:
         raise ValueError("data was cut for networks of another number of blocks")
     own = batches.ndim == 3 and batches.shape[1] == members

@@ -222,9 +222,8 @@ def check_range(start: int, count: int, total: int = 60_000) -> None:
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
     if int(start) + int(count) > total:
-        raise ValueError(
-            f"start + count must be at most {total}, the number of training images: got {start} + {count}"
-        )
+        most = f"{total}, the number of training images"
+        raise ValueError(f"start + count must be at most {most}: got {start} + {count}")
 
 
 def subset(m: Mnist, start: int, count: int) -> Pair:

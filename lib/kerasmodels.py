@@ -233,7 +233,10 @@ def _steps(kind: str, config: Mapping, decays: set, before: list, image: tuple) 
             raise UnknownError(f"{config['name']}: no bias, or groups of channels")
         if config.get("kernel_constraint") or config.get("bias_constraint") or config.get("bias_regularizer"):
             raise UnknownError(f"{config['name']}: a constraint, or a penalty on the bias")
-        decays.add(_penalty(config))
+        penalty = config.get("kernel_regularizer")
+        if penalty and penalty["class_name"] != "L2":
+            raise UnknownError(f"{config['name']}: a penalty {penalty['class_name']}")
+        decays.add(2 * float(penalty["config"]["l2"]) if penalty else 0.0)  # of l2 |w|^2 in the loss
         if kind == "Dense":
             return [("dense", config["units"]), _activation(config["activation"])]
         if set(np.ravel(config["dilation_rate"])) != {1}:
@@ -241,14 +244,13 @@ def _steps(kind: str, config: Mapping, decays: set, before: list, image: tuple) 
         size, stride = _square(config, "kernel_size", "strides")
         step = ("conv", config["filters"], size, stride, config["padding"])
         return [step, _activation(config["activation"])]
+    pool = "max pool" if "Max" in kind else "average pool"
     if kind in ("MaxPooling2D", "AveragePooling2D"):
-        name = "max pool" if kind == "MaxPooling2D" else "average pool"
-        return [(name, *_square(config, "pool_size", "strides"), config["padding"])]
+        return [(pool, *_square(config, "pool_size", "strides"), config["padding"])]
     if kind in ("GlobalAveragePooling2D", "GlobalMaxPooling2D") and not config.get("keepdims"):
         height, width, _ = sequential.places(image, before)[-1]
         if height == width:
-            name = "max pool" if "Max" in kind else "average pool"
-            return [(name, height, height, "valid"), ("flatten",)]
+            return [(pool, height, height, "valid"), ("flatten",)]
     if kind == "Flatten" and config.get("data_format") != "channels_first":
         return [("flatten",)]
     if kind == "Dropout" and config.get("noise_shape") is None:
@@ -263,15 +265,6 @@ def _steps(kind: str, config: Mapping, decays: set, before: list, image: tuple) 
     if kind == "Softmax" and config.get("axis", -1) == -1:
         return [("softmax",)]
     raise UnknownError(f"{config.get('name', kind)}: a layer {kind}, or this option of it")
-
-
-def _penalty(config: Mapping) -> float:
-    penalty = config.get("kernel_regularizer")
-    if not penalty:
-        return 0.0
-    if penalty["class_name"] != "L2":
-        raise UnknownError(f"{config['name']}: a penalty {penalty['class_name']}")
-    return 2 * float(penalty["config"]["l2"])  # of l2 |w|^2 in the loss
 
 
 _LOSSES = {

@@ -253,10 +253,8 @@ class Report:
         said.append(f"Right: {f.accuracy:.1f} % of {self.images} images. One class gets {share:.0%} of them.")
         if np.isfinite(self.edge):
             sharp = np.fmax(f.sharpness, f.batch_sharpness)
-            said.append(
-                f"Sharpness {sharp:.3g}; times the rate of {self.rate:.3g} it is {self.edge:.2g}: "
-                f"steps overshoot above {diagnosis.BOUND:g}."
-            )
+            times = f"times the rate of {self.rate:.3g} it is {self.edge:.2g}"
+            said.append(f"Sharpness {sharp:.3g}; {times}: steps overshoot above {diagnosis.BOUND:g}.")
         elif np.isfinite(f.loss):
             scaled = self.rule.optimiser == "adam"
             why = "the optimiser scales them by itself" if scaled else "too many weights"
@@ -383,16 +381,14 @@ def look(
     if isinstance(model, str | Path):
         model = kerasmodels.load(model)
     if not isinstance(model, tf.keras.Model):
-        raise ModelError(
-            f"model must be a Keras model or the path of a saved one, got {type(model).__name__}"
-        )
+        got = type(model).__name__
+        raise ModelError(f"model must be a Keras model or the path of a saved one, got {got}")
     if not model.built:
         raise ModelError("the model has no weights yet: give it a keras.Input first, or call it on an image")
     rated = rate is None or isinstance(rate, Real) and 0 <= rate < np.inf
     if not rated or not isinstance(batch, Integral) or batch < 1:
-        raise ValueError(
-            f"rate must be at least 0 and batch a whole number from 1, got {rate!r} and {batch!r}"
-        )
+        got = f"{rate!r} and {batch!r}"
+        raise ValueError(f"rate must be at least 0 and batch a whole number from 1, got {got}")
     given, compiled, reason = model, model.get_compile_config(), ""
     if not getattr(model, "inputs", None):
         model = _opened(model, x)
@@ -517,9 +513,8 @@ def _data(model: Any, x: Any, y: Any, classes: int) -> tuple[np.ndarray, np.ndar
                 "next(iter(dataset.unbatch().batch(1000)))"
             )
     if len(x) != len(y) or not len(x):
-        raise ValueError(
-            f"x and y must be as many, and at least one, got {len(x)} images and {len(y)} labels"
-        )
+        got = f"{len(x)} images and {len(y)} labels"
+        raise ValueError(f"x and y must be as many, and at least one, got {got}")
     chosen = np.unique(np.linspace(0, len(x) - 1, min(len(x), COUNT)).round().astype(int))
     x, y = np.asarray(x)[chosen], np.asarray(y)[chosen]
     return _images(x, model.input_shape[1:]), _labels(y, classes)

@@ -143,9 +143,8 @@ class Net(Judged):
         if not self.shapes or len(self.places[-1]) != 1:
             raise ValueError("steps must hold a layer with weights, and end with one row of outputs")
         if self.output not in LOSSES[self.loss]:
-            raise ValueError(
-                f"loss {self.loss!r} takes outputs of {' or '.join(LOSSES[self.loss])}, got {self.output!r}"
-            )
+            taken = " or ".join(LOSSES[self.loss])
+            raise ValueError(f"loss {self.loss!r} takes outputs of {taken}, got {self.output!r}")
 
     @functools.cached_property
     def places(self) -> list[tuple[int, ...]]:
