@@ -105,8 +105,7 @@ def _download(folder: Path) -> data.Mnist:
     """Get Keras's file, in one try; ``keras.utils.get_file`` sets no limit to the wait for an answer."""
     file = folder / "mnist.npz"
     with urllib.request.urlopen(KERAS_URL, timeout=_ANSWER_SECONDS) as answer, open(file, "wb") as out:
-        bar = {"total": answer.length, "desc": file.name, "disable": None}
-        with tqdm.wrapattr(out, "write", **bar) as shown:
+        with tqdm.wrapattr(out, "write", total=answer.length, desc=file.name, disable=None) as shown:
             shutil.copyfileobj(answer, shown)
     return data.read(file)
 
