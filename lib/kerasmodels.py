@@ -502,24 +502,15 @@ class Watched:
     def measure(
         self, x: np.ndarray, labels: np.ndarray, *, rate: float, batch: int, seed: int, curved: bool = True
     ) -> Symptoms:
-        """Symptoms of the one model; NaN where its layers do not tell.
+        """Symptoms of the one model, of images (N, ...); NaN where its layers do not tell.
 
-        Args:
-            x: Images (N, ...).
-            labels: Whole numbers (N,).
-            rate: Learning rate.
-            batch: Images in a batch.
-            seed: For where the search for an eigenvalue starts.
-            curved: Whether to measure curvature.
-
-        Returns:
-            As `lib.symptoms.measure`. Dropout drops nothing, normalisations take the means that they keep.
+        All else as in `lib.symptoms.measure`. Dropout drops nothing, normalisations take the means that they
+        keep.
         """
         x, labels = tf.convert_to_tensor(x), tf.constant(labels, tf.int32)
         pieces = [slice(i, i + PIECE) for i in range(0, len(x), PIECE)]
         shares = [len(x[p]) / len(x) for p in pieces]
-        parts = zip(*(self._all_of(x[p], labels[p]) for p in pieces), strict=True)
-        loss, z, gradient, slopes = parts
+        loss, z, gradient, slopes = zip(*(self._all_of(x[p], labels[p]) for p in pieces), strict=True)
 
         def mean(each):
             pairs = zip(shares, each, strict=True)
@@ -573,7 +564,7 @@ class Watched:
         return symptoms.batch_sharpness(met, len(x), batch)
 
 
-class Loop:
+class Loop(Watched):
     """One model with fresh weights, trained by a compiled loop of Keras."""
 
     def __init__(self, model: str, seed: int, classes: int):
@@ -588,13 +579,12 @@ class Loop:
             ModelError: The model's output is not one row of K numbers, or the loss wants something else.
         """
         compiled = json.loads(model)["compile_config"]
-        self.seed, self.model = seed, drawn(model, seed)
-        self.watched = Watched(self.model, compiled)
-        net = self.watched.net
-        if net.classes != classes:
-            raise ModelError(f"the model has {net.outputs} outputs, the images {classes} classes")
+        super().__init__(drawn(model, seed), compiled)
+        self.seed = seed
+        if self.net.classes != classes:
+            raise ModelError(f"the model has {self.net.outputs} outputs, the images {classes} classes")
         self.optimiser = tf.keras.optimizers.deserialize(compiled["optimizer"])
-        self.optimiser.build(self.model.trainable_variables)
+        self.optimiser.build(self.variables)
 
         @tf.function
         def epoch(x, labels, batches):
@@ -602,9 +592,9 @@ class Loop:
             for i in tf.range(len(batches)):
                 with tf.GradientTape() as tape:
                     batch = tf.gather(x, batches[i]), tf.gather(labels, batches[i])
-                    value, _ = self.watched.mean(*batch, training=True)
+                    value, _ = self.mean(*batch, training=True)
                     whole = value + sum(self.model.losses)
-                self.optimiser.apply(tape.gradient(whole, self.model.trainable_variables))
+                self.optimiser.apply(tape.gradient(whole, self.variables))
                 seen = seen.write(i, value)
             return seen.stack()
 
@@ -617,9 +607,9 @@ class Loop:
     def accuracy(self, x: tf.Tensor, labels: np.ndarray) -> float:
         """Accuracy on images in %."""
         parts = [slice(i, i + PIECE) for i in range(0, len(x), PIECE)]
-        guess = [self.watched.guess(self.model(x[part], training=False).numpy()) for part in parts]
+        guess = [self.guess(self.model(x[part], training=False).numpy()) for part in parts]
         return 100 * float(np.mean(np.concatenate(guess) == labels))
 
     def look(self, x: tf.Tensor, labels: tf.Tensor, rate: float, batch: int, curved: bool) -> Symptoms:
-        """As `Watched.measure`."""
-        return self.watched.measure(x, labels.numpy(), rate=rate, batch=batch, seed=self.seed, curved=curved)
+        """As `measure`."""
+        return self.measure(x, labels.numpy(), rate=rate, batch=batch, seed=self.seed, curved=curved)

@@ -123,9 +123,7 @@ class Across(NamedTuple):
     subsets: int
 
 
-def _number(
-    name: str, value: Any, low: float = -math.inf, high: float = math.inf, ends: bool = True
-) -> float:
+def _number(name: str, value: Any, low: float = -np.inf, high: float = np.inf, ends: bool = True) -> float:
     real = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not real or not (low <= value <= high if ends else low < value < high):
         wanted = f"from {low} to {high}" if ends else f"above {low} and below {high}"

@@ -38,9 +38,8 @@ class Inputs:
                 raise ValueError(f"x must be a matrix of pixels (N, D), got shape {x.shape}")
             self.dtype = tf.as_dtype(data.scale(x[:1], divisor, dtype).dtype)
         elif x.ndim != 2 or x.dtype not in (np.float32, np.float64) or not np.isfinite(x).all():
-            raise ValueError(
-                f"x must be a finite float32 or float64 matrix (N, D), got {x.dtype} of shape {x.shape}"
-            )
+            got = f"{x.dtype} of shape {x.shape}"
+            raise ValueError(f"x must be a finite float32 or float64 matrix (N, D), got {got}")
         else:
             self.dtype = tf.as_dtype(x.dtype)
         self.given, self.divisor, self._tiles = x, divisor, {}
@@ -267,12 +266,10 @@ def fit(
         a.shape[0] != b.shape[0] or a.shape[2] + 1 != b.shape[1] or a.dtype != b.dtype
         for a, b in zip(layers[:-1], layers[1:], strict=True)
     ):
-        raise ValueError(
-            f"layers must be tensors (M, n_in + 1, n_out) of one type that fit on each other, "
-            f"got {[tuple(layer.shape) for layer in layers]}"
-        )
+        wanted = "tensors (M, n_in + 1, n_out) of one type that fit on each other"
+        raise ValueError(f"layers must be {wanted}, got {[tuple(layer.shape) for layer in layers]}")
     members, dtype = layers[0].shape[0], layers[0].dtype
-    trained = (True,) * len(layers) if trained is None else tuple(bool(t) for t in trained)
+    trained = (True,) * len(layers) if trained is None else tuple(map(bool, trained))
     batches, rates = np.asarray(batches), np.asarray(rates)
     targets = tf.convert_to_tensor(targets, dtype)
     _check_names(hidden, loss)
@@ -281,10 +278,8 @@ def fit(
         raise ValueError(f"trained must hold {len(layers)} flags, at least one true, got {trained}")
     columns = inputs.given.shape[1]
     if inputs.dtype != dtype or columns + 1 != layers[0].shape[1]:
-        raise ValueError(
-            f"inputs are {inputs.dtype.name} with {columns} columns, "
-            f"the first layer is {dtype.name} and takes {layers[0].shape[1] - 1}"
-        )
+        first = f"{dtype.name} and takes {layers[0].shape[1] - 1}"
+        raise ValueError(f"inputs are {inputs.dtype.name} with {columns} columns, the first layer is {first}")
     one = (len(inputs), layers[-1].shape[2])
     if tuple(targets.shape) not in (one, (members, *one)):
         raise ValueError(f"targets must be {one} or {(members, *one)}, got {tuple(targets.shape)}")
@@ -298,9 +293,8 @@ def fit(
         raise ValueError(f"rates must be {len(batches)} finite numbers of at least 0, one for each batch")
     decays = np.asarray(decay, float)
     if decays.shape not in ((), (members,)) or not ((decays >= 0) & (decays < np.inf)).all():
-        raise ValueError(
-            f"decay must be a finite number of at least 0, got {decay}; or one for each of {members} members"
-        )
+        or_each = f"or one for each of {members} members"
+        raise ValueError(f"decay must be a finite number of at least 0, got {decay}; {or_each}")
     shared, decay = batches.ndim == 2, bool(decays.any())
     plain = optimiser == "sgd"
     state = State() if state is None else state
@@ -317,10 +311,8 @@ def fit(
             for name, of in ((state.optimiser, state.slots), (optimiser, slots))
         )
         if kept != wanted:
-            raise ValueError(
-                f"state must be of the same optimiser, networks and inputs, with or without decay as before: "
-                f"it holds {kept}, this call needs {wanted}"
-            )
+            same = "of the same optimiser, networks and inputs, with or without decay as before"
+            raise ValueError(f"state must be {same}: it holds {kept}, this call needs {wanted}")
         slots = state.slots
     if compiled and plain and not shared:
         how = {"hidden": hidden, "loss": loss, "trained": trained, "decay_biases": decay_biases}
@@ -339,9 +331,7 @@ def fit(
     tiled = compiled and plain
     divisor = inputs.late if tiled else None
     seen = inputs.tiles(decay) if tiled else inputs.whole if decay else inputs.seen
-    part = functools.partial(
-        _loop, hidden, loss, optimiser, trained, shared, decay, decay_biases, compiled, divisor
-    )
+    structure = hidden, loss, optimiser, trained, shared, decay, decay_biases, compiled, divisor
     whole = len(batches) - len(batches) % block
     for size, chosen in ((block, slice(0, whole)), (1, slice(whole, None))):
         if steps := len(batches[chosen]):
@@ -353,7 +343,7 @@ def fit(
             counts = tf.constant(steps // size), tf.constant(state.steps)
             # rates and decays are infinite where they are beyond float32
             given = tf.constant(numbers, tf.int32), tf.cast(paces, dtype), tf.cast(decays, dtype)
-            held, slots = part(size)(held, slots, *counts, seen, targets, *given)
+            held, slots = _loop(*structure, size)(held, slots, *counts, seen, targets, *given)
             state.steps += steps
     state.optimiser, state.slots = optimiser, slots
     first = nets.stacked(held[0], members) if shared else held[0]
