@@ -69,10 +69,8 @@ def _read(path: Path, *_changed: int) -> Images:
             raise ArchiveError(f"{path}: no .npz file, as numpy.savez writes it")
         with np.load(path, allow_pickle=False) as file:
             if missing := [name for name in MEMBERS if name not in file.files]:
-                raise ArchiveError(
-                    f"{path}: no {', '.join(missing)}; it has {', '.join(file.files) or 'nothing'}, wanted "
-                    f"{', '.join(MEMBERS)}"
-                )
+                lacks, has, wanted = map(", ".join, (missing, file.files or ["nothing"], MEMBERS))
+                raise ArchiveError(f"{path}: no {lacks}; it has {has}, wanted {wanted}")
             arrays = {name: _array(path, file, name) for name in MEMBERS}
     except ArchiveError:
         raise
@@ -139,9 +137,8 @@ def _images(path: Path, part: str, x: np.ndarray) -> np.ndarray:
 def _labels(path: Path, part: str, y: np.ndarray, count: int) -> np.ndarray:
     if y.shape not in ((count,), (count, 1)):
         hint = "; of one-hot rows take y.argmax(axis=1)" if y.ndim == 2 and len(y) == count else ""
-        raise ArchiveError(
-            f"{path}: y_{part} must be ({count},), one label for each image, got {y.shape}{hint}"
-        )
+        wanted = f"({count},), one label for each image"
+        raise ArchiveError(f"{path}: y_{part} must be {wanted}, got {y.shape}{hint}")
     y = y.reshape(-1)
     if not np.isfinite(y).all() or (y != np.round(y)).any() or y.min() < 0 or y.max() >= CLASSES:
         raise ArchiveError(

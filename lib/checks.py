@@ -12,6 +12,9 @@ import numpy as np
 
 Check = Callable[[str, object], object]
 
+_WHOLE = (int, np.integer)
+_NUMBER = (*_WHOLE, float, np.floating)
+
 
 def _check(fits: Callable, plain: Callable, wanted: str) -> Check:
     def check(name: str, value: object) -> object:
@@ -32,15 +35,12 @@ def _plain(value):
 
 def whole(low: int, high: int) -> Check:
     """A whole number from low to high, Python's or NumPy's."""
-    return _check(
-        lambda v: _within(v, (int, np.integer), low, high), int, f"a whole number from {low} to {high}"
-    )
+    return _check(lambda v: _within(v, _WHOLE, low, high), int, f"a whole number from {low} to {high}")
 
 
 def number(low: float, high: float) -> Check:
     """A number from low to high, Python's or NumPy's."""
-    kinds = (int, float, np.integer, np.floating)
-    return _check(lambda v: _within(v, kinds, low, high), _plain, f"a number from {low:g} to {high:.3g}")
+    return _check(lambda v: _within(v, _NUMBER, low, high), _plain, f"a number from {low:g} to {high:.3g}")
 
 
 def wholes(low: int, high: int, least: int = 0, most: int | None = None, rising: bool = False) -> Check:
@@ -55,11 +55,9 @@ def wholes(low: int, high: int, least: int = 0, most: int | None = None, rising:
     """
 
     def fits(value: object) -> bool:
-        if not isinstance(value, (tuple, list)) or not least <= len(value) <= (most or len(value)):
-            return False
-        if not all(_within(v, (int, np.integer), low, high) for v in value):
-            return False
-        return not rising or all(a < b for a, b in zip(value[:-1], value[1:], strict=True))
+        several = isinstance(value, (tuple, list)) and least <= len(value) <= (most or len(value))
+        fitting = several and all(_within(v, _WHOLE, low, high) for v in value)
+        return fitting and (not rising or list(value) == sorted(set(value)))
 
     few = "one or more " if least == 1 else ""
     count = few if most is None else f"{least} " if least == most else f"{least} to {most} "
@@ -69,14 +67,13 @@ def wholes(low: int, high: int, least: int = 0, most: int | None = None, rising:
 
 def numbers(low: float, high: float) -> Check:
     """A tuple or list of numbers from low to high, at least one, as a tuple."""
-    kinds = (int, float, np.integer, np.floating)
-    return _check(
-        lambda value: (
-            isinstance(value, (tuple, list)) and value and all(_within(v, kinds, low, high) for v in value)
-        ),
-        lambda value: tuple(_plain(v) for v in value),
-        f"one or more numbers from {low:g} to {high:.3g}",
-    )
+
+    def fits(value: object) -> bool:
+        several = isinstance(value, (tuple, list)) and len(value) > 0
+        return several and all(_within(v, _NUMBER, low, high) for v in value)
+
+    wanted = f"one or more numbers from {low:g} to {high:.3g}"
+    return _check(fits, lambda value: tuple(map(_plain, value)), wanted)
 
 
 def choice(known: Collection[str]) -> Check:
@@ -97,7 +94,7 @@ def seeds(chosen: Collection[int]) -> None:
     if len(chosen) == 0:
         raise ValueError("seeds must name at least one member, got none")
     for seed in chosen:
-        if not _within(seed, (int, np.integer), 0, 2**31 - 1):
+        if not _within(seed, _WHOLE, 0, 2**31 - 1):
             raise ValueError(f"seeds must be whole numbers from 0 to {2**31 - 1}, got {seed!r}")
 
 

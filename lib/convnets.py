@@ -44,11 +44,7 @@ class Design:
     slope: Annotated[float, _FRACTION] = 0.0
 
     def __post_init__(self) -> None:
-        """Checks it.
-
-        Raises:
-            ValueError: Something does not fit; says what, and what would.
-        """
+        """Checks it; a ValueError says what does not fit, and what would."""
         checks.fields(self)
 
     @property
@@ -70,16 +66,21 @@ class Design:
 # --- initialisation ---
 
 
-def _glorot(rows, fan_in, fan_out):
-    return "uniform", np.sqrt(6 / (fan_in + fan_out))
+def normal(sd: float) -> Callable:
+    """Draws of ``draw(shape, [seed, stream])`` from a normal distribution of mean 0."""
+    return functools.partial(tf.random.stateless_normal, stddev=sd)
+
+
+def _glorot(fan_in, fan_out, divisor=1):
+    size = np.sqrt(6 / (fan_in + fan_out)) / divisor
+    return functools.partial(tf.random.stateless_uniform, minval=-size, maxval=size)
 
 
 INITS: dict[str, Callable] = {
     "glorot": _glorot,  # Glorot and Bengio 2010, the default in Keras
-    "he": lambda rows, fan_in, fan_out: ("normal", np.sqrt(2 / fan_in)),  # He et al. 2015
-    "small": lambda rows, fan_in, fan_out: ("normal", 0.01),  # Krizhevsky et al. 2012
-    # Glorot, divided by 3
-    "faint": lambda rows, fan_in, fan_out: ("uniform", np.sqrt(6 / (fan_in + fan_out)) / 3),
+    "he": lambda fan_in, fan_out: normal(np.sqrt(2 / fan_in)),  # He et al. 2015
+    "small": lambda fan_in, fan_out: normal(0.01),  # Krizhevsky et al. 2012
+    "faint": functools.partial(_glorot, divisor=3),
     "dead": _glorot,  # as glorot, but no unit of the first layer is ever on: the middle of a plateau
 }
 OFF = -1e6  # bias that switches a unit off for any image
@@ -104,12 +105,8 @@ def initial(seeds: Sequence[int], design: Design, init: str) -> tuple[tf.Tensor,
     layers = []
     for number, (rows, columns) in enumerate(design.shapes):
         window = 9 if number < len(design.channels) else 1
-        kind, size = INITS[init](rows, rows - 1, window * columns)
-        shape, stream = (rows - 1, columns), streams.weights("initial", number)
-        if kind == "uniform":
-            drawn = [tf.random.stateless_uniform(shape, [s, stream], -size, size) for s in seeds]
-        else:
-            drawn = [tf.random.stateless_normal(shape, [s, stream], stddev=size) for s in seeds]
+        draw, stream = INITS[init](rows - 1, window * columns), streams.weights("initial", number)
+        drawn = [draw((rows - 1, columns), [s, stream]) for s in seeds]
         bias = OFF if init == "dead" and number == 0 else 0.0
         layers.append(tf.concat([tf.stack(drawn), tf.fill((len(seeds), 1, columns), bias)], axis=1))
     return tuple(layers)
@@ -154,9 +151,8 @@ def images(x: np.ndarray, y: np.ndarray, design: Design) -> Images:
         raise ValueError(f"x must be finite float32 (N, {SIDE**2}), got {x.dtype} of shape {x.shape}")
     whole = np.issubdtype(y.dtype, np.integer) and y.shape == x.shape[:1] and y.size
     if not whole or y.min() < 0 or y.max() >= CLASSES:
-        raise ValueError(
-            f"y must hold {len(x)} whole numbers from 0 to {CLASSES - 1}, got {y.dtype} of shape {y.shape}"
-        )
+        got = f"{y.dtype} of shape {y.shape}"
+        raise ValueError(f"y must hold {len(x)} whole numbers from 0 to {CLASSES - 1}, got {got}")
     side = TILES[len(design.channels)][0]
     grid = x.reshape(-1, SIDE, SIDE)
     cut = np.empty((4, len(x), side, side, 9), np.float32)
@@ -313,17 +309,14 @@ def fit(
     for name, held in (("layers", layers), ("velocity", layers if velocity is None else tuple(velocity))):
         shapes = [tuple(w.shape) for w in held]
         if shapes != [(members, *shape) for shape in design.shapes] or held[0].dtype != tf.float32:
-            raise ValueError(
-                f"{name} must be float32 ({members}, n_in + 1, n_out) for {design.shapes}, got {shapes}"
-            )
+            wanted = f"float32 ({members}, n_in + 1, n_out) for {design.shapes}"
+            raise ValueError(f"{name} must be {wanted}, got {shapes}")
     if data.patches.shape[2] != TILES[len(design.channels)][0] ** 2:
         raise ValueError("data was cut for networks of another number of blocks")
     own = batches.ndim == 3 and batches.shape[1] == members
     if not (own or batches.ndim == 2) or not np.issubdtype(batches.dtype, np.integer):
-        raise ValueError(
-            f"batches must be whole numbers (T, B) or (T, {members}, B), got {batches.dtype} of "
-            f"{batches.shape}"
-        )
+        got = f"{batches.dtype} of {batches.shape}"
+        raise ValueError(f"batches must be whole numbers (T, B) or (T, {members}, B), got {got}")
     if not batches.size or batches.min() < 0 or batches.max() >= len(data):
         raise ValueError(f"batches must hold image numbers from 0 to {len(data) - 1}")
     if rates.shape not in ((len(batches),), (len(batches), members)):
@@ -347,57 +340,56 @@ def fit(
     return layers, velocity, Record(seen[..., 0], seen[..., 1:-CLASSES], seen[..., -CLASSES:])
 
 
+def recorded(step: Callable, steps: tf.Tensor, *state: Sequence) -> tuple:
+    """Run ``step(i, *state)``, which gives the new state and what it saw; last comes what all of them saw."""
+
+    def body(i, record, *state):
+        *state, seen = step(i, *state)
+        return i + 1, record.write(i, seen), *state
+
+    start = tf.constant(0), tf.TensorArray(tf.float32, steps), *state
+    _, record, *state = tf.while_loop(lambda i, *_: i < steps, body, start, parallel_iterations=1)
+    return *state, record.stack()
+
+
 @functools.cache
 def _loop(design, moving, clipped, gradients):
-    def step(i, layers, velocity, momentum, clip, patches, labels, batches, rates):
-        rate = rates[i]
-        with tf.GradientTape() as tape:
-            tape.watch(layers)
-            chosen = batches[i]
-            axis = 0 if chosen.shape.rank == 2 else 1  # of the images, whose order is each member's own
-            _, z = forward(layers, tf.gather(patches, chosen, axis=axis), design)
-            loss = losses(z, tf.gather(labels, chosen))
-            scaled = rate * loss  # once here, not every weight's gradient
-        moves = tape.gradient(scaled, layers)
-        seen = [loss[:, None]]
-        if gradients or clipped:
-            # in units of the largest entry where squares of float32 would overflow, or all of them vanish
-            largest = tf.reduce_max([tf.reduce_max(tf.abs(g), axis=(1, 2)) for g in moves], axis=0)
-            far = (largest > 0) & ((largest < 1e-15) | (largest > 1e15))
-            unit = tf.where(far, largest, 1.0)[:, None]
-            squares = [tf.reduce_sum(tf.square(g / unit[..., None]), axis=(1, 2)) for g in moves]
-            squares = tf.stack(squares, axis=1)
-        if gradients:
-            seen.append(tf.sqrt(squares) * unit / rate[:, None])
-        if clipped:
-            longest = clip * rate * tf.math.rsqrt(tf.reduce_sum(squares, axis=1)) / unit[:, 0]
-            moves = [tf.minimum(1.0, longest)[:, None, None] * g for g in moves]
-        if moving:
-            velocity = tuple(momentum * v + g for v, g in zip(velocity, moves, strict=True))
-            moves = velocity
-        seen = tf.concat([*seen, tf.reduce_mean(z, axis=1)], axis=1)
-        return tuple(w - g for w, g in zip(layers, moves, strict=True)), velocity, seen
-
     # one graph for each set of widths: the products side by side need to know them
     @tf.function(autograph=False)
     def loop(layers, velocity, momentum, clip, patches, labels, batches, rates):
-        steps = tf.shape(batches)[0]
         if batches.shape.rank == 3:
             patches = tf.transpose(patches, (1, 0, 2, 3))
 
-        def body(i, layers, velocity, record):
-            layers, velocity, seen = step(
-                i, layers, velocity, momentum, clip, patches, labels, batches, rates
-            )
-            return i + 1, layers, velocity, record.write(i, seen)
+        def step(i, layers, velocity):
+            rate = rates[i]
+            with tf.GradientTape() as tape:
+                tape.watch(layers)
+                chosen = batches[i]
+                axis = 0 if chosen.shape.rank == 2 else 1  # of the images, whose order is each member's own
+                _, z = forward(layers, tf.gather(patches, chosen, axis=axis), design)
+                loss = losses(z, tf.gather(labels, chosen))
+                scaled = rate * loss  # once here, not every weight's gradient
+            moves = tape.gradient(scaled, layers)
+            seen = [loss[:, None]]
+            if gradients or clipped:
+                # in units of the largest entry where squares of float32 would overflow, or all of them vanish
+                largest = tf.reduce_max([tf.reduce_max(tf.abs(g), axis=(1, 2)) for g in moves], axis=0)
+                far = (largest > 0) & ((largest < 1e-15) | (largest > 1e15))
+                unit = tf.where(far, largest, 1.0)[:, None]
+                squares = [tf.reduce_sum(tf.square(g / unit[..., None]), axis=(1, 2)) for g in moves]
+                squares = tf.stack(squares, axis=1)
+            if gradients:
+                seen.append(tf.sqrt(squares) * unit / rate[:, None])
+            if clipped:
+                longest = clip * rate * tf.math.rsqrt(tf.reduce_sum(squares, axis=1)) / unit[:, 0]
+                moves = [tf.minimum(1.0, longest)[:, None, None] * g for g in moves]
+            if moving:
+                velocity = tuple(momentum * v + g for v, g in zip(velocity, moves, strict=True))
+                moves = velocity
+            seen = tf.concat([*seen, tf.reduce_mean(z, axis=1)], axis=1)
+            return tuple(w - g for w, g in zip(layers, moves, strict=True)), velocity, seen
 
-        _, layers, velocity, record = tf.while_loop(
-            lambda i, *_: i < steps,
-            body,
-            (tf.constant(0), layers, velocity, tf.TensorArray(tf.float32, steps)),
-            parallel_iterations=1,
-        )
-        return layers, velocity, record.stack()
+        return recorded(step, tf.shape(batches)[0], layers, velocity)
 
     return loop
 
@@ -449,20 +441,16 @@ def look(layers: Sequence[tf.Tensor], data: Images, design: Design) -> Look:
     layers, parts = tuple(layers), []
     for i in range(0, len(data), PIECE):
         piece = data.part(slice(i, i + PIECE))
-        graph = _seen(design).get_concrete_function(
-            layers, nets.free(piece.patches, 1), nets.free(piece.labels, 0)
-        )
+        free = nets.free(piece.patches, 1), nets.free(piece.labels, 0)
+        graph = _seen(design).get_concrete_function(layers, *free)
         parts.append((len(piece), *graph(layers, *piece)))
-    z = np.concatenate([part[2].numpy() for part in parts], axis=1)
-    guess = diagnose.guess(z)
+    sizes, loss, z, peaks = zip(*parts, strict=True)
+    guess = diagnose.guess(np.concatenate([part.numpy() for part in z], axis=1))
     return Look(
-        sum(n * loss.numpy().astype(np.float64) for n, loss, *_ in parts) / len(data),
+        sum(n * each.numpy().astype(np.float64) for n, each in zip(sizes, loss, strict=True)) / len(data),
         100 * (guess == data.labels.numpy()).mean(axis=1),
         np.stack([(guess == c).mean(axis=1) for c in range(CLASSES)], axis=1),
-        [
-            np.max([p.numpy() for p in peaks], axis=0)
-            for peaks in zip(*(part[3] for part in parts), strict=True)
-        ],
+        [np.max([p.numpy() for p in each], axis=0) for each in zip(*peaks, strict=True)],
     )
 
 

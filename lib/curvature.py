@@ -3,7 +3,6 @@
 Functions take functions: a loss of layers, a product of vectors. So each can be tried on a quadratic.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -43,18 +42,13 @@ def products(loss: Callable[..., tf.Tensor]) -> Callable:
         differentiable.
     """
 
-    @functools.partial(tf.function, autograph=False)
+    @tf.function(autograph=False)
     def graph(layers, vectors, *data):
-        gradients = functools.partial(
-            tf.gradients,
-            xs=layers,
-            unconnected_gradients="zero",
-            aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
-        )
-        gradient = gradients(loss(layers, *data))
+        how = {"unconnected_gradients": "zero", "aggregation_method": tf.AggregationMethod.EXPERIMENTAL_TREE}
+        gradient = tf.gradients(loss(layers, *data), layers, **how)
         # v is constant, also where it is the layers or the gradient itself
         along = [tf.reduce_sum(g * tf.stop_gradient(v)) for g, v in zip(gradient, vectors, strict=True)]
-        return tuple(gradient), tuple(gradients(along))
+        return tuple(gradient), tuple(tf.gradients(along, layers, **how))
 
     def function(layers, vectors, *data):
         tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})

@@ -77,12 +77,11 @@ def load() -> Mnist:
     except DataError as e:
         if os.environ.get("SGD_BOOK_MNIST"):
             said = f"SGD_BOOK_MNIST={path}: {e}. Name {FORMS}, or unset it and run `sgd-book data fetch`."
-        else:
-            said = (
-                f"no MNIST in the cache, {path}: {e}. Run `sgd-book data fetch` once, "
-                f"or set SGD_BOOK_MNIST to a copy: {FORMS}."
-            )
-        raise DataError(said) from None
+            raise DataError(said) from None
+        raise DataError(
+            f"no MNIST in the cache, {path}: {e}. Run `sgd-book data fetch` once, "
+            f"or set SGD_BOOK_MNIST to a copy: {FORMS}."
+        ) from None
 
 
 def place() -> Path:
@@ -223,9 +222,8 @@ def check_range(start: int, count: int, total: int = 60_000) -> None:
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
     if int(start) + int(count) > total:
-        raise ValueError(
-            f"start + count must be at most {total}, the number of training images: got {start} + {count}"
-        )
+        most = f"{total}, the number of training images"
+        raise ValueError(f"start + count must be at most {most}: got {start} + {count}")
 
 
 def subset(m: Mnist, start: int, count: int) -> Pair:
@@ -281,10 +279,7 @@ def scale(x: np.ndarray, divisor: int, dtype: type | np.dtype | str = np.float32
         raise ValueError(f"x must be a uint8 array, got {getattr(x, 'dtype', type(x).__name__)}")
     if not isinstance(divisor, int | np.integer) or divisor not in (255, 256):
         raise ValueError(f"divisor must be 255 or 256, got {divisor!r}")
-    try:
-        kind = np.dtype("O" if dtype is None else dtype)  # NumPy takes None for float64
-    except (TypeError, ValueError):
-        kind = np.dtype("O")
-    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if dtype is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):  # NumPy: None is float64
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+    kind = np.dtype(dtype)
     return x.astype(kind) / kind.type(divisor)

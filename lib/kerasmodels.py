@@ -7,6 +7,7 @@ import functools
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ class UnknownError(ModelError):
 
 
 @dataclass(frozen=True)
-class Outline:
+class Outline(sequential.Judged):
     """What can be told of a model that `lib.sequential` does not know, under the names of its `Net`.
 
     Attributes:
@@ -58,18 +59,9 @@ class Outline:
         return range(len(self.steps))
 
     @property
-    def output(self) -> str:
-        """The output's activation."""
-        return self.steps[-1][0]
-
-    @property
     def classes(self) -> int:
         """Number of classes K."""
         return max(self.outputs, 2)
-
-    def level(self, labels: np.ndarray) -> float:
-        """Loss of the best output that ignores the image, for labels (N,)."""
-        return self.factor * sequential.level(self.loss, labels, self.classes)
 
 
 class Known(NamedTuple):
@@ -192,7 +184,10 @@ def known(model: str, optimised: bool = True) -> Known:
     image, steps, before, decays = None, [], None, set()
     for layer in layers:
         kind, config = layer["class_name"], layer["config"]
-        _check_chain(layer, before)
+        if nodes := layer.get("inbound_nodes"):
+            found = json.dumps(nodes)
+            if len(nodes) != 1 or found.count("keras_history") != 1 or f'["{before}", 0, 0]' not in found:
+                raise UnknownError(f"layer {config.get('name')} that does not simply follow the one before")
         before = layer.get("name")
         if image is None:
             shape = config.get("batch_shape") or layer.get("build_config", {}).get("input_shape")
@@ -204,24 +199,14 @@ def known(model: str, optimised: bool = True) -> Known:
     compiled = data.get("compile_config") or {}
     if not steps or steps[-1][0] not in sequential.ACTIVATIONS:
         steps.append(("linear",))
-    net = _net(image, steps, loss_of(compiled))
+    net = _net(image, steps, compiled)
     if len(decays) > 1:
         raise UnknownError("layers with different L2 penalties")
     rule, rate = _rule(compiled.get("optimizer"), max(decays, default=0.0), optimised)
     return Known(net, rule, rate)
 
 
-def _check_chain(layer: Mapping, before: str | None) -> None:
-    nodes = layer.get("inbound_nodes")
-    if nodes:
-        found = json.dumps(nodes)
-        if len(nodes) != 1 or found.count("keras_history") != 1 or f'["{before}", 0, 0]' not in found:
-            raise UnknownError(
-                f"layer {layer['config'].get('name')} that does not simply follow the one before"
-            )
-
-
-def _activation(value: Any) -> list[tuple]:
+def _activation(value: Any) -> tuple:
     value = value.get("config", value) if isinstance(value, dict) else value
     value = value.get("name", value) if isinstance(value, dict) else value
     if isinstance(value, dict):
@@ -230,15 +215,14 @@ def _activation(value: Any) -> list[tuple]:
     step = names.get(value, (value,))
     if step[0] not in sequential.ACTIVATIONS:
         raise UnknownError(f"activation {value!r}")
-    return [step]
+    return step
 
 
 def _square(config: Mapping, *names: str) -> list[int]:
-    sides = [config[name] for name in names]
-    sides = [[side, side] if isinstance(side, int) else list(side) for side in sides]
-    if any(len(set(side)) != 1 for side in sides) or config.get("data_format") == "channels_first":
+    sides = [np.unique(config[name]).tolist() for name in names]
+    if any(len(side) > 1 for side in sides) or config.get("data_format") == "channels_first":
         raise UnknownError(f"{config['name']}: windows that are not square, or channels first")
-    return [side[0] for side in sides]
+    return [side for (side,) in sides]
 
 
 def _steps(kind: str, config: Mapping, decays: set, before: list, image: tuple) -> list[tuple]:
@@ -249,28 +233,30 @@ def _steps(kind: str, config: Mapping, decays: set, before: list, image: tuple) 
             raise UnknownError(f"{config['name']}: no bias, or groups of channels")
         if config.get("kernel_constraint") or config.get("bias_constraint") or config.get("bias_regularizer"):
             raise UnknownError(f"{config['name']}: a constraint, or a penalty on the bias")
-        decays.add(_penalty(config))
+        penalty = config.get("kernel_regularizer")
+        if penalty and penalty["class_name"] != "L2":
+            raise UnknownError(f"{config['name']}: a penalty {penalty['class_name']}")
+        decays.add(2 * float(penalty["config"]["l2"]) if penalty else 0.0)  # of l2 |w|^2 in the loss
         if kind == "Dense":
-            return [("dense", config["units"]), *_activation(config["activation"])]
+            return [("dense", config["units"]), _activation(config["activation"])]
         if set(np.ravel(config["dilation_rate"])) != {1}:
             raise UnknownError(f"{config['name']}: a dilated kernel")
         size, stride = _square(config, "kernel_size", "strides")
         step = ("conv", config["filters"], size, stride, config["padding"])
-        return [step, *_activation(config["activation"])]
+        return [step, _activation(config["activation"])]
+    pool = "max pool" if "Max" in kind else "average pool"
     if kind in ("MaxPooling2D", "AveragePooling2D"):
-        name = "max pool" if kind == "MaxPooling2D" else "average pool"
-        return [(name, *_square(config, "pool_size", "strides"), config["padding"])]
+        return [(pool, *_square(config, "pool_size", "strides"), config["padding"])]
     if kind in ("GlobalAveragePooling2D", "GlobalMaxPooling2D") and not config.get("keepdims"):
         height, width, _ = sequential.places(image, before)[-1]
         if height == width:
-            name = "max pool" if "Max" in kind else "average pool"
-            return [(name, height, height, "valid"), ("flatten",)]
+            return [(pool, height, height, "valid"), ("flatten",)]
     if kind == "Flatten" and config.get("data_format") != "channels_first":
         return [("flatten",)]
     if kind == "Dropout" and config.get("noise_shape") is None:
         return [("dropout", config["rate"])]
     if kind == "Activation":
-        return _activation(config["activation"])
+        return [_activation(config["activation"])]
     if kind == "LeakyReLU":
         return [("leaky relu", config["negative_slope"])]
     if kind == "ReLU" and config.get("max_value") is None and not config.get("threshold"):
@@ -279,15 +265,6 @@ def _steps(kind: str, config: Mapping, decays: set, before: list, image: tuple) 
     if kind == "Softmax" and config.get("axis", -1) == -1:
         return [("softmax",)]
     raise UnknownError(f"{config.get('name', kind)}: a layer {kind}, or this option of it")
-
-
-def _penalty(config: Mapping) -> float:
-    penalty = config.get("kernel_regularizer")
-    if not penalty:
-        return 0.0
-    if penalty["class_name"] != "L2":
-        raise UnknownError(f"{config['name']}: a penalty {penalty['class_name']}")
-    return 2 * float(penalty["config"]["l2"])  # of l2 |w|^2 in the loss
 
 
 _LOSSES = {
@@ -323,26 +300,20 @@ def _kind(loss: Any, classes: int) -> tuple[str, float]:
 
 def _fitting(output: str) -> dict:
     """The loss that fits an output, in Keras's words."""
-    kind = (
-        ("BinaryCrossentropy", "binary_crossentropy")
-        if output == "sigmoid"
-        else ("CategoricalCrossentropy", "categorical_crossentropy")
-    )
-    config = {"name": kind[1], "from_logits": output == "linear"}
-    return {"module": "keras.losses", "class_name": kind[0], "config": config, "registered_name": None}
+    kind = "BinaryCrossentropy" if output == "sigmoid" else "CategoricalCrossentropy"
+    config = {"name": kind.lower().replace("cross", "_cross"), "from_logits": output == "linear"}
+    return {"module": "keras.losses", "class_name": kind, "config": config, "registered_name": None}
 
 
-_SHARES = {"cross-entropy": "softmax", "binary cross-entropy": "sigmoid"}
-
-
-def _judged(loss: Any, output: str, outputs: int) -> tuple[str, float, str]:
-    """Name and factor of a loss, and the activation of the outputs that it amounts to.
+def _judged(compiled: Mapping | None, output: str, outputs: int) -> tuple[str, float, str]:
+    """Name and factor of the loss, or of one that fits; the activation of the outputs that it amounts to.
 
     Raises:
         ModelError: It does not fit the outputs; says what to write.
     """
+    loss = loss_of(compiled) or _fitting(output)
     kind, factor = _kind(loss, max(outputs, 2))
-    fits = _SHARES.get(kind)
+    fits = sequential.FITTING.get(kind)
     if outputs == 1 and (kind == "cross-entropy" or output == "softmax"):
         raise ModelError(
             "the model has one output, on which softmax is always 1 and categorical cross-entropy 0: for two "
@@ -364,12 +335,12 @@ def _judged(loss: Any, output: str, outputs: int) -> tuple[str, float, str]:
     return kind, factor, output
 
 
-def _net(image: tuple, steps: list[tuple], loss: Any) -> Net:
+def _net(image: tuple, steps: list[tuple], compiled: Mapping) -> Net:
     *more, outputs = sequential.places(image, steps)[-1]
     if more:
         raise ModelError(f"the model gives {(*more, outputs)} for an image, wanted one row of numbers")
     output = steps[-1][0]
-    kind, factor, output = _judged(loss or _fitting(output), output, outputs)
+    kind, factor, output = _judged(compiled, output, outputs)
     if outputs == 1:
         raise UnknownError("one output for two classes")
     try:
@@ -382,25 +353,18 @@ def _rule(optimiser: Any, decay: float, needed: bool) -> tuple[Rule, float]:
     if not optimiser:
         return Rule(decay=decay), float("nan")
     kind, config = optimiser["class_name"], optimiser["config"]
-    rate = config["learning_rate"]
-    plain = isinstance(rate, float | int) and not any(
-        config.get(name)
-        for name in ("weight_decay", "clipnorm", "clipvalue", "use_ema", "nesterov", "amsgrad")
-    )
+    rate, clip = config["learning_rate"], config.get("global_clipnorm")
+    rate = float(rate) if isinstance(rate, float | int) else float("nan")  # of a schedule
+    options = ("weight_decay", "clipnorm", "clipvalue", "use_ema", "nesterov", "amsgrad")
+    plain = not np.isnan(rate) and not any(config.get(name) for name in options)
     plain = plain and config.get("beta_2", 0.999) == 0.999
-    clip = config.get("global_clipnorm")
-    if plain and kind == "SGD" and not config["momentum"]:
-        return Rule("sgd", 0.0, clip, decay), float(rate)
-    if plain and kind == "SGD":
-        return Rule("momentum", float(config["momentum"]), clip, decay), float(rate)
+    if kind == "SGD" and (plain or not needed):
+        momentum = float(config["momentum"])
+        return Rule("momentum" if momentum else "sgd", momentum, clip, decay), rate
     if plain and kind == "Adam" and config["epsilon"] == sequential.EPSILON:
-        return Rule("adam", float(config["beta_1"]), clip, decay), float(rate)
+        return Rule("adam", float(config["beta_1"]), clip, decay), rate
     if needed:
         raise UnknownError(f"optimiser {kind}, or an option of it")
-    rate = float(rate) if isinstance(rate, float | int) else float("nan")
-    if kind == "SGD":
-        momentum = float(config["momentum"])
-        return Rule("momentum" if momentum else "sgd", momentum or 0.9, clip, decay), rate
     return Rule("adam", 0.9, clip, decay), rate  # nearest to those that scale each weight's own step
 
 
@@ -429,48 +393,36 @@ def _outlined(model: Any, compiled: Mapping | None) -> tuple[Known, list]:
         raise ModelError(f"the model takes {len(model.input_shape)} inputs, wanted images alone")
     if not model.trainable_variables:
         raise ModelError("the model has no weights that are trained")
-    steps, at, values, before = [], [], [], "input"
+    found, before = [], "input"
     for layer in model.layers:
         before = layer.name if layer.trainable_variables else before
         if type(layer).__name__ in _UNITS or "Conv" in type(layer).__name__:
-            name = _name(layer)
-            try:
-                value = layer.output
-            except (AttributeError, ValueError):  # used twice, or never in a row
-                continue
-            if name != "linear":
-                steps.append((name,)), at.append(before), values.append(value)
+            with suppress(AttributeError, ValueError):  # used twice, or never in a row
+                found.append((_name(layer), before, layer.output))
+    found = [each for each in found if each[0] != "linear"]
     shape = getattr(model, "output_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 2 or not isinstance(shape[1], int):
         raise ModelError(f"the model gives {shape} for images, wanted one row of numbers for each")
-    if not values or values[-1] is not model.outputs[0]:
-        steps.append(("linear",)), at.append(before), values.append(None)
-    compiled = compiled or {}
-    kind, factor, output = _judged(loss_of(compiled) or _fitting(steps[-1][0]), steps[-1][0], shape[1])
-    if output != steps[-1][0]:
-        steps[-1], values[-1] = (output,), None
-    names = [layer.name for layer in model.layers if layer.trainable_variables]
-    found = Outline(
-        tuple(model.input_shape[1:]), tuple(names), tuple(steps), tuple(at), shape[1], kind, factor
-    )
-    fits = output == _SHARES.get(kind)
-    values = [
-        None if k == len(steps) - 1 and fits or s[0] not in _SAID else v
-        for k, (s, v) in enumerate(zip(steps, values, strict=True))
-    ]
-    return Known(found, *_rule(compiled.get("optimizer"), 0.0, False)), values
+    if not found or found[-1][2] is not model.outputs[0]:
+        found.append(("linear", before, None))
+    units, at, values = zip(*found, strict=True)
+    kind, factor, output = _judged(compiled, units[-1], shape[1])
+    units = (*units[:-1], output)
+    names = tuple(layer.name for layer in model.layers if layer.trainable_variables)
+    steps = tuple((unit,) for unit in units)
+    net = Outline(tuple(model.input_shape[1:]), names, steps, at, shape[1], kind, factor)
+    fits = output == sequential.FITTING.get(kind)
+    told = [unit in _SAID for unit in units[:-1]] + [output in _SAID and not fits]
+    values = [value if said else None for value, said in zip(values, told, strict=True)]
+    return Known(net, *_rule((compiled or {}).get("optimizer"), 0.0, False)), values
 
 
 def _name(layer: Any) -> str:
     """Name of a layer's activation, as here, or else as in Keras."""
     kind, config = type(layer).__name__, layer.get_config()
     try:
-        found = (
-            _activation(config["activation"])
-            if "activation" in config
-            else _steps(kind, config, set(), [], ())
-        )
-        return found[0][0]
+        given = "activation" in config
+        return _activation(config["activation"])[0] if given else _steps(kind, config, set(), [], ())[0][0]
     except UnknownError:
         return str(config.get("activation", kind))
 
@@ -496,15 +448,12 @@ class Watched:
         self.net = net = self.known.net
         chosen = loss_of(compiled) or _fitting(net.output)
         loss, sparse = tf.keras.losses.get(chosen), "sparse" in str(chosen).lower()
-        seen = [v for v in values if v is not None]
-        within = tf.keras.Model(model.inputs, [*seen, model.outputs[0]]) if seen else None
+        seen = {k: value for k, value in enumerate(values) if value is not None}
+        within = tf.keras.Model(model.inputs, [*seen.values(), model.outputs[0]]) if seen else None
         self.variables = variables = model.trainable_variables
-        inside = {
-            id(v): k
-            for k, layer in enumerate(x for x in model.layers if x.trainable_variables)
-            for v in layer.trainable_variables
-        }
-        self._layer = [inside.get(id(v)) for v in variables]
+        number = {id(v): k for k, v in enumerate(variables)}
+        by_layer = [layer.trainable_variables for layer in model.layers]
+        self._layers = [[number[id(v)] for v in own] for own in by_layer if own]
         logits = isinstance(chosen, dict) and chosen.get("config", {}).get("from_logits")
         self.middle = 0.0 if logits else 0.5  # of one output: above it, it says class 1
 
@@ -519,10 +468,8 @@ class Watched:
 
         def slopes(x):
             *found, _ = within(x, training=False)
-            units = [step for step, value in zip(net.steps, values, strict=True) if value is not None]
-            found = [
-                sequential.ACTIVATIONS[name].slope(h, h) for (name, *_), h in zip(units, found, strict=True)
-            ]
+            units = [sequential.ACTIVATIONS[net.steps[k][0]] for k in seen]
+            found = [unit.slope(h, h) for unit, h in zip(units, found, strict=True)]
             return [tf.reduce_mean(s, axis=list(range(s.shape.rank - 1))) for s in found]
 
         @tf.function(autograph=False)
@@ -539,13 +486,12 @@ class Watched:
                     value, _ = mean(x, labels)
                 gradient = gradients(inner, value)
                 others = gradient if vectors is None else vectors
-                along = sum(
-                    tf.reduce_sum(g * tf.stop_gradient(v)) for g, v in zip(gradient, others, strict=True)
-                )
+                pairs = zip(gradient, others, strict=True)
+                along = sum(tf.reduce_sum(g * tf.stop_gradient(v)) for g, v in pairs)
             return gradient, gradients(outer, along)
 
         self.mean, self._all_of, self._product = mean, all_of, product
-        self._measured = [value is not None for value in values]
+        self._measured = list(seen)
 
     def guess(self, z: np.ndarray) -> np.ndarray:
         """The class that each image is taken for (N,), of the model's output (N, K); -1 for none."""
@@ -556,40 +502,31 @@ class Watched:
     def measure(
         self, x: np.ndarray, labels: np.ndarray, *, rate: float, batch: int, seed: int, curved: bool = True
     ) -> Symptoms:
-        """Symptoms of the one model; NaN where its layers do not tell.
+        """Symptoms of the one model, of images (N, ...); NaN where its layers do not tell.
 
-        Args:
-            x: Images (N, ...).
-            labels: Whole numbers (N,).
-            rate: Learning rate.
-            batch: Images in a batch.
-            seed: For where the search for an eigenvalue starts.
-            curved: Whether to measure curvature.
-
-        Returns:
-            As `lib.symptoms.measure`. Dropout drops nothing, normalisations take the means that they keep.
+        All else as in `lib.symptoms.measure`. Dropout drops nothing, normalisations take the means that they
+        keep.
         """
         x, labels = tf.convert_to_tensor(x), tf.constant(labels, tf.int32)
         pieces = [slice(i, i + PIECE) for i in range(0, len(x), PIECE)]
         shares = [len(x[p]) / len(x) for p in pieces]
-        parts = zip(*(self._all_of(x[p], labels[p]) for p in pieces), strict=True)
-        loss, z, gradient, slopes = parts
+        loss, z, gradient, slopes = zip(*(self._all_of(x[p], labels[p]) for p in pieces), strict=True)
 
         def mean(each):
-            return sum(
-                share * value.numpy().astype(np.float64) for share, value in zip(shares, each, strict=True)
-            )
+            pairs = zip(shares, each, strict=True)
+            return sum(share * value.numpy().astype(np.float64) for share, value in pairs)
 
         guess = self.guess(np.concatenate(z))
         flat = [mean(each).reshape(1, -1, 1) for each in zip(*gradient, strict=True)]
         held = [v.numpy().reshape(1, -1, 1) for v in self.variables]
         loss = np.array([mean(loss)])
-        measured = iter(zip(*slopes, strict=True))
-        slope = [mean(next(measured))[None] if m else np.full((1, 1), np.nan) for m in self._measured]
+        measured = dict(zip(self._measured, zip(*slopes, strict=True), strict=True))
+        units = self.net.units
+        slope = [mean(measured[k])[None] if k in measured else np.full((1, 1), np.nan) for k in units]
         lost = [symptoms.lost(step[0], s) for step, s in zip(self.net.steps, slope, strict=True)]
         nan = np.full(1, np.nan)
         step = symptoms.first_step(flat, self.known.rule, rate)
-        whole = [self._layers(of) for of in (flat, held)]
+        both = [[np.concatenate([of[k].ravel() for k in own]) for own in self._layers] for of in (flat, held)]
         return Symptoms(
             loss=loss,
             level=np.array([self.net.level(labels.numpy())]),
@@ -597,22 +534,15 @@ class Watched:
             predicted=np.array([[np.mean(guess == c) for c in range(self.net.classes)]]),
             slope=np.stack([s.mean(axis=1) for s in slope], axis=1),
             lost=np.stack(lost, axis=1),
-            gradient=np.array([[np.linalg.norm(g) for g in whole[0]]]),
-            nonzero=np.array([[np.mean(g != 0) for g in whole[0]]]),
-            norm=np.array([[np.linalg.norm(w) for w in whole[1]]]),
+            gradient=np.array([[np.linalg.norm(g) for g in both[0]]]),
+            nonzero=np.array([[np.mean(g != 0) for g in both[0]]]),
+            norm=np.array([[np.linalg.norm(w) for w in both[1]]]),
             stride=np.full((1, len(slope)), np.nan),
             gain=symptoms.gain(flat, step, loss),
             sharpness=self._sharpness(x, labels, seed) if curved else nan,
             batch_sharpness=self._batch_sharpness(x, labels, batch) if curved else nan,
             finite=np.isfinite(loss) & all(np.isfinite(w).all() for w in held),
         )
-
-    def _layers(self, values: list[np.ndarray]) -> list[np.ndarray]:
-        """Values of the variables, put together by layer."""
-        return [
-            np.concatenate([v.ravel() for v, at in zip(values, self._layer, strict=True) if at == k])
-            for k in range(len(self.net.names))
-        ]
 
     def _sharpness(self, x: tf.Tensor, labels: tf.Tensor, seed: int) -> np.ndarray:
         x, labels = x[: symptoms.CURVED], labels[: symptoms.CURVED]
@@ -628,15 +558,13 @@ class Watched:
     def _batch_sharpness(self, x: tf.Tensor, labels: tf.Tensor, batch: int) -> np.ndarray:
         def met(part):
             gradient, along = self._product(x[part], labels[part], None)
-            return [
-                [sum(float(tf.reduce_sum(g * v)) for g, v in zip(gradient, of, strict=True))]
-                for of in (along, gradient)
-            ]
+            both = (zip(gradient, of, strict=True) for of in (along, gradient))
+            return [[sum(float(tf.reduce_sum(g * v)) for g, v in pairs)] for pairs in both]
 
         return symptoms.batch_sharpness(met, len(x), batch)
 
 
-class Loop:
+class Loop(Watched):
     """One model with fresh weights, trained by a compiled loop of Keras."""
 
     def __init__(self, model: str, seed: int, classes: int):
@@ -651,25 +579,22 @@ class Loop:
             ModelError: The model's output is not one row of K numbers, or the loss wants something else.
         """
         compiled = json.loads(model)["compile_config"]
-        self.seed, self.model = seed, drawn(model, seed)
-        self.watched = Watched(self.model, compiled)
-        if self.watched.net.classes != classes:
-            raise ModelError(
-                f"the model has {self.watched.net.outputs} outputs, the images {classes} classes"
-            )
+        super().__init__(drawn(model, seed), compiled)
+        self.seed = seed
+        if self.net.classes != classes:
+            raise ModelError(f"the model has {self.net.outputs} outputs, the images {classes} classes")
         self.optimiser = tf.keras.optimizers.deserialize(compiled["optimizer"])
-        self.optimiser.build(self.model.trainable_variables)
+        self.optimiser.build(self.variables)
 
         @tf.function
         def epoch(x, labels, batches):
             seen = tf.TensorArray(tf.float32, len(batches))
             for i in tf.range(len(batches)):
                 with tf.GradientTape() as tape:
-                    value, _ = self.watched.mean(
-                        tf.gather(x, batches[i]), tf.gather(labels, batches[i]), True
-                    )
+                    batch = tf.gather(x, batches[i]), tf.gather(labels, batches[i])
+                    value, _ = self.mean(*batch, training=True)
                     whole = value + sum(self.model.losses)
-                self.optimiser.apply(tape.gradient(whole, self.model.trainable_variables))
+                self.optimiser.apply(tape.gradient(whole, self.variables))
                 seen = seen.write(i, value)
             return seen.stack()
 
@@ -682,10 +607,9 @@ class Loop:
     def accuracy(self, x: tf.Tensor, labels: np.ndarray) -> float:
         """Accuracy on images in %."""
         parts = [slice(i, i + PIECE) for i in range(0, len(x), PIECE)]
-        guess = [self.watched.guess(self.model(x[part], training=False).numpy()) for part in parts]
+        guess = [self.guess(self.model(x[part], training=False).numpy()) for part in parts]
         return 100 * float(np.mean(np.concatenate(guess) == labels))
 
     def look(self, x: tf.Tensor, labels: tf.Tensor, rate: float, batch: int, curved: bool) -> Symptoms:
-        """As `Watched.measure`."""
-        how = {"rate": rate, "batch": batch, "seed": self.seed, "curved": curved}
-        return self.watched.measure(x, labels.numpy(), **how)
+        """As `measure`."""
+        return self.measure(x, labels.numpy(), rate=rate, batch=batch, seed=self.seed, curved=curved)

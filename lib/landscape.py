@@ -34,9 +34,8 @@ def barrier(losses: np.ndarray, shares: np.ndarray) -> np.ndarray:
     losses, shares = np.asarray(losses, np.float64), np.asarray(shares, np.float64)
     rising = shares.ndim == 1 and len(shares) >= 2 and (np.diff(shares) > 0).all()
     if not rising or shares[0] != 0 or shares[-1] != 1 or losses.shape[-1:] != shares.shape:
-        raise ValueError(
-            f"shares must rise from 0 to 1, one for each loss, got {shares} for losses {losses.shape}"
-        )
+        got = f"{shares} for losses {losses.shape}"
+        raise ValueError(f"shares must rise from 0 to 1, one for each loss, got {got}")
     line = losses[..., :1] + shares * (losses[..., -1:] - losses[..., :1])
     return (losses - line).max(axis=-1)
 

@@ -21,7 +21,7 @@ from scipy.optimize import linear_sum_assignment
 from lib import diagnosis, kerasmodels, symptoms
 from lib.backend import tf
 from lib.kerasmodels import ModelError, Outline
-from lib.sequential import ACTIVATIONS, RECTIFIERS, Net, Rule
+from lib.sequential import ACTIVATIONS, FITTING, RECTIFIERS, Net, Rule
 from lib.symptoms import Symptoms
 
 COUNT = 1000  # images at most: shares are then known to about one per cent
@@ -75,20 +75,15 @@ class Report:
         """All of it as plain data, ready for JSON; None where there is no number."""
         found = {name: _plain(value[0]) for name, value in self.found._asdict().items()}
         chapter = diagnosis.MECHANISMS[self.diagnosis].chapter
-        own = {
-            "diagnosis": self.diagnosis,
-            "chapter": chapter,
-            "updates": self.updates,
-            "images": self.images,
-        }
+        own = {"diagnosis": self.diagnosis, "chapter": chapter}
+        had = {"updates": self.updates, "images": self.images}
         names = {"layers": list(self.net.names), "units": list(map(" ".join, self._units()))}
         said = {"why": self.why(), "try": self.remedies(), "remarks": self._beside()}
         rate = {"rate": _plain(self.rate), "rate_times_sharpness": _plain(self.edge)}
-        return own | said | names | rate | found
+        return own | had | said | names | rate | found
 
     def _units(self) -> list[tuple[str, str]]:
-        names = [self.net.steps[k][0] for k in self.net.units]
-        return list(zip(self.net.unit_names, names, strict=True))
+        return [(at, self.net.steps[k][0]) for at, k in zip(self.net.unit_names, self.net.units, strict=True)]
 
     def _beside(self) -> list[str]:
         return [*self.remarks, *filter(None, [self.near()])]
@@ -102,11 +97,9 @@ class Report:
         if self.diagnosis == "healthy" and f.loss < diagnosis.LEARNED * f.level:
             return "It learns."
         if self.diagnosis == "healthy":
-            had = (
-                "Its optimiser has made no update yet"
-                if self.compiled
-                else "It is not compiled, so how long it was trained is not told"
-            )
+            had = "Its optimiser has made no update yet"
+            if not self.compiled:
+                had = "It is not compiled, so how long it was trained is not told"
             return f"{had}, and nothing that was measured keeps it from learning."
         if self.diagnosis == "step too large" and not self.updates:
             return "Its first steps would overshoot. Many networks get over that: train an epoch, look again."
@@ -199,13 +192,9 @@ class Report:
             names = ["fitting initialisation"] * bool(close) + ["rate / 10"] * bool(sure) + ["labels", "few"]
             names += [] if sure or self._pulled() else ["rate x 10"]
             names = ["on"] * bool(f.accuracy > 200 / self.net.classes and not sure) + names
-        fits = (self.net.output, self.net.loss) in (
-            ("softmax", "cross-entropy"),
-            ("sigmoid", "binary cross-entropy"),
-        )
         void = {
             "LeakyReLU": not hidden & set(RECTIFIERS),
-            "fitting loss": fits,
+            "fitting loss": self.net.output == FITTING.get(self.net.loss),
             "fitting initialisation": self.fitted and self.updates,  # then training took them astray
             "normalised inputs": self.reach,
         }
@@ -242,17 +231,14 @@ class Report:
     def rows(self) -> list[tuple[str, ...]]:
         """By layer: name, activation, share of units lost, their mean slope, norm of the gradient."""
         f, rows = self._first(), []
-        gradient = dict(zip(self.net.names, zip(f.gradient, f.nonzero, strict=True), strict=True))
-        for layer in self.net.names:
-            size, nonzero = gradient[layer]
+        units = list(zip(self._units(), f.lost, f.slope, strict=True))
+        for layer, size, nonzero in zip(self.net.names, f.gradient, f.nonzero, strict=True):
             bits = f"{size:.2g}" if nonzero else "zero to the bit"
-            on = [k for k, (at, _) in enumerate(self._units()) if at == layer]
-            on = [k for k in on if self._units()[k][1] != "linear"] or [None]
-            for k in on:
-                unit = "" if k is None else self._units()[k][1]
-                told = k is not None and np.isfinite(f.slope[k])
-                lost = (f"{f.lost[k]:.0%}", f"{f.slope[k]:.2g}") if told else ("", "")
-                rows.append((layer, unit, *lost, bits if k == on[0] else ""))
+            on = [(unit, *seen) for (at, unit), *seen in units if at == layer and unit != "linear"]
+            for unit, lost, slope in on or [("", np.nan, np.nan)]:
+                told = (f"{lost:.0%}", f"{slope:.2g}") if np.isfinite(slope) else ("", "")
+                rows.append((layer, unit, *told, bits))
+                bits = ""  # once for each layer
         return rows
 
     def lines(self) -> list[str]:
@@ -267,14 +253,11 @@ class Report:
         said.append(f"Right: {f.accuracy:.1f} % of {self.images} images. One class gets {share:.0%} of them.")
         if np.isfinite(self.edge):
             sharp = np.fmax(f.sharpness, f.batch_sharpness)
-            said.append(
-                f"Sharpness {sharp:.3g}; times the rate of {self.rate:.3g} it is {self.edge:.2g}: "
-                f"steps overshoot above {diagnosis.BOUND:g}."
-            )
+            times = f"times the rate of {self.rate:.3g} it is {self.edge:.2g}"
+            said.append(f"Sharpness {sharp:.3g}; {times}: steps overshoot above {diagnosis.BOUND:g}.")
         elif np.isfinite(f.loss):
-            why = (
-                "the optimiser scales them by itself" if self.rule.optimiser == "adam" else "too many weights"
-            )
+            scaled = self.rule.optimiser == "adam"
+            why = "the optimiser scales them by itself" if scaled else "too many weights"
             why = "the rate is not known" if np.isnan(self.rate) else why
             said.append(f"Whether steps overshoot is not told: {why}.")
         if np.isfinite(self.rate) and np.isfinite(f.stride).any():
@@ -398,16 +381,14 @@ def look(
     if isinstance(model, str | Path):
         model = kerasmodels.load(model)
     if not isinstance(model, tf.keras.Model):
-        raise ModelError(
-            f"model must be a Keras model or the path of a saved one, got {type(model).__name__}"
-        )
+        got = type(model).__name__
+        raise ModelError(f"model must be a Keras model or the path of a saved one, got {got}")
     if not model.built:
         raise ModelError("the model has no weights yet: give it a keras.Input first, or call it on an image")
     rated = rate is None or isinstance(rate, Real) and 0 <= rate < np.inf
     if not rated or not isinstance(batch, Integral) or batch < 1:
-        raise ValueError(
-            f"rate must be at least 0 and batch a whole number from 1, got {rate!r} and {batch!r}"
-        )
+        got = f"{rate!r} and {batch!r}"
+        raise ValueError(f"rate must be at least 0 and batch a whole number from 1, got {got}")
     given, compiled, reason = model, model.get_compile_config(), ""
     if not getattr(model, "inputs", None):
         model = _opened(model, x)
@@ -436,20 +417,13 @@ def look(
     guess = watched.guess(outputs) if watched else outputs.argmax(axis=1)
     fresh = compiled and not updates or len(x) < 10 * net.classes  # then an order means nothing
     order = "" if fresh else _order(guess, y, net.classes)
-    remarks = (_logits(model, compiled), order, _alike(model))
-    if watched:
-        remarks += (_running(watched, x, y, found),)
-    said = tuple(filter(None, remarks))
-    told = said, str(reason), bool(compiled), _fitted(model)
+    running = _running(watched, x, y, found) if watched else ""
+    remarks = tuple(filter(None, (_logits(model, compiled), order, _alike(model), running)))
+    told = remarks, str(reason), bool(compiled), _fitted(model)
     return Report(found, net, known.rule, float(rate), updates, name, len(x), reach, *told)
 
 
-SCALING = (
-    "Rescaling",
-    "Normalization",
-    "BatchNormalization",
-    "LayerNormalization",
-)  # layers that scale images
+SCALING = ("Rescaling", "Normalization", "BatchNormalization", "LayerNormalization")  # layers, of images
 
 
 def _opened(model: Any, x: Any) -> Any:
@@ -514,10 +488,8 @@ def _fitted(model: Any) -> bool:
     """Whether all first weights are drawn with a spread that fits the layer, and biases are zero at first."""
     starts = [s for n in model.layers if (s := getattr(n, "kernel_initializer", None)) is not None]
     biases = [s for n in model.layers if (s := getattr(n, "bias_initializer", None)) is not None]
-    kinds = tf.keras.initializers.VarianceScaling, tf.keras.initializers.Zeros
-    return all(isinstance(s, kinds[0]) and s.scale <= 2 for s in starts) and all(
-        isinstance(s, kinds[1]) for s in biases
-    )
+    fit = all(isinstance(s, tf.keras.initializers.VarianceScaling) and s.scale <= 2 for s in starts)
+    return fit and all(isinstance(s, tf.keras.initializers.Zeros) for s in biases)
 
 
 def _alike(model: Any) -> str:
@@ -541,9 +513,8 @@ def _data(model: Any, x: Any, y: Any, classes: int) -> tuple[np.ndarray, np.ndar
                 "next(iter(dataset.unbatch().batch(1000)))"
             )
     if len(x) != len(y) or not len(x):
-        raise ValueError(
-            f"x and y must be as many, and at least one, got {len(x)} images and {len(y)} labels"
-        )
+        got = f"{len(x)} images and {len(y)} labels"
+        raise ValueError(f"x and y must be as many, and at least one, got {got}")
     chosen = np.unique(np.linspace(0, len(x) - 1, min(len(x), COUNT)).round().astype(int))
     x, y = np.asarray(x)[chosen], np.asarray(y)[chosen]
     return _images(x, model.input_shape[1:]), _labels(y, classes)
@@ -560,11 +531,10 @@ def _images(x: np.ndarray, wanted: tuple) -> np.ndarray:
     elif len(one) != len(wanted) or any(b not in (None, a) for a, b in zip(one, wanted, strict=True)):
         shape = ", ".join(map(str, wanted))
         hint = ""
-        if None not in wanted and np.prod(one) == np.prod(wanted):
-            first = len(one) == 3 and (*one[1:], one[0]) == tuple(wanted)
-            hint = (
-                "; np.moveaxis(x, 1, -1) puts the channels last" if first else f"; x.reshape(-1, {shape}) is"
-            )
+        if len(one) == 3 and (*one[1:], one[0]) == tuple(wanted):
+            hint = "; np.moveaxis(x, 1, -1) puts the channels last"
+        elif None not in wanted and np.prod(one) == np.prod(wanted):
+            hint = f"; x.reshape(-1, {shape}) is"
         raise ValueError(f"x must be (N, {shape}), as the model takes it, got {x.shape}{hint}")
     x = x.astype(np.float32)
     if not np.isfinite(x).all():

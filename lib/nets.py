@@ -5,6 +5,7 @@ weights, with the bias as the last row. So a layer's whole set of parameters is 
 no case of its own in training, in distances or in norms.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,19 +64,18 @@ def truncated_normal(
         raise ValueError(f"sd must be above 0 and finite, got {sd}")
     if not np.isfinite(bias):
         raise ValueError(f"bias must be finite, got {bias}")
-    counts = [(rows - 1) * columns for rows, columns in layers]
-    draws = tf.stack(
-        [
-            tf.random.stateless_truncated_normal([sum(counts)], seed=[seed, stream], stddev=sd, dtype=dtype)
-            for seed in seeds
-        ]
-    )
-    result = []
-    for (rows, columns), piece in zip(layers, tf.split(draws, counts, axis=1), strict=True):
-        weights = tf.reshape(piece, (len(seeds), rows - 1, columns))
-        biases = tf.fill((len(seeds), 1, columns), tf.constant(bias, dtype))
-        result.append(tf.concat([weights, biases], axis=1))
-    return tuple(result)
+    draw = functools.partial(tf.random.stateless_truncated_normal, stddev=sd, dtype=dtype)
+    weights = _drawn(draw, seeds, [(rows - 1, columns) for rows, columns in layers], stream)
+    biases = [tf.fill((len(seeds), 1, w.shape[2]), tf.constant(bias, dtype)) for w in weights]
+    return tuple(tf.concat(both, axis=1) for both in zip(weights, biases, strict=True))
+
+
+def _drawn(draw, seeds, shapes, stream):
+    """Tensors (M, *shape), from one sequence of draws for each member."""
+    counts = [rows * columns for rows, columns in shapes]
+    draws = tf.stack([draw([sum(counts)], seed=[seed, stream]) for seed in seeds])
+    pieces = tf.split(draws, counts, axis=1)
+    return [tf.reshape(p, (len(seeds), *shape)) for p, shape in zip(pieces, shapes, strict=True)]
 
 
 def normal(
@@ -101,12 +101,8 @@ def normal(
     Source: M. Nielsen, Neural Networks and Deep Learning, chapter 1, ``network.py``.
     """
     checks.seeds(seeds)
-    counts = [rows * columns for rows, columns in layers]
-    draws = tf.stack(
-        [tf.random.stateless_normal([sum(counts)], seed=[s, stream], dtype=tf.float64) for s in seeds]
-    )
-    pieces = tf.split(tf.cast(draws, dtype), counts, axis=1)
-    return tuple(tf.reshape(p, (len(seeds), *shape)) for p, shape in zip(pieces, layers, strict=True))
+    draw = functools.partial(tf.random.stateless_normal, dtype=tf.float64)
+    return tuple(tf.cast(w, dtype) for w in _drawn(draw, seeds, layers, stream))
 
 
 def with_ones(values: tf.Tensor) -> tf.Tensor:

@@ -17,10 +17,8 @@ def epoch(stream: tuple, images: int, sampling: str = "shuffled") -> np.ndarray:
         images: How many images there are, N.
         sampling: 'shuffled' takes every image once, 'drawn' draws each with replacement.
     """
-    generator = streams.generator(*stream)
-    return (
-        generator.permutation(images) if sampling == "shuffled" else generator.integers(images, size=images)
-    )
+    draw = streams.generator(*stream)
+    return draw.permutation(images) if sampling == "shuffled" else draw.integers(images, size=images)
 
 
 def batches(order: np.ndarray, size: int) -> np.ndarray:

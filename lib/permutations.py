@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import pdist
 
 Network = Sequence[np.ndarray]
+ROUNDS = 100  # of assignments of all layers at most
 
 
 def neurons(layers: Network, k: int = 0) -> np.ndarray:
@@ -47,9 +48,8 @@ def permuted(
     layers = [np.asarray(w) for w in layers]
     sizes = [w.shape[2] for w in layers[:-1]]
     orders = [np.atleast_2d(o) for o in orders]
-    if [o.shape[1] for o in orders] != sizes or any(
-        (np.sort(o, axis=1) != range(o.shape[1])).any() for o in orders
-    ):
+    whole = all((np.sort(o, axis=1) == range(o.shape[1])).all() for o in orders)
+    if not whole or [o.shape[1] for o in orders] != sizes:
         raise ValueError(f"orders must hold a permutation for each hidden layer, of sizes {sizes}")
     for k, order in enumerate(orders):
         layers[k] = np.take_along_axis(layers[k], order[:, None], axis=2)
@@ -135,26 +135,20 @@ def swap_margin(before: Network, after: Network, among: Sequence[np.ndarray] | N
     return np.min(margins, axis=0)
 
 
-def match(fixed: Network, moving: Network, rounds: int = 100) -> list[np.ndarray]:
+def match(fixed: Network, moving: Network) -> list[np.ndarray]:
     """Orders of the neurons of one network that bring it near to another: for each hidden layer (M, n).
 
     With one hidden layer the nearest of all copies, by one linear assignment. With more, the layers are
-    assigned in turn until none changes, or for this many rounds: each step brings the copy nearer, but it
-    need not be the nearest of all. A network that is not finite stays as it is.
+    assigned in turn until none changes, or for `ROUNDS`: each step brings the copy nearer, but it need not be
+    the nearest of all. A network that is not finite stays as it is.
 
     Source: Ainsworth et al. 2022, arXiv 2209.04836 (weight matching).
     """
-    return _matched(fixed, moving, rounds, odd=False)[0]
+    return match_odd(fixed, moving, odd=False)[0]
 
 
-def match_odd(
-    fixed: Network, moving: Network, rounds: int = 100
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def match_odd(fixed: Network, moving: Network, odd: bool = True) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """`match` for odd units, which may be turned round as well: orders and signs for `permuted`."""
-    return _matched(fixed, moving, rounds, odd=True)
-
-
-def _matched(fixed, moving, rounds, odd):
     fixed, moving = ([np.asarray(w, float) for w in n] for n in (fixed, moving))
     members, sizes = len(fixed[0]), [w.shape[2] for w in fixed[:-1]]
     orders = [np.tile(np.arange(n), (members, 1)) for n in sizes]
@@ -163,7 +157,7 @@ def _matched(fixed, moving, rounds, odd):
         target, source = ([w[m : m + 1] for w in n] for n in (fixed, moving))
         if not all(np.isfinite(w).all() for w in (*target, *source)):
             continue
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             changed = False
             for k, n in enumerate(sizes):
                 now = permuted(source, [o[m] for o in orders], [s[m] for s in signs])

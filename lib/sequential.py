@@ -67,6 +67,7 @@ LOSSES = {
     "binary cross-entropy": ("sigmoid", "softmax"),
     "squared error": OUTPUTS,
 }
+FITTING = {"cross-entropy": "softmax", "binary cross-entropy": "sigmoid"}  # outputs whose slope a loss undoes
 
 
 def _side(length: int, size: int, stride: int, padding: str) -> int:
@@ -98,8 +99,21 @@ def places(image: tuple[int, ...], steps: Sequence[tuple]) -> list[tuple[int, ..
     return found
 
 
+class Judged:
+    """What follows from a network's steps and its loss, whatever else is known of it."""
+
+    @property
+    def output(self) -> str:
+        """The output's activation."""
+        return self.steps[-1][0]
+
+    def level(self, labels: np.ndarray) -> float:
+        """Loss of the best output that ignores the image, for labels (N,)."""
+        return self.factor * level(self.loss, labels, self.classes)
+
+
 @dataclass(frozen=True)
-class Net:
+class Net(Judged):
     """What a network is built of, and its loss.
 
     Attributes:
@@ -118,7 +132,7 @@ class Net:
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        """Takes lists, as JSON has them, for tuples, and checks that the steps fit on each other.
+        """Takes lists, as JSON has them, for tuples, and checks it.
 
         Raises:
             ValueError: A step is not known, does not fit on the one before, or the loss not on the output.
@@ -129,9 +143,8 @@ class Net:
         if not self.shapes or len(self.places[-1]) != 1:
             raise ValueError("steps must hold a layer with weights, and end with one row of outputs")
         if self.output not in LOSSES[self.loss]:
-            raise ValueError(
-                f"loss {self.loss!r} takes outputs of {' or '.join(LOSSES[self.loss])}, got {self.output!r}"
-            )
+            taken = " or ".join(LOSSES[self.loss])
+            raise ValueError(f"loss {self.loss!r} takes outputs of {taken}, got {self.output!r}")
 
     @functools.cached_property
     def places(self) -> list[tuple[int, ...]]:
@@ -161,22 +174,13 @@ class Net:
     @functools.cached_property
     def names(self) -> list[str]:
         """Name of each layer with weights, as in figures."""
-        count = {"conv": 0, "dense": 0}
-        found = []
-        for k in self.layers[:-1]:
-            count[self.steps[k][0]] += 1
-            found.append(f"{self.steps[k][0]} {count[self.steps[k][0]]}")
-        return [*found, "output"]
+        kinds = [self.steps[k][0] for k in self.layers[:-1]]
+        return [*(f"{kind} {kinds[: k + 1].count(kind)}" for k, kind in enumerate(kinds)), "output"]
 
     @functools.cached_property
     def unit_names(self) -> list[str]:
         """Name of the layer that each activation stands on."""
         return [self.names[max(sum(layer < k for layer in self.layers) - 1, 0)] for k in self.units]
-
-    @property
-    def output(self) -> str:
-        """The output's activation."""
-        return self.steps[-1][0]
 
     @property
     def classes(self) -> int:
@@ -186,12 +190,7 @@ class Net:
     @property
     def fitting(self) -> bool:
         """Whether the loss gives back what the output's slope takes: no output can lose its gradient."""
-        fitting = (("softmax", "cross-entropy"), ("sigmoid", "binary cross-entropy"))
-        return (self.output, self.loss) in fitting or self.output == "linear"
-
-    def level(self, labels: np.ndarray) -> float:
-        """Loss of the best output that ignores the image, for labels (N,)."""
-        return self.factor * level(self.loss, labels, self.classes)
+        return self.output in ("linear", FITTING.get(self.loss))
 
 
 def level(loss: str, labels: np.ndarray, classes: int) -> float:
@@ -211,7 +210,7 @@ def level(loss: str, labels: np.ndarray, classes: int) -> float:
 INITS: dict[str, Callable] = {
     "glorot": convnets.INITS["glorot"],
     "he": convnets.INITS["he"],
-    "lecun": lambda rows, fan_in, fan_out: ("normal", np.sqrt(1 / fan_in)),  # LeCun et al. 1998
+    "lecun": lambda fan_in, fan_out: convnets.normal(np.sqrt(1 / fan_in)),  # LeCun et al. 1998
 }
 
 
@@ -239,15 +238,10 @@ def initial(
     layers = []
     for number, (k, (rows, columns)) in enumerate(zip(net.layers, net.shapes, strict=True)):
         window = net.steps[k][2] ** 2 if net.steps[k][0] == "conv" else 1
-        kind, size = INITS[init](rows, rows - 1, window * columns) if init in INITS else ("normal", init)
-        stream = streams.weights("initial", number)
-        shape, random = (rows - 1, columns), tf.random
-        if kind == "uniform":
-            drawn = [random.stateless_uniform(shape, [s, stream], -size, size) for s in seeds]
-        else:
-            drawn = [random.stateless_normal(shape, [s, stream], stddev=size) for s in seeds]
-        stream = streams.weights("own bias", number)
-        biases = [bias + random.stateless_normal((1, columns), [s, stream], stddev=bias_sd) for s in seeds]
+        draw = INITS[init](rows - 1, window * columns) if init in INITS else convnets.normal(init)
+        stream, other = streams.weights("initial", number), streams.weights("own bias", number)
+        drawn = [draw((rows - 1, columns), [s, stream]) for s in seeds]
+        biases = [bias + convnets.normal(bias_sd)((1, columns), [s, other]) for s in seeds]
         layers.append(tf.concat([tf.stack(drawn), tf.stack(biases)], axis=1))
     return tuple(layers)
 
@@ -385,16 +379,8 @@ def fit(
     slots = state.slots or tuple(tuple(tf.fill(w.shape, tf.constant(s)) for s in kept) for w in layers)
     with np.errstate(over="ignore"):  # a rate beyond float32 is infinite
         rates = tf.constant(np.asarray(rates, np.float32))
-    layers, state.slots, seen = _loop(net, rule)(
-        layers,
-        slots,
-        tf.constant(state.steps),
-        x,
-        labels,
-        tf.constant(batches, tf.int32),
-        rates,
-        tf.constant(seeds, tf.int32),
-    )
+    given = x, labels, tf.constant(batches, tf.int32), rates, tf.constant(seeds, tf.int32)
+    layers, state.slots, seen = _loop(net, rule)(layers, slots, tf.constant(state.steps), *given)
     state.steps += len(batches)
     return layers, seen.numpy().T
 
@@ -407,47 +393,36 @@ def _loop(net: Net, rule: Rule) -> Callable:
     elif rule.optimiser == "adam":
         update = functools.partial(update, decay1=rule.momentum, epsilon=EPSILON)
 
-    def step(t, layers, slots, x, labels, chosen, rate, seeds):
-        def draw(k, shape):
-            stream = DROPOUT + t * len(net.steps) + k
-            each = [tf.random.stateless_uniform(shape[1:], [s, stream]) for s in tf.unstack(seeds)]
-            return tf.stack(each)
-
-        with tf.GradientTape() as tape:
-            tape.watch(layers)
-            z, a = forward(layers, tf.gather(x, chosen), net, draw)[-1]
-            seen = tf.reduce_mean(losses(net, z, a, tf.gather(labels, chosen)), axis=1)
-        gradient = tape.gradient(seen, layers)
-        if rule.clip is not None:
-            whole = tf.sqrt(tf.add_n([tf.reduce_sum(g * g, axis=(1, 2)) for g in gradient]))
-            short = tf.minimum(1.0, rule.clip / whole)[:, None, None]
-            gradient = [short * g for g in gradient]
-        if rule.decay:
-            still = [tf.concat([w[:, :-1], tf.zeros_like(w[:, -1:])], axis=1) for w in layers]
-            gradient = [g + rule.decay * w for g, w in zip(gradient, still, strict=True)]
-        if rule.optimiser == "sgd":  # there the rate is in the gradient, see lib.train
-            gradient = [rate * g for g in gradient]
-        pairs = [
-            update(w, g, s, rate, t + 1, functools.partial(train._norm, members=w.shape[0]))
-            for w, g, s in zip(layers, gradient, slots, strict=True)
-        ]
-        return tuple(w for w, _ in pairs), tuple(tuple(s) for _, s in pairs), seen
-
     # one graph for each set of shapes
     @tf.function(autograph=False)
     def loop(layers, slots, before, x, labels, batches, rates, seeds):
-        steps = tf.shape(batches)[0]
+        def step(i, layers, slots):
+            t, chosen, rate = before + i, batches[i], rates[i]
 
-        def body(i, layers, slots, record):
-            layers, slots, seen = step(before + i, layers, slots, x, labels, batches[i], rates[i], seeds)
-            return i + 1, layers, slots, record.write(i, seen)
+            def draw(k, shape):
+                stream = DROPOUT + t * len(net.steps) + k
+                each = [tf.random.stateless_uniform(shape[1:], [s, stream]) for s in tf.unstack(seeds)]
+                return tf.stack(each)
 
-        _, layers, slots, record = tf.while_loop(
-            lambda i, *_: i < steps,
-            body,
-            (tf.constant(0), layers, slots, tf.TensorArray(tf.float32, steps)),
-            parallel_iterations=1,
-        )
-        return layers, slots, record.stack()
+            with tf.GradientTape() as tape:
+                tape.watch(layers)
+                z, a = forward(layers, tf.gather(x, chosen), net, draw)[-1]
+                seen = tf.reduce_mean(losses(net, z, a, tf.gather(labels, chosen)), axis=1)
+            gradient = tape.gradient(seen, layers)
+            if rule.clip is not None:
+                whole = tf.sqrt(tf.add_n([tf.reduce_sum(g * g, axis=(1, 2)) for g in gradient]))
+                short = tf.minimum(1.0, rule.clip / whole)[:, None, None]
+                gradient = [short * g for g in gradient]
+            if rule.decay:
+                still = [tf.concat([w[:, :-1], tf.zeros_like(w[:, -1:])], axis=1) for w in layers]
+                gradient = [g + rule.decay * w for g, w in zip(gradient, still, strict=True)]
+            if rule.optimiser == "sgd":  # there the rate is in the gradient, see lib.train
+                gradient = [rate * g for g in gradient]
+            norm = functools.partial(train._norm, members=layers[0].shape[0])
+            each = zip(layers, gradient, slots, strict=True)
+            pairs = [update(w, g, s, rate, t + 1, norm) for w, g, s in each]
+            return tuple(w for w, _ in pairs), tuple(tuple(s) for _, s in pairs), seen
+
+        return convnets.recorded(step, tf.shape(batches)[0], layers, slots)
 
     return loop

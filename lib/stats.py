@@ -123,9 +123,7 @@ class Across(NamedTuple):
     subsets: int
 
 
-def _number(
-    name: str, value: Any, low: float = -math.inf, high: float = math.inf, ends: bool = True
-) -> float:
+def _number(name: str, value: Any, low: float = -np.inf, high: float = np.inf, ends: bool = True) -> float:
     real = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not real or not (low <= value <= high if ends else low < value < high):
         wanted = f"from {low} to {high}" if ends else f"above {low} and below {high}"
@@ -174,7 +172,9 @@ def _about(x: _Array, seed: int, level: float) -> tuple[_Ends, str]:
     if x.size < FEW:
         return (center - half, center + half), "Student t"
     rng, deviations, t = np.random.default_rng(seed), x - center, []
-    for many in _batches(x.size):
+    most = max(1, _BATCH // x.size)
+    for start in range(0, RESAMPLES, most):
+        many = min(most, RESAMPLES - start)
         drawn = deviations[rng.integers(x.size, size=(many, x.size))]
         off, errors = drawn.mean(axis=1), stats.sem(drawn, axis=1)
         with np.errstate(all="ignore"):  # a resample without spread is endlessly many errors off
@@ -185,12 +185,6 @@ def _about(x: _Array, seed: int, level: float) -> tuple[_Ends, str]:
     if not math.isfinite(high - low):  # nearly all values are equal: resampling knows no more than t
         return (center - half, center + half), "Student t"
     return (min(low, center - half), max(high, center + half)), "Student t and bootstrap t"
-
-
-def _batches(size: int) -> list[int]:
-    """How many of the resamples of a size are drawn at once, for all of them."""
-    most = max(1, _BATCH // size)
-    return [min(most, RESAMPLES - start) for start in range(0, RESAMPLES, most)]
 
 
 def _gaffke(x: _Array, counts: _Array, within: _Ends, seed: int, level: float) -> _Ends:
@@ -347,11 +341,9 @@ def sign_flip(a: ArrayLike, b: ArrayLike, seed: int) -> float:
         (np.rint((one - two) / unit),),
         lambda d, axis: np.abs(np.sum(d, axis=axis)),
         permutation_type="samples",
-        vectorized=True,
         n_resamples=RESAMPLES,
         batch=max(1, _BATCH // one.size),
         alternative="greater",
-        axis=-1,
         rng=np.random.default_rng(seed),
     )
     return float(result.pvalue)
@@ -407,11 +399,14 @@ def _error(x: _Array, y: _Array, paired: bool, plus: bool = False) -> tuple[floa
     """Standard error of mean x less mean y (or plus), and its degrees of freedom (Welch's, of two arms)."""
     if paired:
         return float(stats.sem(x + y if plus else x - y)), x.size - 1
-    one, two = np.var(x, ddof=1) / x.size, np.var(y, ddof=1) / y.size
-    if one + two == 0:
+    return _welch(np.var(x, ddof=1) / x.size, x.size, np.var(y, ddof=1) / y.size, y.size)
+
+
+def _welch(v1: float, n1: int, v2: float, n2: int) -> tuple[float, float]:
+    """Standard error of the difference of two means of these squared errors, and its degrees of freedom."""
+    if v1 + v2 == 0:
         return 0.0, 1.0
-    freedom = (one + two) ** 2 / (one**2 / (x.size - 1) + two**2 / (y.size - 1))
-    return math.sqrt(one + two), float(freedom)
+    return math.sqrt(v1 + v2), float((v1 + v2) ** 2 / (v1**2 / (n1 - 1) + v2**2 / (n2 - 1)))
 
 
 def _without(x: _Array) -> tuple[_Array, _Array]:
@@ -505,12 +500,9 @@ def variance_ratio(a: ArrayLike, b: ArrayLike, seed: int, paired: bool) -> Estim
     for name, arm in (("a", one), ("b", two)):
         if np.ptp(arm) == 0:
             raise ValueError(f"{name}: constant, wanted values that vary")
-
     value = float(np.log(np.var(one, ddof=1)) - np.log(np.var(two, ddof=1)))
     outer = np.log(stats.f.ppf(((1 + LEVEL) / 2, (1 - LEVEL) / 2), one.size - 1, two.size - 1))
-    theory = _estimate(
-        value, (value - outer[0], value - outer[1]), min(one.size, two.size), "F, normal theory"
-    )
+    theory = _estimate(value, tuple(value - outer), min(one.size, two.size), "F, normal theory")
     with np.errstate(all="ignore"):
         shares = [(x.size - 1) * np.log(_without(x)[1]) for x in (one, two)]
         found = _jackknifed(_error(*shares, paired), theory)
@@ -596,8 +588,7 @@ def welch_from_summary(mean1: float, sd1: float, n1: int, mean2: float, sd2: flo
     v2 = _number("sd2", sd2, 0) ** 2 / (_whole("n2", n2, 2) - 1)
     if max(sd1, sd2) <= 1e-12 * max(abs(mean1), abs(mean2)) or v1 + v2 == 0:
         raise ValueError(f"sd1 and sd2: got {sd1!r} and {sd2!r}, wanted one above 0 by more than rounding")
-    freedom = (v1 + v2) ** 2 / (v1**2 / (n1 - 1) + v2**2 / (n2 - 1))
-    half = _half(math.sqrt(v1 + v2), freedom)
+    half = _half(*_welch(v1, n1, v2, n2))
     return _estimate(difference, (difference - half, difference + half), min(n1, n2), "Welch t")
 
 
@@ -649,9 +640,8 @@ def split_variance(correct: NDArray[np.bool_], seed: int) -> Spread:
         found = mean(pairs.mean() + 2 * (m - 1) / (m - 2) * (pairs - pairs.mean()), seed)
         # no variance or covariance of numbers from 0 to 1 is larger than 1 / 4
         ends = max(found.low, least), min(found.high, 1 / 4)
-        return _estimate(
-            found.value, ends, m, f"{found.method.rpartition(',')[0]}, of jackknife pseudo-values"
-        )
+        method = f"{found.method.rpartition(',')[0]}, of jackknife pseudo-values"
+        return _estimate(found.value, ends, m, method)
 
     return Spread(over(total), over(noise), over(n / (n - 1) * (total - noise), -1 / 4))
 
@@ -700,7 +690,5 @@ def holm(p: Sequence[float]) -> NDArray[np.float64]:
     if not row or not np.all((values >= 0) & (values <= 1)):
         raise ValueError(f"p: got {p!r}, wanted a row of numbers from 0 to 1")
     order = np.argsort(values)
-    adjusted = np.empty(values.size)
     stepped = np.maximum.accumulate(values[order] * np.arange(values.size, 0, -1))
-    adjusted[order] = np.minimum(1, stepped)
-    return adjusted
+    return np.minimum(1, stepped)[np.argsort(order)]

@@ -196,11 +196,7 @@ def gain(gradient: list[np.ndarray], step: list[np.ndarray], loss: np.ndarray) -
 
 @functools.lru_cache(maxsize=32)
 def _values(net: Net):
-    @tf.function(autograph=False)
-    def values(layers, x):
-        return [z for z, _ in sequential.forward(layers, x, net)]
-
-    return values
+    return tf.function(lambda layers, x: [z for z, _ in sequential.forward(layers, x, net)], autograph=False)
 
 
 def _stride(layers, step, x, net) -> np.ndarray:

@@ -38,9 +38,8 @@ class Inputs:
                 raise ValueError(f"x must be a matrix of pixels (N, D), got shape {x.shape}")
             self.dtype = tf.as_dtype(data.scale(x[:1], divisor, dtype).dtype)
         elif x.ndim != 2 or x.dtype not in (np.float32, np.float64) or not np.isfinite(x).all():
-            raise ValueError(
-                f"x must be a finite float32 or float64 matrix (N, D), got {x.dtype} of shape {x.shape}"
-            )
+            got = f"{x.dtype} of shape {x.shape}"
+            raise ValueError(f"x must be a finite float32 or float64 matrix (N, D), got {got}")
         else:
             self.dtype = tf.as_dtype(x.dtype)
         self.given, self.divisor, self._tiles = x, divisor, {}
@@ -182,9 +181,8 @@ BLOCK = 100  # examples in a block of small batches; measured, see _loop
 TILE = 12  # rows of the first layer that XLA's program multiplies at once, see _loop; 8 to 16 are as fast
 LINE = 64  # bytes of a processor's vectors and cache lines: the first layer's rows are filled up to them
 TERMS = 16  # examples in a batch whose products are written out: more do not fit the processor's registers
-LONG = (
-    5000  # steps that XLA's program is made for, or a multiple of them: it is compiled once for all lengths
-)
+# Steps that XLA's program is made for, or a multiple of them: it is compiled once for all lengths.
+LONG = 5000
 
 
 class State:
@@ -268,12 +266,10 @@ def fit(
         a.shape[0] != b.shape[0] or a.shape[2] + 1 != b.shape[1] or a.dtype != b.dtype
         for a, b in zip(layers[:-1], layers[1:], strict=True)
     ):
-        raise ValueError(
-            f"layers must be tensors (M, n_in + 1, n_out) of one type that fit on each other, "
-            f"got {[tuple(layer.shape) for layer in layers]}"
-        )
+        wanted = "tensors (M, n_in + 1, n_out) of one type that fit on each other"
+        raise ValueError(f"layers must be {wanted}, got {[tuple(layer.shape) for layer in layers]}")
     members, dtype = layers[0].shape[0], layers[0].dtype
-    trained = (True,) * len(layers) if trained is None else tuple(bool(t) for t in trained)
+    trained = (True,) * len(layers) if trained is None else tuple(map(bool, trained))
     batches, rates = np.asarray(batches), np.asarray(rates)
     targets = tf.convert_to_tensor(targets, dtype)
     _check_names(hidden, loss)
@@ -282,10 +278,8 @@ def fit(
         raise ValueError(f"trained must hold {len(layers)} flags, at least one true, got {trained}")
     columns = inputs.given.shape[1]
     if inputs.dtype != dtype or columns + 1 != layers[0].shape[1]:
-        raise ValueError(
-            f"inputs are {inputs.dtype.name} with {columns} columns, "
-            f"the first layer is {dtype.name} and takes {layers[0].shape[1] - 1}"
-        )
+        first = f"{dtype.name} and takes {layers[0].shape[1] - 1}"
+        raise ValueError(f"inputs are {inputs.dtype.name} with {columns} columns, the first layer is {first}")
     one = (len(inputs), layers[-1].shape[2])
     if tuple(targets.shape) not in (one, (members, *one)):
         raise ValueError(f"targets must be {one} or {(members, *one)}, got {tuple(targets.shape)}")
@@ -299,9 +293,8 @@ def fit(
         raise ValueError(f"rates must be {len(batches)} finite numbers of at least 0, one for each batch")
     decays = np.asarray(decay, float)
     if decays.shape not in ((), (members,)) or not ((decays >= 0) & (decays < np.inf)).all():
-        raise ValueError(
-            f"decay must be a finite number of at least 0, got {decay}; or one for each of {members} members"
-        )
+        or_each = f"or one for each of {members} members"
+        raise ValueError(f"decay must be a finite number of at least 0, got {decay}; {or_each}")
     shared, decay = batches.ndim == 2, bool(decays.any())
     plain = optimiser == "sgd"
     state = State() if state is None else state
@@ -310,37 +303,24 @@ def fit(
     rows = tf.transpose(layers[0], (1, 0, 2))  # the inputs first, so that rows can be taken and put back
     held = tf.transpose(tf.gather(rows, used), (1, 0, 2))
     held = (nets.wide(held) if shared else held, *layers[1:])
-    slots = tuple(
-        tuple(tf.fill(tf.shape(w), tf.constant(s, dtype)) for s in OPTIMISERS[optimiser].slots) for w in held
-    )
+    start = OPTIMISERS[optimiser].slots
+    slots = tuple(tuple(tf.fill(tf.shape(w), tf.constant(s, dtype)) for s in start) for w in held)
     if state.slots is not None:
         kept, wanted = (
             (name, *(f"{w.dtype.name} {tuple(w.shape)}" for layer in of for w in layer))
             for name, of in ((state.optimiser, state.slots), (optimiser, slots))
         )
         if kept != wanted:
-            raise ValueError(
-                f"state must be of the same optimiser, networks and inputs, with or without decay as before: "
-                f"it holds {kept}, this call needs {wanted}"
-            )
+            same = "of the same optimiser, networks and inputs, with or without decay as before"
+            raise ValueError(f"state must be {same}: it holds {kept}, this call needs {wanted}")
         slots = state.slots
     if compiled and plain and not shared:
-        alone = [
-            fit(
-                [w[m : m + 1] for w in layers],
-                inputs,
-                targets[m] if targets.shape.rank == 3 else targets,
-                batches[:, m],
-                rates[:, m] if each else rates,
-                hidden=hidden,
-                loss=loss,
-                trained=trained,
-                decay=np.broadcast_to(decays, members)[m],
-                decay_biases=decay_biases,
-                compiled=True,
-            )
-            for m in range(members)
-        ]
+        how = {"hidden": hidden, "loss": loss, "trained": trained, "decay_biases": decay_biases}
+        alone = []
+        for m, strength in enumerate(np.broadcast_to(decays, members)):
+            one, rate = [w[m : m + 1] for w in layers], rates[:, m] if each else rates
+            target = targets[m] if targets.shape.rank == 3 else targets
+            alone.append(fit(one, inputs, target, batches[:, m], rate, decay=strength, compiled=True, **how))
         state.steps, state.optimiser, state.slots = state.steps + len(batches), optimiser, slots
         return tuple(tf.concat(layer, axis=0) for layer in zip(*alone, strict=True))
     # Blocks need the plain rule, a first layer that learns, and batches small enough to be worth it; XLA is
@@ -351,29 +331,19 @@ def fit(
     tiled = compiled and plain
     divisor = inputs.late if tiled else None
     seen = inputs.tiles(decay) if tiled else inputs.whole if decay else inputs.seen
-    part = functools.partial(
-        _loop, hidden, loss, optimiser, trained, shared, decay, decay_biases, compiled, divisor
-    )
+    structure = hidden, loss, optimiser, trained, shared, decay, decay_biases, compiled, divisor
     whole = len(batches) - len(batches) % block
     for size, chosen in ((block, slice(0, whole)), (1, slice(whole, None))):
         if steps := len(batches[chosen]):
             room = -steps % LONG if compiled else 0  # for steps that are not run
             numbers, paces = (
-                np.pad(values[chosen], [(0, room)] + [(0, 0)] * (values.ndim - 1))
-                for values in (batches, rates)
+                np.pad(v[chosen], [(0, room)] + [(0, 0)] * (v.ndim - 1)).reshape(-1, size, *v.shape[1:])
+                for v in (batches, rates)
             )
-            held, slots = part(size)(
-                held,
-                slots,
-                tf.constant(steps // size),
-                tf.constant(state.steps),
-                seen,
-                targets,
-                tf.constant(numbers.reshape(-1, size, *batches.shape[1:]), tf.int32),
-                # infinite where they are beyond float32
-                tf.cast(paces.reshape(-1, size, *rates.shape[1:]), dtype),
-                tf.cast(decays, dtype),
-            )
+            counts = tf.constant(steps // size), tf.constant(state.steps)
+            # rates and decays are infinite where they are beyond float32
+            given = tf.constant(numbers, tf.int32), tf.cast(paces, dtype), tf.cast(decays, dtype)
+            held, slots = _loop(*structure, size)(held, slots, *counts, seen, targets, *given)
             state.steps += steps
     state.optimiser, state.slots = optimiser, slots
     first = nets.stacked(held[0], members) if shared else held[0]
@@ -563,17 +533,10 @@ def _loop(hidden, loss, optimiser, trained, shared, decay, decay_biases, compile
     def of_any_length(layers, slots, rounds, before, inputs, targets, batches, rates, strength):
         """By one graph for any number of steps and examples; with plain steps also of inputs ever there."""
         rows = optimiser == "sgd" and shared  # TensorFlow regroups Adagrad's product where it knows the shape
-        graph = loop.get_concrete_function(
-            (nets.free(layers[0], 0), *layers[1:]) if rows else layers,
-            slots,
-            rounds,
-            before,
-            nets.free(inputs, 0, 1) if rows else nets.free(inputs, 0),
-            nets.free(targets, -2),
-            nets.free(batches, 0),
-            nets.free(rates, 0),
-            strength,
-        )
+        held = (nets.free(layers[0], 0), *layers[1:]) if rows else layers
+        seen = nets.free(inputs, 0, 1) if rows else nets.free(inputs, 0)
+        free = nets.free(targets, -2), nets.free(batches, 0), nets.free(rates, 0)
+        graph = loop.get_concrete_function(held, slots, rounds, before, seen, *free, strength)
         return graph(layers, slots, rounds, before, inputs, targets, batches, rates, strength)
 
     return loop if compiled else of_any_length
