@@ -43,7 +43,7 @@ def test_a_law_is_found_again(law, scale, second):
     assert all(f.outside > 1e-3 for name, f in fits.items() if name not in alike)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=8)
 @given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
 def test_units_make_no_difference(length, time):
     noise = np.exp(0.05 * np.random.default_rng(3).normal(size=len(LAGS)))

@@ -80,31 +80,7 @@ def test_a_segment_by_hand():
     assert result.tolist() == wanted
 
 
-def test_a_segment_has_its_ends_and_middle():
-    start, end = normal(2, 50)
-    shares = np.linspace(0, 1, 9)
-    result = landscape.segment(start, end, shares)
-    assert result.shape == (9, 50)
-    assert np.array_equal(result[0], start)
-    np.testing.assert_allclose(result[-1], end, rtol=0, atol=1e-14)
-    np.testing.assert_allclose(result[4], (start + end) / 2, rtol=0, atol=1e-14)
-    np.testing.assert_allclose(result, landscape.segment(end, start, 1 - shares), rtol=0, atol=1e-14)
-
-
 # Principal directions
-
-
-def plane(size, seed=0):
-    return np.linalg.qr(normal(size, 2, seed=seed))[0].T
-
-
-def test_an_ellipse_gives_its_axes():
-    axes, angles = plane(60), 2 * np.pi * np.arange(12) / 12
-    path = normal(60, seed=5) + np.stack([3 * np.cos(angles), np.sin(angles)], axis=1) @ axes
-    directions, share = landscape.principal(path)
-    assert directions.shape == (2, 60)
-    np.testing.assert_allclose(np.abs(directions @ axes.T), np.eye(2), atol=1e-12)
-    assert share == pytest.approx(1, abs=1e-14)
 
 
 def test_a_line_is_the_first_direction():
@@ -115,11 +91,6 @@ def test_a_line_is_the_first_direction():
     assert share == pytest.approx(1, abs=1e-14)
 
 
-def test_three_networks_lie_in_a_plane():
-    assert landscape.principal(normal(3, 30))[1] == pytest.approx(1, abs=1e-14)
-    assert landscape.principal(normal(4, 30))[1] < 1 - 1e-3
-
-
 def test_a_share_by_hand():
     """Steps of 3, 2 and 1 along three axes: 9 + 4 of 14."""
     steps = np.diag([3.0, 2, 1])
@@ -128,45 +99,30 @@ def test_a_share_by_hand():
     assert share == pytest.approx(13 / 14, rel=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(8, 30), (30, 8), (9, 9)])
-@pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-10), (np.float32, 1e-10)])
-def test_principal_is_the_analysis_of_the_covariance(shape, dtype, tolerance):
+@pytest.mark.parametrize(
+    "shape, dtype",
+    [((8, 30), np.float64), ((30, 8), np.float32), ((9, 9), np.float64), ((3, 30), np.float32)],
+)
+def test_principal_is_the_analysis_of_the_covariance(shape, dtype):
+    """Three networks lie in a plane, more do not."""
     path = (normal(*shape) * np.linspace(1, 3, shape[1]) + 10).astype(dtype)
     values, vectors = np.linalg.eigh(np.cov(path.astype(float).T))
     directions, share = landscape.principal(path)
-    assert share == pytest.approx(values[-2:].sum() / values.sum(), rel=tolerance)
+    assert share == pytest.approx(values[-2:].sum() / values.sum(), rel=1e-10)
+    assert (share > 1 - 1e-13) == (shape[0] == 3)
     np.testing.assert_allclose(np.abs(directions @ vectors[:, [-1, -2]]), np.eye(2), atol=1e-8)
 
 
-def test_no_plane_holds_more_of_a_path():
-    path = normal(12, 20)
-    directions, share = landscape.principal(path)
-    away = path - path.mean(axis=0)
-    total = (away**2).sum()
-    assert ((away @ directions.T) ** 2).sum() / total == pytest.approx(share, rel=1e-12)
-    for seed in range(20):
-        assert ((away @ plane(20, seed).T) ** 2).sum() / total < share
-    nearby = np.linalg.qr((directions + 0.03 * normal(2, 20, seed=1)).T)[0]
-    assert ((away @ nearby) ** 2).sum() / total < share
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        np.zeros((2, 5)) + np.arange(2)[:, None],
-        np.arange(5.0),
-        np.ones((3, 4, 5)),
-        np.array([[0.0, 1], [2, np.nan], [3, 4]]),
-        np.array([[0.0, 1], [2, np.inf], [3, 4]]),
-    ],
-    ids=["two", "one row", "three axes", "nan", "inf"],
-)
+@pytest.mark.parametrize("path", [
+    np.arange(10.0).reshape(2, 5), np.arange(5.0), np.ones((3, 4, 5)),
+    *(np.array([[0, 1], [2, bad], [3, 4]]) for bad in (np.nan, np.inf)),
+], ids=["two", "one row", "three axes", "nan", "inf"])  # fmt: skip
 def test_paths_that_are_none_are_refused(path):
     with pytest.raises(ValueError, match="^path must be at least three finite networks"):
         landscape.principal(path)
 
 
-@pytest.mark.parametrize("count", [3, 5, 6, 7, 10])
+@pytest.mark.parametrize("count", [3, 6, 7])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_path_that_does_not_move_is_refused(count, dtype):
     """Not even where the mean of equal numbers is rounded."""
@@ -198,8 +154,9 @@ def test_filters_by_hand():
 
 @pytest.mark.parametrize("dtype, tolerance", [(tf.float64, 1e-13), (tf.float32, 1e-5)])
 def test_filters_have_the_norms_of_the_origins(dtype, tolerance, origin):
+    """Whatever the directions' own: only their signs count."""
     like = [tf.cast(layer, dtype) for layer in LIKE]
-    directions = normal(3, SIZE, seed=4) * np.array([[1e-3], [1], [50]])
+    directions = normal(3, SIZE, seed=4) * np.array([[1e-3], [-1], [50]])
     result = landscape.filter_normalised(directions, origin, like)
     assert result.shape == (3, SIZE)
     for d, r in zip(directions, result, strict=True):
@@ -207,18 +164,6 @@ def test_filters_have_the_norms_of_the_origins(dtype, tolerance, origin):
             sizes = np.linalg.norm(a, axis=0), np.linalg.norm(c, axis=0)
             np.testing.assert_allclose(np.linalg.norm(b, axis=0), sizes[1], rtol=tolerance)
             np.testing.assert_allclose(b, a * sizes[1] / sizes[0], rtol=tolerance, atol=0)
-
-
-def test_length_and_sign_of_a_direction(origin):
-    directions = normal(2, SIZE, seed=4)
-    once = landscape.filter_normalised(directions, origin, LIKE)
-    np.testing.assert_allclose(landscape.filter_normalised(4 * directions, origin, LIKE), once, rtol=1e-13)
-    np.testing.assert_allclose(landscape.filter_normalised(-directions, origin, LIKE), -once, rtol=1e-13)
-    np.testing.assert_allclose(landscape.filter_normalised(once, origin, LIKE), once, rtol=1e-13)
-    np.testing.assert_allclose(
-        landscape.filter_normalised(directions, -3 * origin, LIKE), 3 * once, rtol=1e-13
-    )
-    assert np.array_equal(landscape.filter_normalised(directions[1:], origin, LIKE), once[1:])
 
 
 def test_filters_of_zeros_give_zeros(origin):
@@ -244,8 +189,7 @@ def rescaled(network, layer, unit, factor):
     return row(layers)
 
 
-@pytest.mark.parametrize("layer, unit", [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)])
-@pytest.mark.parametrize("factor", [10, 0.03])
+@pytest.mark.parametrize("layer, unit, factor", [(0, 0, 10), (0, 1, 0.03), (1, 0, 0.03), (1, 2, 10)])
 def test_a_slice_does_not_see_how_a_unit_is_scaled(layer, unit, factor, origin, loss):
     """Along a direction in the unit's own filter; steps that are not normalised do see it."""
     direction = [np.zeros(shape) for shape in DESIGN.shapes]
@@ -303,16 +247,6 @@ def test_coordinates_of_points_off_the_plane_are_the_nearest():
     np.testing.assert_allclose(landscape.coordinates(off[None], origin, directions), [[2, -3]], rtol=1e-10)
 
 
-def test_a_path_in_its_principal_plane():
-    path = normal(9, 30)
-    directions, share = landscape.principal(path)
-    result = landscape.coordinates(path, path.mean(axis=0), directions)
-    np.testing.assert_allclose(result.mean(axis=0), 0, atol=1e-12)
-    total = ((path - path.mean(axis=0)) ** 2).sum()
-    assert (result**2).sum() / total == pytest.approx(share, rel=1e-12)
-    assert abs((result[:, 0] * result[:, 1]).sum()) < 1e-10 * total, "not correlated"
-
-
 # Losses of many
 
 
@@ -331,13 +265,3 @@ def test_losses_are_those_of_each_alone(chunk, origin, loss):
     wanted = [loss([tf.constant(w[None]) for w in parts(r)])[0] for r in rows]
     assert result.shape == (7,) and len(set(wanted)) == 7
     np.testing.assert_allclose(result, wanted, rtol=1e-12)
-
-
-@pytest.mark.parametrize("chunk", [1, 2, 5, 6, 11, 12, 13])
-def test_losses_by_hand(chunk):
-    like = [tf.zeros((4, 2, 1), tf.float64), tf.zeros((4, 1, 1), tf.float64)]
-    rows = landscape.slice_rows(np.zeros(3), np.array([[1, 0, 0], [0, 0, 10]]), np.arange(4), np.arange(3))
-    result = landscape.losses(
-        rows, like, lambda w: tf.reduce_sum(w[0], axis=(1, 2)) + w[1][:, 0, 0] ** 2, chunk
-    )
-    assert result.tolist() == [x + (10 * y) ** 2 for y in range(3) for x in range(4)]

@@ -54,24 +54,21 @@ def test_biases_are_constant_and_shapes_are_members_rows_columns():
     assert (double.numpy()[:, -1] == 0.1).all()
 
 
-def test_a_member_depends_on_its_seed_and_stream_alone():
-    layers = [(8, 5), (6, 2)]
-    together = arrays(nets.truncated_normal([7, 0, 2**31 - 1, 9], layers, 0.1, 0.1))
-    for position, seed in enumerate([7, 0, 2**31 - 1, 9]):
-        for a, b in zip(
-            together, arrays(nets.truncated_normal([np.int64(seed)], layers, 0.1, 0.1)), strict=True
-        ):
+@pytest.mark.parametrize("draw, drawn", [
+    (lambda seeds, layers, **how: nets.truncated_normal(seeds, layers, 0.1, 0.1, **how), slice(-1)),
+    (nets.normal, slice(None)),
+], ids=["truncated", "normal"])  # fmt: skip
+def test_a_member_depends_on_its_seed_and_stream_alone(draw, drawn):
+    layers, seeds = [(8, 5), (6, 2), (6, 2)], [7, 0, 2**31 - 1, 9]
+    together = arrays(draw(seeds, layers))
+    assert [layer.shape for layer in together] == [(4, 8, 5), (4, 6, 2), (4, 6, 2)]
+    for position, seed in enumerate(seeds):
+        for a, b in zip(together, arrays(draw([np.int64(seed)], layers)), strict=True):
             assert np.array_equal(a[position], b[0])
-    assert len({together[0][k].tobytes() for k in range(4)}) == 4
-    other = arrays(nets.truncated_normal([7], layers, 0.1, 0.1, stream=1))
-    assert not np.isclose(other[0][0, :-1], together[0][0, :-1]).any()
-    again = arrays(nets.truncated_normal([7], layers, 0.1, 0.1, stream=1))
+    other, again = (arrays(draw(seeds, layers, stream=1)) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(other, again, strict=True))
-
-
-def test_layers_of_one_member_are_different_draws():
-    first, second = arrays(nets.truncated_normal([7], [(9, 4), (9, 4)], 0.1, 0.0))
-    assert not np.isclose(first[0, :-1], second[0, :-1]).any()
+    draws = np.concatenate([layer[:, drawn].ravel() for layer in together + other])
+    assert len(np.unique(draws)) == draws.size, "no draw comes twice: layers, seeds, streams"
 
 
 def test_normal_weights_and_biases_are_standard_normal():
@@ -96,37 +93,20 @@ def test_normal_draws_in_float64_whatever_they_are_rounded_to():
         assert not np.array_equal(a, b), "more than float32 holds"
 
 
-def test_a_normal_member_depends_on_its_seed_and_stream_alone():
-    layers = [(8, 5), (6, 2), (6, 2)]
-    seeds = [7, 0, 2**31 - 1, 9]
-    together = arrays(nets.normal(seeds, layers))
-    assert [layer.shape for layer in together] == [(4, 8, 5), (4, 6, 2), (4, 6, 2)]
-    for position, seed in enumerate(seeds):
-        for a, b in zip(together, arrays(nets.normal([np.int64(seed)], layers)), strict=True):
-            assert np.array_equal(a[position], b[0])
-    draws = np.concatenate([layer.ravel() for layer in together])
-    other = np.concatenate([layer.ravel() for layer in arrays(nets.normal(seeds, layers, stream=1))])
-    assert len(np.unique([draws, other])) == 2 * draws.size, "no draw comes twice: layers, seeds, streams"
-
-
-@pytest.mark.parametrize("seeds", [[], [-1], [2**31], [1.0], ["1"], [0, None]])
-def test_bad_seeds_are_refused(seeds):
-    with pytest.raises(ValueError, match="seeds must"):
-        nets.truncated_normal(seeds, [(3, 2)], 0.1, 0.1)
-    with pytest.raises(ValueError, match="seeds must"):
-        nets.normal(seeds, [(3, 2)])
-
-
-@pytest.mark.parametrize("sd", [0, -0.1, np.nan, np.inf])
-def test_bad_sd_is_refused(sd):
-    with pytest.raises(ValueError, match="sd must"):
-        nets.truncated_normal([1], [(3, 2)], sd, 0.1)
-
-
-@pytest.mark.parametrize("bias", [np.nan, np.inf])
-def test_bad_bias_is_refused(bias):
-    with pytest.raises(ValueError, match="bias must"):
-        nets.truncated_normal([1], [(3, 2)], 0.1, bias)
+@pytest.mark.parametrize(
+    "seeds, sd, bias, said",
+    [
+        *((seeds, 0.1, 0.1, "seeds must") for seeds in ([], [-1], [2**31], [1.0], ["1"], [0, None])),
+        *(([1], sd, 0.1, "sd must") for sd in (0, -0.1, np.nan, np.inf)),
+        *(([1], 0.1, bias, "bias must") for bias in (np.nan, np.inf)),
+    ],
+)
+def test_bad_draws_are_refused(seeds, sd, bias, said):
+    with pytest.raises(ValueError, match=said):
+        nets.truncated_normal(seeds, [(3, 2)], sd, bias)
+    if said == "seeds must":
+        with pytest.raises(ValueError, match=said):
+            nets.normal(seeds, [(3, 2)])
 
 
 def test_wide_is_undone_by_stacked_and_multiplies_as_each_member():

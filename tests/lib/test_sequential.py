@@ -28,17 +28,15 @@ def some(count=40, image=IMAGE, classes=4, seed=0):
 
 
 PLAIN = Rule()
+BATCHES = np.random.default_rng(1).integers(40, size=(6, 2, 5))  # each network's own
 
 
-def trained(net, rule=PLAIN, seeds=SEEDS, steps=6, state=None, layers=None, rate=0.3):
+def trained(net, rule=PLAIN, seeds=SEEDS, part=slice(None), state=None, layers=None, rate=0.3):
     x, y = some(image=net.image, classes=net.classes)
-    batches = np.random.default_rng(1).integers(len(x), size=(steps, len(SEEDS), 5))
-    batches = batches[:, [SEEDS.index(s) for s in seeds]]
+    batches = BATCHES[part, [SEEDS.index(s) for s in seeds]]
     layers = sequential.initial(seeds, net, "glorot") if layers is None else layers
-    rates = np.full(steps, rate)
-    return sequential.fit(
-        layers, x, y, batches, rates, net=net, rule=rule, seeds=seeds, state=state or State()
-    )
+    how = {"net": net, "rule": rule, "seeds": seeds, "state": state or State()}
+    return sequential.fit(layers, x, y, batches, np.full(len(batches), rate), **how)
 
 
 def in_keras(net, layers):
@@ -109,7 +107,7 @@ def test_training_is_that_of_keras(rule, keras):
     net = Net(IMAGE, tuple(step for step in MIXED if step[0] != "dropout"))
     model = in_keras(net, sequential.initial(SEEDS[:1], net, "glorot"))
     optimiser, (x, y) = keras(), some()
-    for batch in np.random.default_rng(1).integers(len(x), size=(6, 2, 5))[:, 0]:
+    for batch in BATCHES[:, 0]:
         with tf.GradientTape() as tape:
             value = tf.keras.losses.sparse_categorical_crossentropy(
                 tf.gather(y, batch), model(tf.gather(x, batch))
@@ -133,11 +131,10 @@ def test_training_is_that_of_keras(rule, keras):
 def test_dense_networks_are_those_of_train(output, loss, name, optimiser):
     net = dense(output=output, loss=loss)
     (x, y), layers = some(), sequential.initial(SEEDS, net, "glorot")
-    batches = np.random.default_rng(1).integers(len(x), size=(6, 2, 5))
     inputs = train.Inputs(x.numpy().reshape(40, -1))
     rates = np.full(6, 0.3 / (5 if optimiser == "sgd" else 1))  # there the sum over a batch, not its mean
     how = {"hidden": "sigmoid", "loss": name, "optimiser": optimiser}
-    wanted = train.fit(layers, inputs, np.eye(4, dtype=np.float32)[y], batches, rates, **how)
+    wanted = train.fit(layers, inputs, np.eye(4, dtype=np.float32)[y], BATCHES, rates, **how)
     found, _ = trained(net, Rule(optimiser))
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
@@ -153,9 +150,8 @@ def test_convolutional_networks_are_those_of_convnets(change):
     for a, b in zip(layers, convnets.initial(SEEDS, design, "glorot"), strict=True):
         np.testing.assert_array_equal(a, b)
     x, y = some(image=net.image, classes=10)
-    batches = np.random.default_rng(1).integers(len(x), size=(6, 2, 5))
     cut = convnets.images(x.numpy().reshape(40, -1), y.numpy(), design)
-    wanted, _, record = convnets.fit(layers, cut, batches, np.full(6, 0.3), design=design, **change)
+    wanted, _, record = convnets.fit(layers, cut, BATCHES, np.full(6, 0.3), design=design, **change)
     found, losses = trained(net, Rule("momentum" if change else "sgd", **change))
     np.testing.assert_allclose(losses, record.loss, rtol=1e-4)
     np.testing.assert_allclose(found[0], wanted[0], rtol=1e-3, atol=1e-5)
@@ -169,13 +165,9 @@ def test_a_network_is_the_same_alone_and_in_two_calls():
     np.testing.assert_allclose(alone[0][0], both[0][1], rtol=1e-4, atol=1e-6)
     without, _ = trained(Net(IMAGE, tuple(s for s in MIXED if s[0] != "dropout")), rule)
     assert np.abs(without[0] - both[0]).max() > 1e-3  # dropout does something
-    state, layers, parts = State(), sequential.initial(SEEDS, net, "glorot"), []
-    x, y = some()
-    batches = np.random.default_rng(1).integers(len(x), size=(6, 2, 5))
+    state, layers, parts = State(), None, []
     for part in (slice(0, 2), slice(2, 6)):
-        layers, seen = sequential.fit(
-            layers, x, y, batches[part], np.full(6, 0.3)[part], net=net, rule=rule, seeds=SEEDS, state=state
-        )
+        layers, seen = trained(net, rule, part=part, state=state, layers=layers)
         parts.append(seen)
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), losses)
     np.testing.assert_array_equal(layers[0], both[0])
@@ -189,8 +181,8 @@ def test_overflow_is_an_outcome():
 def test_decay_leaves_the_biases():
     net = dense("linear", "linear", "squared error")
     layers = tuple(tf.ones((2, *shape)) for shape in net.shapes)
-    still, _ = trained(net, Rule(), layers=layers, rate=1e-9, steps=1)
-    decayed, _ = trained(net, Rule(decay=1e8), layers=layers, rate=1e-9, steps=1)
+    still, _ = trained(net, Rule(), layers=layers, rate=1e-9, part=slice(1))
+    decayed, _ = trained(net, Rule(decay=1e8), layers=layers, rate=1e-9, part=slice(1))
     np.testing.assert_allclose((decayed[0] / still[0])[:, :-1], 0.9, rtol=1e-5)
     np.testing.assert_allclose(decayed[0][:, -1], still[0][:, -1], rtol=1e-6)
 
@@ -219,25 +211,17 @@ def test_first_weights():
         sequential.initial([1], net, "best")
 
 
-@pytest.mark.parametrize(
-    ("steps", "loss", "said"),
-    [
-        (
-            [("dense", 3), ("softmax",)],
-            "cross-entropy",
-            r"\('dense', 3\) does not fit on values of shape \(8",
-        ),
-        ([("conv", 3, 9, 1, "valid"), ("flatten",), ("softmax",)], "cross-entropy", "leaves nothing"),
-        ([("flatten",), ("lstm", 3), ("dense", 3), ("softmax",)], "cross-entropy", "lstm"),
-        ([("flatten",), ("softmax",)], "cross-entropy", "with weights"),
-        (
-            [("flatten",), ("dense", 3), ("tanh",)],
-            "cross-entropy",
-            "takes outputs of softmax or sigmoid, got 'tanh'",
-        ),
-        ([("flatten",), ("dense", 3), ("softmax",)], "hinge", "loss must be one of"),
-    ],
-)
+FLAT, CROSS = ("flatten",), "cross-entropy"
+
+
+@pytest.mark.parametrize(("steps", "loss", "said"), [
+    ([("dense", 3), ("softmax",)], CROSS, r"\('dense', 3\) does not fit on values of shape \(8"),
+    ([("conv", 3, 9, 1, "valid"), FLAT, ("softmax",)], CROSS, "leaves nothing"),
+    ([FLAT, ("lstm", 3), ("dense", 3), ("softmax",)], CROSS, "lstm"),
+    ([FLAT, ("softmax",)], CROSS, "with weights"),
+    ([FLAT, ("dense", 3), ("tanh",)], CROSS, "takes outputs of softmax or sigmoid, got 'tanh'"),
+    ([FLAT, ("dense", 3), ("softmax",)], "hinge", "loss must be one of"),
+])  # fmt: skip
 def test_bad_networks_are_refused(steps, loss, said):
     with pytest.raises(ValueError, match=said):
         Net(IMAGE, tuple(steps), loss)
