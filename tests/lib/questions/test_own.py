@@ -8,7 +8,6 @@ import pytest
 
 from lib import archive, diagnosis, kerasmodels
 from lib.backend import tf
-from lib.ensembles import ensemble
 from lib.page import text
 from lib.questions import cases, faults, own, remedies
 from lib.questions.own import Setting
@@ -84,12 +83,6 @@ def test_a_model_of_one_output_for_two_classes(tmp_path):
     result = own.job(setting.config(), SEEDS[:1])
     assert result["level"][0, 0] == pytest.approx(np.log(2)) and result["test"][0, -1] > 95
     assert own.outcome(result, None) == ["trains"] and own.diagnose(result, setting) == ["healthy"]
-
-
-def test_an_ensemble_runs_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path))
-    found = ensemble.run(own.job, {"mine": small(curved=False).config()}, SEEDS, chunk=own.CHUNK)
-    assert found["mine"]["part"].shape[0] == 2
 
 
 def test_a_readers_images(tmp_path):

@@ -1,17 +1,11 @@
 """Recipes: what they refuse, what they cost, and that a recipe is no more than the engine called by hand."""
 
-import hashlib
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lib import data, nets, streams, train
-from lib.ensembles import ensemble, store
 from lib.questions import staged
 from lib.questions.staged import Stage
 
@@ -355,46 +349,3 @@ def test_a_member_is_the_same_in_any_company():
         for all_of, part in zip(whole, staged.networks(recipe(*stages), some), strict=True):
             for a, b in zip(arrays(all_of), arrays(part), strict=True):
                 np.testing.assert_allclose(a[some], b, rtol=1e-5, atol=1e-6)
-
-
-def test_the_key_of_a_finished_chunk_holds_all_of_the_engine():
-    modules = set(store.hashes(staged.job))
-    engine = ("backend", "data", "diagnose", "nets", "questions.staged", "train")
-    assert modules >= {f"lib.{n}" for n in engine}
-    assert not any(m.startswith(("lib.ensembles", "lib.page", "lib.stats", "book")) for m in modules)
-
-
-RUN = """
-import hashlib, json, sys
-from lib.ensembles import ensemble
-from lib.questions import staged
-plans = {"again": json.loads(sys.argv[1])}
-result = ensemble.run(staged.job, plans, range(24), chunk=16, workers=1)["again"]
-for name in sorted(result):
-    print(name, hashlib.sha256(result[name].tobytes()).hexdigest())
-"""
-
-
-def test_same_seeds_same_bits_with_any_workers_and_in_a_fresh_process(tmp_path, monkeypatch):
-    stages = (Stage(1, ONE, loss="binary cross-entropy", optimiser="adagrad"), Stage(3, ONE))
-    plan = recipe(*stages, ridge=0.1, judged_on=(500, 300))
-    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
-    results = []
-    for workers in (2, 1):
-        monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / str(workers)))
-        results.append(ensemble.run(staged.job, {"here": plan}, range(24), chunk=16, workers=workers)["here"])
-    digests = [
-        [f"{name} {hashlib.sha256(result[name].tobytes()).hexdigest()}" for name in sorted(result)]
-        for result in results
-    ]
-    assert digests[0] == digests[1]
-    env = os.environ | {
-        "SGD_BOOK_CHUNKS": str(tmp_path / "fresh"),
-        "PYTHONPATH": str(Path(staged.__file__).parents[2]),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, json.dumps(plan)], env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == digests[0]
-    assert done.stderr == ""
