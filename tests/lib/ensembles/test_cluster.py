@@ -167,49 +167,48 @@ def test_a_real_chapter_gives_the_same_to_the_bit_as_here(dask, executed, tmp_pa
 def test_a_sweep_over_two_workers_gives_the_same_as_here(dask, tmp_path, capfd):
     fails = "if size == 2: raise ValueError('no luck')"
     notebook = toy_book.save(tmp_path / "toy.ipynb", toy_book.chapter(fails))
-    words = [str(notebook), "--grid", "size=1,2,3", "--out"]
+    words = [str(notebook), "--grid", "size=1,2", "--out"]
     assert run(*words, tmp_path / "there", "--scheduler", dask.address) == 1
     assert all("runs ended" in line for line in capfd.readouterr().err.splitlines())
     assert run(*words, tmp_path / "here", "--workers", 1) == 1
     assert without_times(tmp_path / "there") == without_times(tmp_path / "here")
     assert shown_by(tmp_path / "there") == shown_by(tmp_path / "here")
     rows = (tmp_path / "there" / "results.csv").read_text()
-    assert rows.count(",done,") == 2 and rows.count(",failed,") == 1
+    assert rows.count(",done,") == rows.count(",failed,") == 1
 
 
 def test_a_worker_killed_in_the_middle_loses_nothing(dask, toy, go, tmp_path):
     dask.worker("doomed")
     dask.ready("doomed")
-    words = [toy, "--grid", "size=1,2,3,4", "-p", "label", go, "--out", tmp_path / "out"]
+    words = [toy, "--grid", "size=2,3,4", "-p", "label", go, "--out", tmp_path / "out"]
     process = command(*words, "--scheduler", dask.address)
     jobs.until(lambda: len(list(go.iterdir())) == 3)  # a run on each of the three
     dask.kill("doomed")
     (go / "go").touch()
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
-    assert "4 of 4 done, 0 failed" in out
-    assert len(list((tmp_path / "out" / "runs").iterdir())) == 4
+    assert "3 of 3 done, 0 failed" in out
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 3
 
 
 def test_the_scheduler_gone_is_one_clear_error_and_what_is_done_is_kept(own, toy, go, tmp_path, capfd):
     own.worker("one")
-    own.worker("two")
-    words = [toy, "--grid", "size=1,2,3", "-p", "label", go, "--out", tmp_path / "out"]
+    words = [toy, "--grid", "size=1,2", "-p", "label", go, "--out", tmp_path / "out"]
     process = command(*words, "--scheduler", own.address)
-    jobs.until(lambda: len(list(go.iterdir())) == 2)  # the first is done, two wait
+    jobs.until(lambda: len(list(go.iterdir())) == 1)  # the first is done, the second waits
     own.kill("scheduler")
     out, err = process.communicate(timeout=PATIENCE)
     (go / "go").touch()
     assert process.returncode == 1
     errors = [line for line in err.splitlines() if "runs ended" not in line]
     assert errors == [f"the scheduler at {own.address} is gone"]
-    assert "1 of 3 done, 0 failed" in out
+    assert "1 of 2 done, 0 failed" in out
     (done,) = (tmp_path / "out" / "runs").iterdir()
     before = done.stat().st_mtime_ns
     assert (tmp_path / "out" / "results.csv").read_text().count(",done,") == 1
     assert run(*words, "--workers", 1) == 0
     out = capfd.readouterr().out
-    assert "2 to run, 1 done before" in out and "3 of 3 done" in out
+    assert "1 to run, 1 done before" in out and "2 of 2 done" in out
     assert done.stat().st_mtime_ns == before
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import logsumexp, softmax
 
 from lib import convnets, curvature, data, imagesets, order
 from lib.backend import tf
@@ -331,7 +332,7 @@ def test_measures_at_the_end_are_those_of_the_training_images_by_hand(ill, label
     setting, layers, result = ill
     hidden, z = convnets.forward(constant(layers), seen_by(setting).patches, setting.design)
     z = z.numpy().astype(float)
-    loss = (np.log(np.exp(z).sum(axis=2)) - z[:, np.arange(43), labels]).mean(axis=1)
+    loss = (logsumexp(z, axis=2) - z[:, np.arange(43), labels]).mean(axis=1)
     np.testing.assert_allclose(result["loss"], loss, rtol=1e-5)
     guess = z.argmax(axis=2)
     np.testing.assert_allclose(result["hit"], 100 * (guess == labels).mean(axis=1), rtol=1e-14)
@@ -611,8 +612,7 @@ def test_a_dead_network_ends_at_the_entropy(dead, labels):
     assert (result["predicted"].max(axis=1) == 1).all(), "it does not look at the image"
     share = np.bincount(labels, minlength=10) / 43
     np.testing.assert_allclose(result["hit"], 100 * share[result["predicted"].argmax(axis=1)])
-    z = result["layer2"][:, -1]
-    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    p = softmax(result["layer2"][:, -1], axis=1)
     np.testing.assert_allclose(p, np.tile(share, (2, 1)), atol=0.05)
     assert became(result, labels) == ["never started"] * 2
 
@@ -898,8 +898,7 @@ def test_the_moments_of_a_collapse_by_hand():
     b[:3, 0] = 1, 2, 3
     b[3:, 0] = 5
     for t in (4, 5):  # from 3 on the biases alone move
-        p = np.exp(b[t - 1]) / np.exp(b[t - 1]).sum()
-        b[t] = b[t - 1] - 0.1 * (p - wanted[t - 1])
+        b[t] = b[t - 1] - 0.1 * (softmax(b[t - 1]) - wanted[t - 1])
     assert plateaus.died(b, wanted, 0.1) == 3
 
 
@@ -918,6 +917,6 @@ def test_threshold_and_score_by_hand():
 def test_the_excess_is_none_at_the_bottom():
     shares = np.arange(1, 11) / 55
     bottom = np.broadcast_to(np.log(shares), (1, 9, 10))
-    level = -(shares * np.log(shares)).sum()
+    level = stats.entropy(shares)
     assert plateaus.excess(bottom, shares, level)[0] == pytest.approx(0, abs=1e-12)
     assert plateaus.excess(0 * bottom, shares, level)[0] == pytest.approx(np.log(10) - level)
