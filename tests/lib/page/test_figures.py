@@ -13,10 +13,10 @@ from lib.page import figures
 
 RNG = np.random.default_rng(1)
 HEAVY = {
-    "cloud": lambda ax: ax.scatter(*RNG.normal(size=(2, 20_000)), s=4),
-    "dots": lambda ax: ax.plot(*RNG.normal(size=(2, 20_000)), "."),
+    "cloud": lambda ax: ax.scatter(*RNG.normal(size=(2, 8_000)), s=4),
+    "dots": lambda ax: ax.plot(*RNG.normal(size=(2, 8_000)), "."),
     "many lines": lambda ax: ax.plot(RNG.normal(size=(400, 60)).cumsum(0)),
-    "mesh": lambda ax: ax.pcolormesh(RNG.normal(size=(100, 100))),
+    "mesh": lambda ax: ax.pcolormesh(RNG.normal(size=(60, 60))),
 }
 
 
@@ -51,7 +51,7 @@ def test_a_light_figure_has_no_pixels():
 def test_ink_in_pixels_is_grey_that_is_seen_on_a_dark_page_too(draw, color):
     fig, ax = plt.subplots(figsize=(5, 3))
     look = {"linestyle": "", "marker": "o"} if draw == "plot" else {}
-    getattr(ax, draw)(*RNG.normal(size=(2, 20_000)), color=color, **look)
+    getattr(ax, draw)(*RNG.normal(size=(2, 8_000)), color=color, **look)
     pixels = pixels_of(figures._picture(fig, "fig-a"))
     seen = to_hex(pixels[pixels[..., 3] == 1][0])
     assert seen == ("#ff0000" if color == "red" else figures.FAINT)

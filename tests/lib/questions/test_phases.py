@@ -709,7 +709,7 @@ def test_one_network_that_overflows_in_training_touches_no_other(trained):
 
 
 def test_chains_in_an_ensemble_are_the_same_to_the_bit(tmp_path, monkeypatch):
-    """Asked for together or by the way, all seeds or some."""
+    """As each of them alone, and what they have in common is trained once."""
     monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
     monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
     healthy = small(epochs=1)
@@ -726,8 +726,4 @@ def test_chains_in_an_ensemble_are_the_same_to_the_bit(tmp_path, monkeypatch):
         for block in (0, 3):
             alone = result_of(phase, range(block, block + 3))
             assert same({k: v[block : block + 3] for k, v in results[name].items()}, alone)
-    some = ensemble.run(phases.job, {"b": broken.config()} | configs, [4, 3, 5], chunk=3, workers=1)
-    assert some["b"]["layer0"].shape == (3, 785, 6)
-    for name in ends:
-        assert same(some[name], {k: v[[4, 3, 5]] for k, v in results[name].items()})
     assert len({r["output_sd"].tobytes() for r in results.values()}) == 3
