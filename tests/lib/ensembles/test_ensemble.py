@@ -75,23 +75,6 @@ def test_each_configuration_may_have_seeds_of_its_own(place, tmp_path):
     assert progress(tmp_path)[-1] == {"label": "many", "done": 13, "total": 13}
 
 
-@pytest.mark.parametrize(
-    "seeds, message",
-    [
-        ({"a": [1]}, r"seeds must be named as the configurations, \['a', 'b'\], got \['a'\]"),
-        ({"a": [1], "b": [1], "c": [1]}, "seeds must be named as the configurations"),
-        ({"a": [1], "b": []}, "seeds must name at least one"),
-        ({"a": [1], "b": [2, 2]}, "seeds must be distinct"),
-        ({"a": [2**31], "b": [1]}, "seeds must be whole numbers from 0"),
-        ({"a": [1], "b": [2**31 - 1]}, "the chunk of 5 seeds around 2147483647 goes beyond"),
-    ],
-)
-def test_seeds_by_name_that_are_refused(seeds, message, place):
-    with pytest.raises(ValueError, match=message):
-        ensemble.run(jobs.toy, {"a": {"n": 1}, "b": {"n": 2}}, seeds, chunk=5, workers=1)
-    assert CALLS == [] and not place.exists()
-
-
 def test_order_does_not_depend_on_who_finishes_first(tmp_path):
     (tmp_path / "0").write_text("after 4")
     config = CONFIG | {"folder": str(tmp_path)}
@@ -307,20 +290,26 @@ BEYOND = "the chunk of {} seeds around {} goes beyond 2147483647"
 @pytest.mark.parametrize(
     "change, message",
     [
+        ({"configs": {}}, "configs must hold at least one"),
+        ({"configs": {"a": {"n": {4}}}}, "config must be plain data"),
         ({"seeds": []}, "seeds must name at least one"),
         ({"seeds": [1, 2, 1]}, "seeds must be distinct"),
         *(({"seeds": [s]}, "seeds must be whole numbers from 0") for s in (-1, 2**31, 0.5, np.nan, "1")),
         ({"seeds": [0, 2**31 - 1], "chunk": 5}, BEYOND.format(5, 2147483647)),
         ({"seeds": [2**31 - 2], "chunk": 3}, BEYOND.format(3, 2147483646)),
+        ({"seeds": {"a": [1]}}, r"seeds must be named as the configurations, \['a', 'b'\], got \['a'\]"),
+        ({"seeds": {"a": [1], "b": [1], "c": [1]}}, "seeds must be named as the configurations"),
+        ({"seeds": {"a": [1], "b": [2, 2]}}, "seeds must be distinct"),
+        ({"seeds": {"a": [1], "b": [2**31 - 1]}, "chunk": 5}, BEYOND.format(5, 2147483647)),
         *(({"chunk": count}, "chunk must be a whole number") for count in (0, 2.5)),
         *(({"workers": count}, "workers must be a whole number") for count in (0, 1.5)),
-        ({"config": {"n": {4}}}, "config must be plain data"),
         ({"job": lambda config, seeds: {}}, "job must be a function of an importable module"),
     ],
 )
 def test_bad_arguments_are_refused_before_any_compute(change, message, place):
+    given = {"job": jobs.toy, "configs": {"a": CONFIG, "b": {"n": 2}}, "seeds": range(4), "workers": 1}
     with pytest.raises(ValueError, match=message):
-        run(**{"seeds": range(4), **change})
+        ensemble.run(**given | change)
     assert CALLS == []
     assert not place.exists()
 
@@ -328,11 +317,6 @@ def test_bad_arguments_are_refused_before_any_compute(change, message, place):
 def test_the_last_of_all_seeds_are_in_the_last_block():
     assert run([2**31 - 1], chunk=8)["seed"].tolist() == [2**31 - 1]
     assert run([2**31 - 4], chunk=3)["seed"].tolist() == [2**31 - 4]
-
-
-def test_no_configuration_is_refused():
-    with pytest.raises(ValueError, match="configs must hold at least one"):
-        ensemble.run(jobs.toy, {}, range(4))
 
 
 @pytest.mark.parametrize(

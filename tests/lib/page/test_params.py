@@ -389,19 +389,11 @@ def test_papermills_words_are_coerced(toy):
 
 def test_papermill_by_command_refuses(toy):
     """As a reader would call it, from a folder that is not the project."""
-    words = [
-        sys.executable,
-        "-m",
-        "papermill",
-        "--no-progress-bar",
-        "toy.ipynb",
-        "out.ipynb",
-        "-p",
-        "networs",
-        "3",
-    ]
+    words = "-m papermill --no-progress-bar toy.ipynb out.ipynb -p networs 3".split()
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=300
+    )
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode != 0
     assert last.startswith("ParameterError: networs: no such parameter; did you mean networks?")

