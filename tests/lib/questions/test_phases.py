@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from lib import data, nets, order, streams, train
-from lib.ensembles import ensemble
 from lib.questions import phases
 from lib.questions.phases import Phase
 
@@ -703,27 +702,3 @@ def test_one_network_that_overflows_in_training_touches_no_other(trained):
     assert result["accuracy"][1, -1] == 0
     assert same(result, calm, [0, 2])
     assert calm["finite"].all()
-
-
-# Through the ensemble
-
-
-def test_chains_in_an_ensemble_are_the_same_to_the_bit(tmp_path, monkeypatch):
-    """As each of them alone, and what they have in common is trained once."""
-    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
-    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
-    healthy = small(epochs=1)
-    broken = small(epochs=1, after=healthy, batch=5000, rate=300.0)
-    ends = {
-        "wait": small(epochs=1, after=broken, keep=False),
-        "shuffle": small(epochs=1, after=broken, batch=60, change=("shuffle",), keep=False),
-        "single": small(epochs=1, after=broken, precision="float32", keep=False),
-    }
-    configs = {name: phase.config() for name, phase in ends.items()}
-    results = ensemble.run(phases.job, configs, range(6), chunk=3, workers=1)
-    assert len(list((tmp_path / "chunks").iterdir())) == 2 * (2 + len(ends))
-    for name, phase in ends.items():
-        for block in (0, 3):
-            alone = result_of(phase, range(block, block + 3))
-            assert same({k: v[block : block + 3] for k, v in results[name].items()}, alone)
-    assert len({r["output_sd"].tobytes() for r in results.values()}) == 3

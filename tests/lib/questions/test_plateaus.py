@@ -12,7 +12,6 @@ from scipy.special import logsumexp, softmax
 
 from lib import convnets, curvature, data, imagesets, order
 from lib.backend import tf
-from lib.ensembles import ensemble
 from lib.questions import plateaus
 from lib.questions.plateaus import FLAT, LATE, LEARNED, OUTCOMES, Setting
 
@@ -35,13 +34,6 @@ def split():
 def labels(split):
     """Of the training images."""
     return split.train[1][:43]
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
-    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
-    return tmp_path / "chunks"
 
 
 def result_of(setting, seeds=SEEDS, before=None):
@@ -695,13 +687,6 @@ def test_a_jump_depends_on_the_network_and_the_order(jumped, origin):
             np.testing.assert_allclose(alone[name][:, :2], jumped[name][row : row + 1, :2], rtol=1e-3)
     other = plateaus.job(jump(order=4), JUMPERS, origin)
     assert (other["loss"][:, :2] != jumped["loss"][:, :2]).all()
-
-
-def test_jumps_in_an_ensemble_train_the_networks_once(place, jumped):
-    configs = {str(number): jump(order=number) for number in (3, 4)}
-    result = ensemble.run(plateaus.job, configs, JUMPERS[:2], chunk=2, workers=1)
-    np.testing.assert_allclose(result["3"]["loss"][:, :2], jumped["loss"][:2, :2], rtol=1e-3)
-    assert len(list(place.iterdir())) == 3, "the networks, and two jumps"
 
 
 # The length of steps, and other images
