@@ -246,17 +246,6 @@ def test_a_claim_that_does_not_apply_may_be_measured_or_not():
         assert "out of range at these parameters" in book.expected().html
 
 
-@pytest.mark.parametrize(
-    ("verdict", "expected", "words"),
-    [
-        ("holds", "holds", ""), ("fails", "fails", ", as expected"), ("fails", "holds", ", expected: holds"),
-        ("undecided", "fails", ", expected: fails"), ("out of range", "fails", ""),
-    ],
-)  # fmt: skip
-def test_a_verdict_is_held_against_what_was_expected(verdict, expected, words):
-    assert claims.against(verdict, expected) == words
-
-
 def rows(html):
     """The texts of a table's cells, row by row."""
     found = re.findall("<tr>(.*?)</tr>", html)
@@ -280,14 +269,17 @@ def test_the_table_of_verdicts_says_all_in_words_and_carries_the_record():
 @pytest.mark.parametrize(
     ("interval", "why", "words"),
     [
+        ((1.0, 1.1), "", "holds"),
         ((0.0, 0.1), "", "fails, expected: holds"),
         ((0.1, 1.1), "", "undecided, expected: holds; about n = 13,000 would decide it"),
         ((0.0, 1.0), "", "undecided, expected: holds; no n would decide it here"),
+        ((0.1, 1.1), "too few", "undecided, expected: fails; about n = 13,000 would decide it"),
         ((0.0, 0.1), "too few", "fails, as expected"), ((1.0, 1.1), "too few", "holds, expected: fails"),
     ],
 )  # fmt: skip
 def test_a_failing_claim_is_shown_not_raised(interval, why, words):
     assert rows(measured(interval, why=why).verdicts().html)[1][1] == words
+    assert rows(measured(interval, why=why, applies=False).verdicts().html)[1][1] == "out of range"
 
 
 def test_the_table_before_says_what_is_expected_and_why():

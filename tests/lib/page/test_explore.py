@@ -302,8 +302,6 @@ def record_with(**changed):
 
 
 FAULTS = {
-    "no caption": (lambda b, a: a["sgd_book"].update(caption=""), "without caption"),
-    "no alt": (lambda b, a: a["sgd_book"].update(alt=""), "without alt"),
     "bare": (lambda b, a: a.clear(), "without name, caption and alt"),
     "no data": (lambda b, a: b.pop(gate.DATA_MIME), "without the data behind it"),
     "no picture": (lambda b, a: b.pop("image/svg+xml"), "without a picture"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from papermill.cli import papermill
 from papermill.translators import translate_parameters
 
 from lib.page import params
@@ -234,16 +235,20 @@ def allowed(param):
     return one if param.type == param.element else st.lists(one, min_size=1, max_size=4)
 
 
+def taken_after(injected):
+    """The parameters of a notebook in which this cell ran after its own."""
+    names: dict = {}
+    exec(compile(f"{CELL}\n{injected}", "cell", "exec"), names)
+    return params.take("toy", {"In": ["", CELL, injected], **names})
+
+
 @given(st.fixed_dictionaries({}, optional={param.name: allowed(param) for param in SCHEMA}))
 def test_what_is_allowed_survives_papermill(given):
     """As text, as papermill injects them, and as the check in the chapter then sees them."""
     wanted = params.check(SCHEMA, given)
     assert all(wanted[name] == value for name, value in given.items())
     assert params.check(SCHEMA, {name: str(value) for name, value in given.items()}) == wanted
-    injected = translate_parameters("python3", "python", given)
-    names: dict = {}
-    exec(compile(f"{CELL}\n{injected}", "cell", "exec"), names)
-    assert params.take("toy", {"In": ["", CELL, injected], **names}).asdict() == wanted
+    assert taken_after(translate_parameters("python3", "python", given)).asdict() == wanted
 
 
 INJECTED = "# Parameters\nnetworks = 4\nsizes = [5]\n"
@@ -346,11 +351,7 @@ def notebook(path, cells):
 
 
 START = "from pathlib import Path\n\nfrom lib.page import params\n\nparams.DEFAULTS = Path()\n"
-TOY = [
-    (CELL, ["parameters"]),
-    (f"{START}P = params.take('toy')\nP", []),
-    ("import json\n\nprint(json.dumps([P.asdict(), P.overridden]))", []),
-]
+TOY = [(CELL, ["parameters"]), (f"{START}params.take('toy')", [])]
 
 
 def test_schema_of_a_notebook(tmp_path):
@@ -370,41 +371,38 @@ def test_schema_of_a_notebook(tmp_path):
         params.schema(tmp_path / "none.ipynb")
 
 
-def papermill(folder, *words):
-    """Papermill as a reader would call it, from a folder that is not the project."""
-    return subprocess.run(
-        [sys.executable, "-m", "papermill", "--no-progress-bar", *words], cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-
-
 @pytest.fixture
-def toy(tmp_path):
+def toy(tmp_path, monkeypatch):
     (tmp_path / "toy.txt").write_text(CELL)
     notebook(tmp_path / "toy.ipynb", TOY)
+    monkeypatch.chdir(tmp_path)
 
 
-def test_papermill_by_command_coerces(tmp_path, toy):
+def test_papermills_words_are_coerced(toy):
     words = ["-p", "wide", "false", "-p", "sizes", "[1, 2]", "-y", "rate: 1e-3", "-p", "networks", "1e3"]
-    done = papermill(tmp_path, "toy.ipynb", "out.ipynb", *words)
-    assert done.returncode == 0, done.stderr
-    (output,) = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs
-    values, overridden = json.loads(output.text)
+    papermill(["toy.ipynb", "out.ipynb", *words, "--prepare-only"], standalone_mode=False)
+    record = taken_after(nbformat.read("out.ipynb", as_version=4).cells[1].source)
     wanted = {"networks": 1000, "rate": 0.001, "wide": False, "sizes": [1, 2]}
-    assert {name: values[name] for name in wanted} == wanted
-    assert overridden == ["networks", "rate", "wide", "sizes"]
+    assert {name: record.asdict()[name] for name in wanted} == wanted
+    assert record.overridden == tuple(wanted)
 
 
-def test_papermill_by_command_refuses(tmp_path, toy):
-    done = papermill(tmp_path, "toy.ipynb", "out.ipynb", "-p", "networs", "3")
+def test_papermill_by_command_refuses(toy):
+    """As a reader would call it, from a folder that is not the project."""
+    words = "-m papermill --no-progress-bar toy.ipynb out.ipynb -p networs 3".split()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=300
+    )
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode != 0
     assert last.startswith("ParameterError: networs: no such parameter; did you mean networks?")
 
 
-def test_papermill_help_shows_every_parameter(tmp_path, toy):
-    done = papermill(tmp_path, "--help-notebook", "toy.ipynb")
-    shown = " ".join(done.stdout.split())
+def test_papermill_help_shows_every_parameter(toy, capsys):
+    with pytest.raises(SystemExit, match="^0$"):
+        papermill(["--help-notebook", "toy.ipynb"])
+    shown = " ".join(capsys.readouterr().out.split())
     for param, line in zip(SCHEMA, CELL.splitlines(), strict=True):
         default, comment = line.split(" = ")[1].split("  # ")
         assert f"{param.name}: {param.type} (default {default}) {comment}" in shown

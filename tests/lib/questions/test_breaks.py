@@ -75,7 +75,6 @@ def test_the_steepest_curvature_is_that_of_the_cost():
         )
         hv = [(a.numpy() - b.numpy()) / (2 * h) for a, b in zip(ahead, behind, strict=True)]
         value = sum((a * b).sum(axis=(1, 2)) for a, b in zip(v, hv, strict=True))
-        v = [
-            a + 0.5 * b for a, b in zip(hv, v, strict=True)
-        ]  # so that the largest wins, not the most negative
+        # half of itself more, so that the largest wins, not the most negative
+        v = [a + 0.5 * b for a, b in zip(hv, v, strict=True)]
     np.testing.assert_allclose(found, value, rtol=0.03)

@@ -8,7 +8,6 @@ import pytest
 
 from lib import archive, diagnosis, kerasmodels
 from lib.backend import tf
-from lib.ensembles import ensemble
 from lib.page import text
 from lib.questions import cases, faults, own, remedies
 from lib.questions.own import Setting
@@ -19,9 +18,8 @@ L = keras.layers
 
 
 def small(**change):
-    return Setting(
-        **{"images": "digits", "count": 64, "dense": (6,), "epochs": 2, "batch": 8, "looks": 2} | change
-    )
+    tiny = {"images": "digits", "count": 64, "dense": (6,), "epochs": 2, "batch": 8, "looks": 2}
+    return Setting(**tiny | change)
 
 
 def compiled(*steps, optimiser=None):
@@ -86,12 +84,6 @@ def test_a_model_of_one_output_for_two_classes(tmp_path):
     assert own.outcome(result, None) == ["trains"] and own.diagnose(result, setting) == ["healthy"]
 
 
-def test_an_ensemble_runs_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path))
-    found = ensemble.run(own.job, {"mine": small(curved=False).config()}, SEEDS, chunk=own.CHUNK)
-    assert found["mine"]["part"].shape[0] == 2
-
-
 def test_a_readers_images(tmp_path):
     path = tmp_path / "mine.npz"
     rng = np.random.default_rng(0)
@@ -140,12 +132,11 @@ def test_rates_over_time():
 def result(part, lost=0.0, finite=True, accuracy=10.0):
     part = np.atleast_2d(np.asarray(part, float))
     shape = (len(part), 1)
-    found = {"part": part, "level": np.ones(shape), "finite": np.full(shape, finite)}
-    return (
-        found
-        | {"lost": np.full((*shape, 2), lost), "accuracy": np.full(shape, accuracy)}
-        | {"predicted": np.full((*shape, 10), 0.1)}
-    )
+    return {
+        "part": part, "level": np.ones(shape), "finite": np.full(shape, finite),
+        "lost": np.full((*shape, 2), lost), "accuracy": np.full(shape, accuracy),
+        "predicted": np.full((*shape, 10), 0.1),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -192,8 +183,7 @@ def test_the_ladder_changes_one_thing_each():
         other.config()
     few = remedies.ladder(small(hidden="tanh"))
     assert not {"LeakyReLU", "inputs 0 to 1", "fitting loss"} & set(few)
-    known = replace(small(), model=compiled())
-    ladder = remedies.ladder(known)
+    ladder = remedies.ladder(small(model=compiled()))
     assert set(ladder) == set(remedies.LADDER) - {"LeakyReLU", "fitting loss", "inputs 0 to 1"}
     assert ladder["rate x 10"].known().rate == pytest.approx(1) and ladder["clipping"].known().rule.clip == 1
 
@@ -211,11 +201,10 @@ def test_remedies_of_a_keras_model():
     assert deviations[0] == pytest.approx((2 / 784) ** 0.5, rel=0.1) and (layers[0][:, -1].numpy() == 0).all()
     np.testing.assert_allclose(ladder["warm-up"].rates_of(2)[:2], [[0.05, 0.1], [0.1, 0.1]])
     assert ladder["weights x 0.1"].gain == pytest.approx(0.1)
-    other = small(
-        model=compiled(L.BatchNormalization(), L.Dense(6, "relu"))
-    )  # Keras trains it, at its own rate
-    assert not {"warm-up", "weights x 0.1"} & set(remedies.ladder(other))
-    assert {"LeakyReLU", "fitting initialisation", "decay"} <= set(remedies.ladder(other))
+    # Keras trains this one, at its own rate
+    other = set(remedies.ladder(small(model=compiled(L.BatchNormalization(), L.Dense(6, "relu")))))
+    assert not {"warm-up", "weights x 0.1"} & other
+    assert {"LeakyReLU", "fitting initialisation", "decay"} <= other
 
 
 def test_advice_is_borne_by_the_numbers():

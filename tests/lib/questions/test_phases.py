@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from lib import data, nets, order, streams, train
-from lib.ensembles import ensemble
 from lib.questions import phases
 from lib.questions.phases import Phase
 
@@ -93,9 +92,9 @@ def follow(engine, columns, layers, batches, eta, looks):
 LOOKS = [*range(1, 13), 30, 37]
 
 
-@pytest.mark.parametrize("start", ["fresh", "healthy", "broken"])
+@pytest.mark.parametrize("start", ["fresh", "broken"])
 def test_batches_of_10_with_eta_3_are_nielsens_after_every_update(start, stations, engine, columns):
-    """Training, training on, and recovering: weights of up to 30 to 1e-13; 4e-15 was measured."""
+    """Training and recovering: weights of up to 30 to 1e-13; 4e-15 was measured."""
     batches = permuted(2, 1, 10)[:37]
     worst, moved = follow(engine, columns, stations[start], batches, 3.0, LOOKS)
     assert worst < 1e-13
@@ -167,12 +166,11 @@ def by_nielsen(networks, columns, number, phase):
         yield
 
 
-@pytest.mark.parametrize("batch", [10, 60])
-def test_a_chain_of_jobs_is_nielsens_with_the_same_orders(batch, columns, tests):
+def test_a_chain_of_jobs_is_nielsens_with_the_same_orders(columns, tests):
     """Weights to 1e-11 after each phase, and the same images right. 60 does not divide 250."""
-    healthy = small(batch=batch)
+    healthy = small(batch=60)
     broken = small(after=healthy, batch=5000, rate=300.0)
-    recovered = small(after=broken, batch=batch)
+    recovered = small(after=broken, batch=60)
     ported, before = [port(fresh_layers(), m) for m in range(3)], None
     images = np.hstack(tests[0])
 
@@ -261,11 +259,8 @@ def test_the_shapes_of_the_result():
 
 @pytest.mark.parametrize(
     "epochs, looks, wanted",
-    [
-        (3, (0, 2, 5, 30), [0, 2, 3]), (3, (0, 3), [0, 3]), (3, (1, 4), [1, 3]), (3, (7,), [3]),
-        (0, (0, 1), [0]), (0, (1,), [0]),
-    ],
-)  # fmt: skip
+    [(3, (0, 2, 5, 30), [0, 2, 3]), (3, (0, 3), [0, 3]), (3, (7,), [3]), (0, (0, 1), [0])],
+)
 def test_looks_end_with_the_last_epoch(epochs, looks, wanted):
     phase = small(epochs=epochs, looks=looks)
     assert phase.config()["looks"] == wanted
@@ -345,14 +340,14 @@ def test_phases_that_follow_the_same_one_see_the_same_orders(monkeypatch):
     assert asked == [(("phase order", seed, *n), 250) for n in numbers for seed in SEEDS]
 
 
-@pytest.mark.parametrize("at_once", [1, 150, phases.AT_ONCE])
-def test_a_member_is_the_same_in_any_company(at_once, monkeypatch):
-    """Alone, with some and with all, few at once or many, to rounding: draws and orders are the same."""
+def test_a_member_is_the_same_in_any_company(monkeypatch):
+    """Alone, with some, two at once, and with all, to rounding: draws and orders are the same."""
     phase = small(
-        after=small(epochs=1), epochs=1, batch=60, rate=0.5, change=("shrink and perturb", 0.9, 0.1)
-    )
+        after=small(epochs=1), epochs=1, batch=60, rate=0.5, optimiser="momentum",
+        change=("shrink and perturb", 0.9, 0.1),
+    )  # fmt: skip
     whole = result_of(phase, range(40, 64))
-    monkeypatch.setattr(phases, "AT_ONCE", at_once)
+    monkeypatch.setattr(phases, "AT_ONCE", 150)
     for some in ([47], [40, 47, 63]):
         part = result_of(phase, some)
         rows = [seed - 40 for seed in some]
@@ -411,37 +406,30 @@ def test_the_binary_cross_entropy_does_not_wait_for_the_slope():
         np.testing.assert_allclose(result[:, -1] + 20, step, rtol=1e-6, atol=1e-14)
 
 
-def test_the_configuration_is_plain_data(trained):
-    phase = small(after=small(), change=("shrink", 0.5), updates=3)
-    config = phase.config()
-    text = json.dumps(config, allow_nan=False)
-    again = json.loads(text)
-    assert json.dumps(again) == text
-    assert config["after"]["after"] is None and config["after"]["rate"] == 3.0
-    assert config["data"] == config["after"]["data"] == data.CONTENT_SHA256
-    assert same(phases.job(config, SEEDS, trained), phases.job(again, SEEDS, trained))
-    assert config != replace(phase, after=small(rate=2.0)).config()
+def test_the_configuration_is_plain_data_and_gives_the_phase_back():
+    phase = small(after=small(rate=2.0), change=("shrink", 0.5), updates=3)
+    again = json.loads(json.dumps(phase.config(), allow_nan=False))
+    assert Phase.of(again) == phase and Phase.of(again).config() == again
+    assert again["after"]["rate"] == 2.0
 
 
 # Phases that are refused
 
 
-HUGE = 10**400
 CHANGED = r"^argument of change 'shrink' must be a number from .*, got "
 BAD = [  # of fields with these names every one of these values, with this message
-    ("epochs", (-1, 10**6 + 1, 2.0, True, "3", None), "must be a whole number from 0 to 1000000, got "),
-    ("batch", (0, 50_001, 10.0, np.nan), "must be a whole number from 1 to 50000, got "),
-    ("images", (0, 50_001, 10.0), "must be a whole number from 1 to 50000, got "),
-    ("hidden", (0, 10_001, 20.0), "must be a whole number from 1 to 10000, got "),
-    ("updates", (0, -1, 1.5, True), "must be a whole number from 1 to 1000000000, got "),
-    ("rate decay", (-0.1, np.nan, np.inf, HUGE, "3", True), r"must be a number from 0 to 1.8e\+308, got "),
+    ("epochs", (-1, 10**6 + 1, 2.0), "must be a whole number from 0 to 1000000, got "),
+    ("batch", (0, 50_001), "must be a whole number from 1 to 50000, got "),
+    ("images", (0, 50_001), "must be a whole number from 1 to 50000, got "),
+    ("hidden", (0, 10_001), "must be a whole number from 1 to 10000, got "),
+    ("updates", (0, 1.5), "must be a whole number from 1 to 1000000000, got "),
+    ("rate decay", (-0.1, np.inf, 10**400), r"must be a number from 0 to 1.8e\+308, got "),
     ("rate", (None,), "must be a number"),
     ("loss", ("cross-entropy",), r"must be one of \['binary .*', 'quadratic'\], got 'cross-entropy'"),
     ("optimiser", ("SGD",), r"must be one of \['adagrad', .*'sgd'\], got 'SGD'"),
     ("precision", ("float16",), r"must be one of \['float32', 'float64'\], got 'float16'"),
-    ("looks", ((-1, 2), (1, 0), (0, 0, 1), (0, 1.5), (0, True), 5, "01", None),
-     "must be rising whole numbers from 0 to 1000000, got "),
-    ("keep decay_biases", ("no", 1, None), "must be True or False, got "),
+    ("looks", ((-1, 2), (0, 0, 1), 5), "must be rising whole numbers from 0 to 1000000, got "),
+    ("keep decay_biases", (1,), "must be True or False, got "),
     ("change", (5, None, "shuffle", ((1, 2),)), "must be a name and its arguments, got "),
     ("change", (("melt",),), r"must be one of \['by inputs', .*\], got 'melt'"),
     ("change", (("shrink",),), r"'shrink' takes 1 numbers, got \[\]"),
@@ -518,7 +506,7 @@ def test_each_phase_of_a_chain_draws_anew(trained):
     assert not np.isin(result_of(twice, before=first)["layer0"], first["layer0"]).any()
 
 
-@pytest.mark.parametrize("factor", [0, 0.3, 1, -2.5])
+@pytest.mark.parametrize("factor", [0, -2.5])
 def test_shrink_multiplies_all_parameters_exactly(factor, trained):
     before, after = changed(trained, "shrink", factor)
     assert same_layers(after, [factor * w for w in before])
@@ -657,18 +645,17 @@ def test_a_change_in_float32_is_that_in_float64_rounded(change, trained):
 
 
 @pytest.mark.parametrize("change", [(), *CHANGES], ids=str)
-@pytest.mark.parametrize("bad", [np.nan, "infinite"])
-def test_a_network_that_is_lost_touches_no_other(bad, change, trained):
-    """It is counted as wrong in everything, nothing raises, and the others are the same to the bit."""
+def test_a_network_that_is_lost_touches_no_other(change, trained):
+    """It is counted as wrong in everything, nothing raises, and the other is the same to the bit."""
     ill = copies(trained)
     for w in ill.values():
-        w[1] = np.resize([np.inf, -np.inf], w[1].shape) if bad == "infinite" else bad
+        w[1], w[2] = np.resize([np.inf, -np.inf], w[1].shape), np.nan
     phase = small(after=small(), change=change, looks=(0, 2))
     result = result_of(phase, before=ill)
-    assert same(result, result_of(phase, before=trained), [0, 2])
-    assert result["finite"][[0, 2]].all() and not result["finite"][1].any()
-    assert (result["accuracy"][[0, 2]] > 0).all() and (result["accuracy"][1] == 0).all()
-    assert (result["recall"][1] == 0).all()
+    assert same(result, result_of(phase, before=trained), [0])
+    assert result["finite"][0].all() and not result["finite"][1:].any()
+    assert (result["accuracy"][0] > 0).all() and (result["accuracy"][1:] == 0).all()
+    assert (result["recall"][1:] == 0).all()
 
 
 @pytest.mark.parametrize("size, more", [
@@ -688,9 +675,7 @@ def test_a_network_that_a_change_or_the_precision_overflows_touches_no_other(siz
 
 @pytest.mark.parametrize("change", [  # 1e300 itself is beyond float32
     {"rate": 3e38, "precision": "float32"}, {"rate": 1.7e308}, {"rate": 1e300, "decay": 1e300},
-    {"rate": 1e38, "precision": "float32", "optimiser": "momentum"}, {"decay": 1e6, "precision": "float32"},
-    {"decay": 1e300, "precision": "float32"},
-    {"decay": 1e300, "precision": "float32", "optimiser": "adagrad"},
+    {"decay": 1e6, "precision": "float32"}, {"decay": 1e300, "precision": "float32", "optimiser": "adagrad"},
 ], ids=str)  # fmt: skip
 def test_overflow_in_training_is_an_outcome(change):
     result = result_of(small(loss="binary cross-entropy", **change))
@@ -701,13 +686,10 @@ def test_overflow_in_training_is_an_outcome(change):
 
 
 @pytest.mark.parametrize("optimiser", sorted(train.OPTIMISERS))
-@pytest.mark.parametrize("precision", phases.PRECISIONS)
-def test_a_rate_out_of_all_bounds_raises_nothing(precision, optimiser):
+def test_a_rate_out_of_all_bounds_raises_nothing(optimiser):
     """In float32 the rate itself overflows."""
-    result = result_of(small(epochs=1, looks=(0,), rate=1e300, precision=precision, optimiser=optimiser))
-    lost = ~result["finite"][:, -1]
-    assert (result["accuracy"][lost, -1] == 0).all()
-    assert lost.all() or precision == "float64"
+    result = result_of(small(epochs=1, looks=(0,), rate=1e300, precision="float32", optimiser=optimiser))
+    assert not result["finite"][:, -1].any() and (result["accuracy"][:, -1] == 0).all()
 
 
 def test_one_network_that_overflows_in_training_touches_no_other(trained):
@@ -720,34 +702,3 @@ def test_one_network_that_overflows_in_training_touches_no_other(trained):
     assert result["accuracy"][1, -1] == 0
     assert same(result, calm, [0, 2])
     assert calm["finite"].all()
-
-
-# Through the ensemble
-
-
-def test_chains_in_an_ensemble_are_the_same_to_the_bit(tmp_path, monkeypatch):
-    """In one process and in two, asked for together or by the way, all seeds or some."""
-    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
-    healthy = small(epochs=1)
-    broken = small(epochs=1, after=healthy, batch=5000, rate=300.0)
-    ends = {
-        "wait": small(epochs=1, after=broken, keep=False),
-        "shuffle": small(epochs=1, after=broken, batch=60, change=("shuffle",), keep=False),
-        "single": small(epochs=1, after=broken, precision="float32", keep=False),
-    }
-    configs = {name: phase.config() for name, phase in ends.items()}
-    results = {}
-    for workers in (1, 2):
-        monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / str(workers)))
-        results[workers] = ensemble.run(phases.job, configs, range(6), chunk=3, workers=workers)
-        assert len(list((tmp_path / str(workers)).iterdir())) == 2 * (2 + len(ends))
-    for name, phase in ends.items():
-        assert same(results[1][name], results[2][name])
-        for block in (0, 3):
-            alone = result_of(phase, range(block, block + 3))
-            assert same({k: v[block : block + 3] for k, v in results[1][name].items()}, alone)
-    some = ensemble.run(phases.job, {"b": broken.config()} | configs, [4, 3, 5], chunk=3, workers=1)
-    assert some["b"]["layer0"].shape == (3, 785, 6)
-    for name in ends:
-        assert same(some[name], {k: v[[4, 3, 5]] for k, v in results[1][name].items()})
-    assert len({r["output_sd"].tobytes() for r in results[1].values()}) == 3

@@ -1,17 +1,12 @@
 """Recipes: what they refuse, what they cost, and that a recipe is no more than the engine called by hand."""
 
-import hashlib
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from lib import data, nets, streams, train
-from lib.ensembles import ensemble, store
 from lib.questions import staged
 from lib.questions.staged import Stage
 
@@ -39,6 +34,15 @@ def arrays(layers):
 
 def same(a, b):
     return all(np.array_equal(u, v) for u, v in zip(arrays(a), arrays(b), strict=True))
+
+
+def plain(layers, member, x):
+    """Activations of the hidden layers of a member, and its outputs before any function."""
+    hidden = [x]
+    for layer in layers:
+        z = hidden[-1] @ layer[member, :-1] + layer[member, -1]
+        hidden.append(np.tanh(z))
+    return hidden[1:-1], z
 
 
 # Recipes
@@ -70,15 +74,14 @@ def test_a_recipe_that_does_not_fit_is_refused(change, message, monkeypatch):
 
 BINARY = "binary cross-entropy"
 STAGES = [
-    *((Stage(d, ONE), f"depth must be a whole number from 1 to 3, got {d!r}") for d in (0, 4, 1.0, "1")),
+    *((Stage(depth, ONE), f"depth must be a whole number from 1 to 3, got {depth!r}") for depth in (0, 4)),
     *((Stage(1, rates), "rates must hold at least one step") for rates in ((), ((0, 0.1),))),
-    (Stage(1, ((-1, 0.1), (2, 0.1))), "steps in rates must be a whole number from 0"),
-    (Stage(1, ((1.5, 0.1),)), "steps in rates must be a whole number from 0"),
-    *((Stage(1, ((1, v),)), "rate in rates must be a number from 0") for v in (-0.1, np.nan, np.inf, "x")),
+    *((Stage(1, ((n, 0.1), (2, 0.1))), "steps in rates must be a whole number from 0") for n in (-1, 1.5)),
+    *((Stage(1, ((1, v),)), "rate in rates must be a number from 0") for v in (-0.1, np.inf)),
     *((Stage(1, rates), "rates must be pairs") for rates in (((1,),), 0.1)),
     *(
-        (Stage(1, ONE, learns=learns), "learns must be one or more whole numbers from 0 to 1")
-        for learns in ((), [], (-1,), 1)
+        (Stage(1, ONE, learns=learns), "learns must be one or more whole numbers from 0 to 1, got ")
+        for learns in ((), (-1,), 1)
     ),
     (Stage(1, ONE, learns=(2,)), r"learns must be one or more whole numbers from 0 to 1, got \(2,\)"),
     (Stage(1, ONE, fresh=(4,)), r"fresh must be whole numbers from 0 to 3, got \(4,\)"),
@@ -192,10 +195,8 @@ def test_autoencoders_reproduce_what_their_layer_receives(mnist, monkeypatch):
     assert np.array_equal(calls[0][1], x)
     for layers, targets, _ in calls[1:]:
         for member in range(3):
-            h = x
-            for layer in layers[:-2]:  # up to the input of the layer that learns
-                h = np.tanh(h @ layer[member, :-1] + layer[member, -1])
-            np.testing.assert_allclose(targets[member], h, atol=1e-5)
+            received = plain(layers[:-1], member, x)[0][-1]  # by the layer that learns
+            np.testing.assert_allclose(targets[member], received, atol=1e-5)
 
 
 def kept(plan):
@@ -259,21 +260,11 @@ def test_what_is_measured_against_numpy(measured, mnist):
     right = staged.unpack(result["correct"])
     assert right.shape == (3, 10_000) and right.dtype == bool
     for m in range(3):
-
-        def run(values, m=m):
-            hidden = []
-            for k, layer in enumerate(layers):
-                values = values @ layer[m, :-1] + layer[m, -1]
-                if k < len(layers) - 1:
-                    values = np.tanh(values)
-                    hidden.append(values)
-            return hidden, values
-
-        hidden, z = run(x)
-        log_total = np.log(np.exp(z).sum(axis=1))
-        assert result["loss"][m] == pytest.approx((log_total - z[np.arange(40), y]).mean(), rel=1e-4)
+        hidden, z = plain(layers, m, x)
+        loss = logsumexp(z, axis=1) - z[np.arange(40), y]
+        assert result["loss"][m] == pytest.approx(loss.mean(), rel=1e-4)
         assert result["fitted"][m] == pytest.approx((z.argmax(axis=1) == y).mean())
-        scores = run(mnist.x_test / 255)[1]
+        scores = plain(layers, m, mnist.x_test / 255)[1]
         wanted = scores.argmax(axis=1) == mnist.y_test
         gap = np.sort(scores, axis=1)
         clear = gap[:, -1] - gap[:, -2] > 1e-4
@@ -355,46 +346,3 @@ def test_a_member_is_the_same_in_any_company():
         for all_of, part in zip(whole, staged.networks(recipe(*stages), some), strict=True):
             for a, b in zip(arrays(all_of), arrays(part), strict=True):
                 np.testing.assert_allclose(a[some], b, rtol=1e-5, atol=1e-6)
-
-
-def test_the_key_of_a_finished_chunk_holds_all_of_the_engine():
-    modules = set(store.hashes(staged.job))
-    engine = ("backend", "data", "diagnose", "nets", "questions.staged", "train")
-    assert modules >= {f"lib.{n}" for n in engine}
-    assert not any(m.startswith(("lib.ensembles", "lib.page", "lib.stats", "book")) for m in modules)
-
-
-RUN = """
-import hashlib, json, sys
-from lib.ensembles import ensemble
-from lib.questions import staged
-plans = {"again": json.loads(sys.argv[1])}
-result = ensemble.run(staged.job, plans, range(24), chunk=16, workers=1)["again"]
-for name in sorted(result):
-    print(name, hashlib.sha256(result[name].tobytes()).hexdigest())
-"""
-
-
-def test_same_seeds_same_bits_with_any_workers_and_in_a_fresh_process(tmp_path, monkeypatch):
-    stages = (Stage(1, ONE, loss="binary cross-entropy", optimiser="adagrad"), Stage(3, ONE))
-    plan = recipe(*stages, ridge=0.1, judged_on=(500, 300))
-    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
-    results = []
-    for workers in (2, 1):
-        monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / str(workers)))
-        results.append(ensemble.run(staged.job, {"here": plan}, range(24), chunk=16, workers=workers)["here"])
-    digests = [
-        [f"{name} {hashlib.sha256(result[name].tobytes()).hexdigest()}" for name in sorted(result)]
-        for result in results
-    ]
-    assert digests[0] == digests[1]
-    env = os.environ | {
-        "SGD_BOOK_CHUNKS": str(tmp_path / "fresh"),
-        "PYTHONPATH": str(Path(staged.__file__).parents[2]),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, json.dumps(plan)], env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == digests[0]
-    assert done.stderr == ""
