@@ -176,9 +176,7 @@ def _tile_kernel(kernel: tf.Tensor, below: int) -> tf.Tensor:
     """
     members, _, n = kernel.shape
     kernel = tf.reshape(kernel, (members, 3, 3, below, n))
-    corners = [
-        tf.pad(kernel, [[0, 0], [i, 1 - i], [j, 1 - j], [0, 0], [0, 0]]) for i in (0, 1) for j in (0, 1)
-    ]
+    corners = [tf.pad(kernel, [[0, 0], [i, 1 - i], [j, 1 - j], [0, 0], [0, 0]]) for i, j in np.ndindex(2, 2)]
     blocks = tf.reshape(tf.stack(corners, axis=4), (members, 2, 2, 2, 2, below, 4 * n))
     return tf.reshape(tf.transpose(blocks, (0, 1, 3, 2, 4, 5, 6)), (members, 16 * below, 4 * n))
 

@@ -59,12 +59,10 @@ def fit(lags: np.ndarray, distances: np.ndarray, cut: float) -> dict[str, Fit]:
     t, d = _curve(lags, distances)
     short = t <= cut
     if short.sum() < 3 or short.all():
-        raise ValueError(
-            f"cut must leave at least three lags below and one above, got {cut:g} for lags "
-            f"{t.min():g} to {t.max():g}"
-            if len(t)
-            else "lags must be at least four, got none"
-        )
+        if not len(t):
+            raise ValueError("lags must be at least four, got none")
+        got = f"{cut:g} for lags {t.min():g} to {t.max():g}"
+        raise ValueError(f"cut must leave at least three lags below and one above, got {got}")
     unit = np.exp(np.log(t).mean())  # times near 1: the starts below then fit any unit
     x, y = t / unit, np.log(d)
     result = {}
