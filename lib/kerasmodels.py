@@ -305,13 +305,12 @@ def _fitting(output: str) -> dict:
     return {"module": "keras.losses", "class_name": kind, "config": config, "registered_name": None}
 
 
-def _judged(compiled: Mapping | None, output: str, outputs: int) -> tuple[str, float, str]:
-    """Name and factor of the loss, or of one that fits; the activation of the outputs that it amounts to.
+def _judged(loss: str | dict, output: str, outputs: int) -> tuple[str, float, str]:
+    """Name and factor of a loss; the activation of the outputs that it amounts to.
 
     Raises:
         ModelError: It does not fit the outputs; says what to write.
     """
-    loss = loss_of(compiled) or _fitting(output)
     kind, factor = _kind(loss, max(outputs, 2))
     fits = sequential.FITTING.get(kind)
     if outputs == 1 and (kind == "cross-entropy" or output == "softmax"):
@@ -340,7 +339,7 @@ def _net(image: tuple, steps: list[tuple], compiled: Mapping) -> Net:
     if more:
         raise ModelError(f"the model gives {(*more, outputs)} for an image, wanted one row of numbers")
     output = steps[-1][0]
-    kind, factor, output = _judged(compiled, output, outputs)
+    kind, factor, output = _judged(loss_of(compiled) or _fitting(output), output, outputs)
     if outputs == 1:
         raise UnknownError("one output for two classes")
     try:
@@ -387,8 +386,11 @@ def outline(model: str) -> Known:
     return Watched(drawn(model, 0), json.loads(model)["compile_config"]).known
 
 
-def _outlined(model: Any, compiled: Mapping | None) -> tuple[Known, list]:
-    """What is known of a model; for each activation, the value in it that tells the slope, if one does."""
+def _outlined(model: Any, compiled: Mapping | None) -> tuple[Known, list, str | dict]:
+    """What is known of a model; for each activation, the value in it that tells the slope, if one does.
+
+    And its loss: the one that fits its output where it was not compiled.
+    """
     if not isinstance(model.input_shape, tuple):
         raise ModelError(f"the model takes {len(model.input_shape)} inputs, wanted images alone")
     if not model.trainable_variables:
@@ -406,7 +408,8 @@ def _outlined(model: Any, compiled: Mapping | None) -> tuple[Known, list]:
     if not found or found[-1][2] is not model.outputs[0]:
         found.append(("linear", before, None))
     units, at, values = zip(*found, strict=True)
-    kind, factor, output = _judged(compiled, units[-1], shape[1])
+    loss = loss_of(compiled) or _fitting(units[-1])
+    kind, factor, output = _judged(loss, units[-1], shape[1])
     units = (*units[:-1], output)
     names = tuple(layer.name for layer in model.layers if layer.trainable_variables)
     steps = tuple((unit,) for unit in units)
@@ -414,7 +417,7 @@ def _outlined(model: Any, compiled: Mapping | None) -> tuple[Known, list]:
     fits = output == sequential.FITTING.get(kind)
     told = [unit in _SAID for unit in units[:-1]] + [output in _SAID and not fits]
     values = [value if said else None for value, said in zip(values, told, strict=True)]
-    return Known(net, *_rule((compiled or {}).get("optimizer"), 0.0, False)), values
+    return Known(net, *_rule((compiled or {}).get("optimizer"), 0.0, False)), values, loss
 
 
 def _name(layer: Any) -> str:
@@ -444,9 +447,8 @@ class Watched:
             ModelError: As `outline` does.
         """
         self.model = model
-        self.known, values = _outlined(model, compiled)
+        self.known, values, chosen = _outlined(model, compiled)
         self.net = net = self.known.net
-        chosen = loss_of(compiled) or _fitting(net.output)
         loss, sparse = tf.keras.losses.get(chosen), "sparse" in str(chosen).lower()
         seen = {k: value for k, value in enumerate(values) if value is not None}
         within = tf.keras.Model(model.inputs, [*seen.values(), model.outputs[0]]) if seen else None
