@@ -233,7 +233,7 @@ class Status(_Board):
     def _facts(self, stamp: Record) -> dict[str, str]:
         clean = {True: "", False: ", with changes not committed", None: ", state unknown"}[stamp["clean"]]
         return {
-            "Time": f"{stamp['seconds']:.0f} s",
+            "Time": "unknown" if stamp["seconds"] is None else f"{stamp['seconds']:.0f} s",
             "Networks": provenance.chunks_shown(stamp),
             "Started": stamp["started"][:16].replace("T", " ") + " UTC",
             "Seeds": provenance.seeds_shown(stamp),

@@ -69,7 +69,8 @@ def clock(seconds: float | None) -> str:
 def engine_note(path: Path | None) -> str:
     """What the engine last wrote about its chunks, as ``label 3/20``; empty when it wrote nothing."""
     try:
-        *_, line, _ = path.read_text("utf-8").split("\n")  # the last one is empty, or half-written
+        said = path.read_text("utf-8") if path else ""
+        *_, line, _ = said.split("\n")  # the last one is empty, or half-written
         return "{label} {done}/{total}".format_map(json.loads(line))
     except (OSError, ValueError, KeyError, TypeError):
         return ""

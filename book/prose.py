@@ -66,7 +66,7 @@ class Finding(NamedTuple):
 
     Attributes:
         file: the page's or notebook's name.
-        place: id of the cell, or line of the page.
+        place: id of the cell, or ``page``.
         what: the number or the word.
         sentence: where it stands, values and references shortened.
     """

@@ -9,6 +9,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 from book import contents, directives
+from lib.page.provenance import STAMP_FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
 STAMP = {"started": "2026-11-21T00:00:00+00:00", "commit": "c" * 40}
@@ -64,6 +65,13 @@ def test_what_lies_between_two_runs_is_named():
 def test_claims_are_counted_in_words(verdicts, words):
     stated = [dict(zip(("verdict", "expected"), one.split("/"), strict=True)) for one in verdicts]
     assert directives.counted(stated) == words
+
+
+def test_a_run_whose_clock_was_set_back_has_no_time():
+    stamp = dict.fromkeys(STAMP_FIELDS) | STAMP | {"overridden": [], "data_sha256": "0" * 64, "versions": {}}
+    stamp["chunks"] = {"computed": 0, "kept": 0}
+    assert directives.Status._facts(None, stamp)["Time"] == "unknown"
+    assert directives.Status._facts(None, stamp | {"seconds": 9.7})["Time"] == "10 s"
 
 
 def test_a_text_is_shown_to_the_letter():

@@ -277,6 +277,7 @@ def test_progress_tells_chapter_cell_chunk_and_time(tmp_path):
     with shown:
         pass
     assert "chapter 1 of 2, toy: done after" in stream.getvalue()
+    assert progress.engine_note(None) == ""
 
 
 def test_clock():
