@@ -16,20 +16,7 @@ import toy_book
 from book import build, cli, contents, run
 from lib.ensembles import store
 
-COMMANDS = (
-    "data",
-    "build",
-    "run",
-    "sweep",
-    "status",
-    "record",
-    "gate",
-    "pdf",
-    "new",
-    "copy",
-    "defaults",
-    "serve",
-)
+COMMANDS = "data build run sweep status record gate pdf new copy defaults serve".split()
 
 
 @pytest.fixture
@@ -62,21 +49,22 @@ def test_the_commands_are_those_and_the_script_is_this_one():
     assert pyproject["project"]["scripts"] == {"sgd-book": "book.cli:main"}
 
 
-HEAVY = ("papermill", "nbformat", "matplotlib", "pandas", "tensorflow", "sphinx.application")
+HEAVY = ["papermill", "nbformat", "matplotlib", "pandas", "tensorflow", "sphinx.application"]
+LIGHT = ["--help", "run --help", "run toy --preview -p size 3", "run greedy -p size 3", "serve", "status"]
+DRY = "sweep toy --grid size=1,2 --dry-run"
+IMPORTS = f"""import pathlib, sys
+from book import cli
+for command, heavy in [*((command, {HEAVY}) for command in {LIGHT}), ({DRY!r}, ["tensorflow"])]:
+    cli.main(command.split(), pathlib.Path(sys.argv[1]))
+    if found := [name for name in heavy if name in sys.modules]:
+        sys.exit(f"{{command}} imports {{', '.join(found)}}")"""
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["--help", "run --help", "run toy --preview -p size 3", "run greedy -p size 3", "serve", "status"],
-)
-def test_help_and_refusals_import_nothing_heavy(project, command):
-    code = "import sys, pathlib; from book import cli; cli.main(sys.argv[2:], pathlib.Path(sys.argv[1])); "
-    code += f"sys.exit(', '.join(name for name in {HEAVY} if name in sys.modules) or None)"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(project), *command.split()],
-        cwd=toy_book.PROJECT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def test_help_and_refusals_import_nothing_heavy_and_a_dry_run_no_tensorflow(project):
+    """All in one process, those that need least first."""
+    command = [sys.executable, "-c", IMPORTS, str(project)]
+    done = subprocess.run(command, cwd=toy_book.PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0 and "2 to run of 2" in done.stdout, done.stderr
 
 
 # ---- refusals
@@ -191,6 +179,7 @@ def test_each_set_of_parameters_has_a_copy_of_its_own(project, ran, capsys):
         assert cli.main(["run", "toy", "-p", "size", size], project) == 0
     places = [out for _, out, _ in ran]
     assert places[0] == places[2] != places[1]
+    assert {place.parent for place in places} == {project / "_build" / "executed" / "custom"}
     assert all(re.fullmatch(r"toy-[0-9a-f]{8}\.ipynb", place.name) for place in places)
     assert f"executed copy: {os.path.relpath(places[0])}" in capsys.readouterr().out
 
