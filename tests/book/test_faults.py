@@ -1,14 +1,15 @@
-"""Faults from outside while a book is made: killed processes, a full disk, a second build in the same place.
+"""Faults from outside while a book is made: no network, killed processes, a full disk, a second build there.
 
 Each build is a process of its own, as a reader would start it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
-import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,22 +26,19 @@ PATIENCE = 300  # seconds
 COMMAND = "import sys, pathlib; from book import cli; sys.exit(cli.main(sys.argv[1:], pathlib.Path('.')))"
 
 
-def start(root: Path, *command: str, before: str = "") -> subprocess.Popen:
+def place(root: Path) -> dict[str, str]:
+    """Environment of a command in a toy project."""
+    chunks = root.resolve() / "_build" / "chunks"
+    return {**os.environ, "PYTHONPATH": str(toy_book.PROJECT), "SGD_BOOK_CHUNKS": str(chunks)}
+
+
+PIPES = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+
+
+def start(root: Path, *command: str, within=(), before: str = "") -> subprocess.Popen:
     """Start a command of the book in a toy project, at the head of a process group of its own."""
-    place = {
-        "PYTHONPATH": str(toy_book.PROJECT),
-        "SGD_BOOK_CHUNKS": str(root.resolve() / "_build" / "chunks"),
-    }
-    return subprocess.Popen(
-        [sys.executable, "-c", before + COMMAND, *command],
-        cwd=root,
-        env={**os.environ, **place},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    command = [*within, sys.executable, "-c", before + COMMAND, *command]
+    return subprocess.Popen(command, cwd=root, env=place(root), start_new_session=True, **PIPES)
 
 
 def ended(process: subprocess.Popen) -> str:
@@ -66,11 +64,24 @@ def results(root: Path) -> dict[str, object]:
     return found
 
 
+def alone(*options: str, trial=("true",)) -> list[str]:
+    """A command that runs another in a name space of its own; none where the system does not let us."""
+    command = ["unshare", "--map-root-user", *options]
+    there = shutil.which("unshare")
+    return command if there and not subprocess.run([*command, *trial], capture_output=True).returncode else []
+
+
+OFFLINE = alone("--net")
+NO_NETWORK = pytest.mark.skipif(
+    not OFFLINE, reason="this system does not let us make a place without a network (unshare --net)"
+)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """A book that nothing happened to."""
+    """A book that nothing happened to, made where there is no network if the system lets us."""
     root = toy_book.working(tmp_path_factory.mktemp("undisturbed") / "book")
-    ended(start(root, "build"))
+    ended(start(root, "build", within=OFFLINE))
     return root
 
 
@@ -88,19 +99,66 @@ def same(root: Path, other: Path) -> bool:
     return [name for name in one if one[name] != two[name]] == []
 
 
+# ---- no network ------------------------------------------------------------------------------------------
+
+CALL = "import socket; socket.create_connection(('127.0.0.1', int({port})), 5)"
+
+
+@NO_NETWORK
+def test_the_book_is_built_without_a_network_not_even_to_this_machine(undisturbed):
+    """With data that was fetched before, networks trained in an ensemble, and all pages."""
+    for name in ("toy", "second"):
+        assert "The mean is" in (undisturbed / "_build" / "html" / "chapters" / f"{name}.html").read_text()
+    assert list((undisturbed / "_build" / "chunks").glob("*.chunk"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        call = [sys.executable, "-c", CALL.format(port=server.getsockname()[1])]
+        assert subprocess.run(call).returncode == 0
+        done = subprocess.run([*OFFLINE, *call], capture_output=True, text=True)
+    assert done.returncode != 0 and "Network is unreachable" in done.stderr
+
+
+@NO_NETWORK
+def test_data_that_was_not_fetched_is_one_clear_error(tmp_path):
+    """Each source says why it fails, and none is waited for."""
+    empty = dict.fromkeys(("SGD_BOOK_CACHE", "KERAS_HOME", "HOME"), str(tmp_path))
+    done = subprocess.run(
+        [*OFFLINE, sys.executable, "-m", "book", "data", "fetch"],
+        cwd=toy_book.PROJECT, env={**os.environ, **empty}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "no source gives MNIST" in done.stderr and "Set SGD_BOOK_MNIST" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # ---- killed ----------------------------------------------------------------------------------------------
 
 
-def kill(process: subprocess.Popen, all_of_it: bool) -> None:
-    """End a build at once: its process group, or whatever it has started as well."""
-    kernels = psutil.Process(process.pid).children(recursive=True) if all_of_it else []
-    os.killpg(process.pid, signal.SIGKILL)
-    for kernel in kernels:
-        try:
-            kernel.kill()
-        except psutil.NoSuchProcess:
-            pass
-    process.communicate(timeout=PATIENCE)
+def until(reached, process: subprocess.Popen, root: Path) -> None:
+    """Wait until a build has come so far."""
+    end = time.monotonic() + PATIENCE
+    while not reached(root / "_build"):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.01)
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process still does something; who has ended may wait to be noticed."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def kill(process: subprocess.Popen, all_of_it: bool) -> list[psutil.Process]:
+    """End a build at once, alone or with whatever it has started, which it returns."""
+    started = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    for child in started if all_of_it else ():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    process.stdout.close()
+    process.wait(PATIENCE)
+    return started
 
 
 # The build as a reader starts it, but it kills itself while it replaces the pages: the old ones are away.
@@ -113,7 +171,7 @@ def killed(source, target):
     os.kill(os.getpid(), signal.SIGKILL)
 build.os.rename = killed
 """
-STAGES = {  # what is there when a build is killed in it; and whether its kernel, too
+STAGES = {  # what is there when a build is killed in it; and whether what it has started is, too
     "starting": (lambda build: (build / "lock").exists(), True),
     "a kernel trains": (lambda build: len(list(build.glob("chunks/*.chunk"))) >= 2, False),
     "the kernel goes on meanwhile": (lambda build: len(list(build.glob("chunks/*.chunk"))) >= 5, True),
@@ -123,13 +181,18 @@ STAGES = {  # what is there when a build is killed in it; and whether its kernel
 
 
 def test_a_build_killed_at_every_stage_ends_with_the_same_book(undisturbed, fresh):
-    """Some kills leave a kernel, which goes on for a moment beside the next build."""
+    """Some kills leave a kernel, which goes on for a moment beside the next build; nothing outlives them."""
+    started = []
     for name, (reached, all_of_it) in STAGES.items():
-        process, end = start(fresh, "build"), time.monotonic() + PATIENCE
-        while not reached(fresh / "_build"):
-            assert process.poll() is None and time.monotonic() < end, name
-            time.sleep(0.01)
-        kill(process, all_of_it)
+        process = start(fresh, "build")
+        until(reached, process, fresh)
+        children = kill(process, all_of_it)
+        assert children or all_of_it, name
+        started += children
+    end = time.monotonic() + 30
+    while left := [child for child in started if alive(child)]:
+        assert time.monotonic() < end, left
+        time.sleep(0.05)
     ended(start(fresh, "build"))
     (fresh / "_build" / "html" / standing.MARK).unlink()  # or the pages that are there would do
     said, _ = start(fresh, "build", before=PUBLISHING).communicate(timeout=PATIENCE)
@@ -145,41 +208,12 @@ def test_a_build_killed_at_every_stage_ends_with_the_same_book(undisturbed, fres
         assert hashlib.sha256(content[32:]).digest() == content[:32], "whole"
 
 
-def alive(process: psutil.Process) -> bool:
-    """Whether a process still does something; who has ended may wait to be noticed."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def test_nothing_outlives_a_build_that_is_killed_alone(fresh):
-    for name in ("a kernel trains", "pages are built"):
-        process, end = start(fresh, "build"), time.monotonic() + PATIENCE
-        while not STAGES[name][0](fresh / "_build"):
-            assert process.poll() is None and time.monotonic() < end, name
-            time.sleep(0.01)
-        started = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-        end = time.monotonic() + 30
-        while left := [child for child in started if alive(child)]:
-            assert time.monotonic() < end, (name, left)
-            time.sleep(0.05)
-        assert started
-        process.stdout.close()
-        process.wait(PATIENCE)
-    ended(start(fresh, "build"))
-
-
 # ---- two at once -----------------------------------------------------------------------------------------
 
 
 def test_of_two_builds_at_once_one_waits_and_both_end_with_a_good_book(undisturbed, fresh):
     first = start(fresh, "build")
-    lock, end = fresh / "_build" / "lock", time.monotonic() + PATIENCE
-    while not (lock.exists() and lock.read_text()):
-        assert first.poll() is None and time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda build: (build / "lock").exists() and (build / "lock").read_text(), first, fresh)
     second = start(fresh, "build")
     assert "waiting" not in ended(first)
     said = ended(second)
@@ -189,15 +223,11 @@ def test_of_two_builds_at_once_one_waits_and_both_end_with_a_good_book(undisturb
 
 
 def test_two_papermills_at_once_share_their_chunks(undisturbed, fresh):
-    place = {"PYTHONPATH": str(toy_book.PROJECT), "SGD_BOOK_CHUNKS": str(fresh / "_build" / "chunks")}
+    papermill = [sys.executable, "-m", "papermill", "--no-progress-bar", "chapters/toy.ipynb"]
     runs = [
-        subprocess.Popen(
-            [sys.executable, "-m", "papermill", "chapters/toy.ipynb", f"{name}.ipynb", "--no-progress-bar"],
-            cwd=fresh, env={**os.environ, **place}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )
+        subprocess.Popen([*papermill, f"{name}.ipynb"], cwd=fresh, env=place(fresh), **PIPES)
         for name in ("one", "two")
-    ]  # fmt: skip
+    ]
     for process in runs:
         ended(process)
     expected = nbformat.read(undisturbed / "_build" / "executed" / "full" / "toy.ipynb", as_version=4)
@@ -215,6 +245,7 @@ def test_two_papermills_at_once_share_their_chunks(undisturbed, fresh):
 FULL = """
 import json, os, shutil, sys
 from pathlib import Path
+sys.path.append(sys.argv[3])
 import toy_book
 from book import build
 
@@ -249,43 +280,27 @@ json.dump(found, open(sys.argv[2], "w"))
 """
 
 
-@pytest.fixture(scope="module")
-def alone():
-    """A command that runs another where it may mount a disk."""
-    command = ["unshare", "--map-root-user", "--mount"]
-    trial = [*command, "sh", "-c", "mount -t tmpfs -o size=1m tmpfs /tmp"]
-    if not shutil.which("unshare") or subprocess.run(trial, capture_output=True, check=False).returncode:
-        pytest.skip("this system does not let us mount a small disk (unshare --map-root-user --mount)")
-    return command
+DISK = alone("--mount", trial=("sh", "-c", "mount -t tmpfs -o size=1m tmpfs /tmp"))
 
 
-def test_a_disk_that_is_full_at_any_stage_leaves_the_last_good_book(alone, tmp_path):
+@pytest.mark.skipif(not DISK, reason="this system does not let us mount a small disk (unshare --mount)")
+def test_a_disk_that_is_full_at_any_stage_leaves_the_last_good_book(tmp_path):
     root = toy_book.project(tmp_path / "book", toy=toy_book.chapter())
     (root / "_build").mkdir()
     script = 'mount -t tmpfs -o size=64m tmpfs _build && exec "$0" -c "$@"'
     # nothing at all; a notebook does not fit; nor do the pages; nearly
     cases = [(0, True), (20_000, True), (300_000, False), (4_000_000, False)]
-    out = tmp_path / "found.json"
+    out, tests = tmp_path / "found.json", str(toy_book.PROJECT / "tests")
     done = subprocess.run(
-        [*alone, "sh", "-c", script, sys.executable, FULL, json.dumps(cases), str(out)],
-        cwd=root,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(toy_book.PROJECT), str(toy_book.PROJECT / "tests")]),
-        },
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+        [*DISK, "sh", "-c", script, sys.executable, FULL, json.dumps(cases), str(out), tests],
+        cwd=root, env=place(root), capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(out.read_text())
     for case in found:
         assert case["status"] == 1, case
         wrong = case["said"].partition("NOT built:\n")[2].splitlines()
-        assert len(wrong) == 2 and re.search(r"cannot .* _build/.*: No space left on device$", wrong[0]), (
-            wrong
-        )
-        assert case["kept"], case["free"]
-        assert case["left"] == [], case
-        assert case["again"] == [], case
+        assert len(wrong) == 2, wrong
+        assert re.search(r"cannot .* _build/.*: No space left on device$", wrong[0]), wrong
+        assert (case["kept"], case["left"], case["again"]) == (True, [], []), case
     assert [case["free"] for case in found] == [free for free, _ in cases]
