@@ -91,14 +91,12 @@ PINNED = [f"requirements{of}.txt" for of in ("", "-cluster", "-test", "-lab")] +
 @pytest.mark.parametrize("name", PINNED)
 def test_every_pin_is_exact_and_is_the_installed_version(name):
     found = pins(name)
-    assert found
-    loose = [str(pin) for pin in found if not re.fullmatch(r"==[\w.]+", str(pin.specifier))]
-    assert not loose
-    have = {pin.name: version(pin.name) for pin in found if applies(pin)}
+    assert found and [pin for pin in found if not re.fullmatch(r"==[\w.]+", str(pin.specifier))] == []
+    here = [pin for pin in found if applies(pin)]
     wrong = [
-        f"{pin}, installed: {have[pin.name]}"
-        for pin in found
-        if applies(pin) and f"=={have[pin.name]}" != str(pin.specifier)
+        f"{pin}, installed: {version(pin.name)}"
+        for pin in here
+        if f"=={version(pin.name)}" != str(pin.specifier)
     ]
     if name != "requirements.txt":  # a lock names more than each system needs; test tools may be absent
         wrong = [line for line in wrong if not line.endswith("None")]
@@ -124,9 +122,8 @@ def test_the_lock_has_all_that_the_requirements_pull_in():
 
 def test_direct_requirements_and_lock_agree():
     locked = {canonicalize_name(pin.name): str(pin.specifier) for pin in pins("constraints.txt")}
-    assert {pin.name: str(pin.specifier) for pin in pins("requirements.txt")} == {
-        pin.name: locked.get(canonicalize_name(pin.name)) for pin in pins("requirements.txt")
-    }
+    for pin in pins("requirements.txt"):
+        assert str(pin.specifier) == locked.get(canonicalize_name(pin.name)), pin
 
 
 def test_requirements_stand_in_the_order_that_pip_needs():
@@ -150,12 +147,10 @@ def test_what_the_library_and_the_chapters_import_is_a_direct_requirement():
     sources |= {path.name: code(path) for path in NOTEBOOKS}
     owners, missing = importlib.metadata.packages_distributions(), []
     for where, source in sources.items():
-        for node in ast.walk(ast.parse(source)):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-            for top in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {*PACKAGES}:
-                if not direct & {canonicalize_name(owner) for owner in owners.get(top, [top])}:
-                    missing.append(f"{where}: {top}")
+        tops = {name.partition(".")[0] for name in imports(source)}
+        for top in tops - sys.stdlib_module_names - {*PACKAGES}:
+            if not direct & {canonicalize_name(owner) for owner in owners.get(top, [top])}:
+                missing.append(f"{where}: {top}")
     assert not missing
 
 
@@ -288,44 +283,43 @@ def test_binder_gets_a_python_that_the_project_supports():
 # ---- library ---------------------------------------------------------------------------------------------
 
 
-def imported(path: Path) -> set[str]:
-    """Modules of the project that a test file imports by name, dotted."""
+def imports(source: str) -> set[str]:
+    """Modules that code imports by name, dotted, and what it takes from them."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom):
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
     return found
 
 
-@functools.cache
-def known_to_tests() -> set[str]:
-    """Modules of the project that tests import by name."""
-    return set().union(*(imported(path) for path in (ROOT / "tests").rglob("test_*.py")))
+def test_every_module_has_tests():
+    """A file of its name in the same folder, or at least one that imports it."""
+    tests = sorted((ROOT / "tests").rglob("test_*.py"))
+    known = set().union(*(imports(path.read_text("utf-8")) for path in tests))
+    names = [path.relative_to(ROOT).with_suffix("") for path in MODULES]
+    own = {name for name in names if ROOT / "tests" / name.parent / f"test_{name.name}.py" in tests}
+    assert own and [name for name in names if name not in own and ".".join(name.parts) not in known] == []
 
 
-@pytest.mark.parametrize(
-    "module", MODULES, ids=lambda path: ".".join(path.relative_to(ROOT).with_suffix("").parts)
-)
-def test_every_module_has_tests(module):
-    place = module.relative_to(ROOT).with_suffix("")
-    assert (ROOT / "tests" / place.parent / f"test_{place.name}.py").is_file() or ".".join(
-        place.parts
-    ) in known_to_tests()
-
-
-WRONG = {  # an import that is wrong, and the contract that it breaks
-    ("lib/stats.py", "from book import run"): "the book is made of the library",
-    ("lib/nets.py", "from lib import train"): "within the library",
-    ("lib/data.py", "from lib.page import text"): "within the library",
-    ("lib/questions/staged.py", "from lib.ensembles import store"): "within the library",
-    ("lib/unheard.py", ""): "within the library",  # a module that no line names
-    ("lib/page/text.py", "from lib.page import figures"): "no two modules",
-    ("book/gate.py", "from book import record"): "no two modules",
-    ("lib/page/params.py", "from lib import nets"): "what only reads",
-    ("lib/page/claims.py", "from lib.questions import staged"): "what only reads",
-    ("book/record.py", "import tensorflow"): "what only reads",
+WRONG = {  # a contract, and what breaks it: a module, an import that is wrong there, and how it is told
+    "the book is made of the library": [("lib/stats.py", "from book import run", "lib.stats -> book.run")],
+    "within the library": [
+        ("lib/nets.py", "from lib import train", "lib.nets -> lib.train"),
+        ("lib/data.py", "from lib.page import text", "lib.data -> lib.page.text"),
+        ("lib/questions/staged.py", "from lib.ensembles import store", "staged -> lib.ensembles.store"),
+        ("lib/unheard.py", "", "lib.unheard"),  # a module that no line names
+    ],
+    "no two modules": [
+        ("lib/page/text.py", "from lib.page import figures", ".text -> .figures"),
+        ("book/gate.py", "from book import record", ".gate -> .record"),
+    ],
+    "what only reads": [
+        ("lib/page/params.py", "from lib import nets", "lib.page.params -> lib.nets"),
+        ("lib/page/claims.py", "from lib.questions import staged", "lib.page.claims -> lib.questions.staged"),
+        ("book/record.py", "import tensorflow", "book.record -> tensorflow"),
+    ],
 }
 
 
@@ -333,18 +327,19 @@ def test_who_imports_whom_is_as_it_should_be():
     passes(tool("lint-imports"), "--no-cache")
 
 
-@pytest.mark.parametrize(("name", "line"), WRONG)
-def test_a_wrong_import_is_found(tmp_path, name, line):
+@pytest.mark.parametrize("contract", WRONG)
+def test_a_wrong_import_is_found(tmp_path, contract):
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    with (tmp_path / name).open("a") as module:
-        module.write(f"\n{line}\n")
-    done = subprocess.run(
-        [tool("lint-imports"), "--no-cache"], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+    for name, line, _ in WRONG[contract]:
+        with (tmp_path / name).open("a") as module:
+            module.write(f"\n{line}\n")
+    command = [tool("lint-imports"), "--no-cache"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     broken = re.findall(r"^(.*?) BROKEN$", done.stdout.replace(" \n", " "), re.MULTILINE)
-    assert done.returncode == 1 and any(words.startswith(WRONG[name, line]) for words in broken), done.stdout
+    assert done.returncode == 1 and any(words.startswith(contract) for words in broken), done.stdout
+    assert [told for *_, told in WRONG[contract] if told not in done.stdout] == [], done.stdout
 
 
 # ---- what may not be in a public repository --------------------------------------------------------------
@@ -381,31 +376,24 @@ def test_no_file_holds_a_machines_path_or_a_private_host():
     assert not found
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "at /home/somebody/book",
-        '"/' + 'work/x.ipynb"',  # in two parts, so that no line here is such a path
-        "http://10.1.2.3:8080/simple",
-        "https://pypi.somewhere.internal/x",
-        "pip install --index-url https://mirror.example.org/simple x",
-    ],
+PRIVATE_PARTS = (
+    "at /home/somebody/book",
+    '"/' + 'work/x.ipynb"',  # in two parts, so that no line here is such a path
+    "http://10.1.2.3:8080/simple",
+    "https://pypi.somewhere.internal/x",
+    "pip install --index-url https://mirror.example.org/simple x",
 )
-def test_a_private_part_is_seen(content):
-    assert private_parts(content)
+PUBLIC_PARTS = (
+    "see https://example.org/home/page",
+    "chapters/" + "work/x",
+    "http://localhost:8000",
+    "pip install --index-url https://download.pytorch.org/whl/cpu torch",
+)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "see https://example.org/home/page",
-        "chapters/" + "work/x",
-        "http://localhost:8000",
-        "pip install --index-url https://download.pytorch.org/whl/cpu torch",
-    ],
-)
-def test_what_only_looks_private_passes(content):
-    assert not private_parts(content)
+@pytest.mark.parametrize("content", PRIVATE_PARTS + PUBLIC_PARTS)
+def test_a_private_part_is_seen_and_what_only_looks_like_one_is_not(content):
+    assert bool(private_parts(content)) == (content in PRIVATE_PARTS)
 
 
 def test_nothing_generated_is_tracked():
@@ -498,19 +486,17 @@ def test_the_readme_says_what_the_verdicts_say(words, held_by):
     assert {claim: recorded[claim]["verdict"] for claim in wanted} == wanted
 
 
-RECORDED = {
-    (chapter, id): claim
-    for chapter, stated in json.loads(text("results/verdicts.json")).items()
-    for id, claim in stated.items()
-    if chapter != "provenance"
-}
-
-
-@pytest.mark.parametrize(("chapter", "id"), RECORDED)
-def test_each_claim_could_have_held_and_could_have_failed(chapter, id):
+def test_each_claim_could_have_held_and_could_have_failed():
     """With as many networks as were run; the record says at which outcomes."""
-    claim = RECORDED[chapter, id]
-    assert claim["verdict"] == "out of range" or (claim["would_hold"] and claim["would_fail"]), claim
+    recorded = json.loads(text("results/verdicts.json"))
+    claims = {
+        f"{chapter}: {id}": claim
+        for chapter, stated in recorded.items()
+        if chapter != "provenance"
+        for id, claim in stated.items()
+    }
+    in_range = {name: claim for name, claim in claims.items() if claim["verdict"] != "out of range"}
+    assert in_range and [n for n, c in in_range.items() if not (c["would_hold"] and c["would_fail"])] == []
 
 
 def test_readme_rounds_the_recorded_gap():
