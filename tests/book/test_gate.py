@@ -45,6 +45,10 @@ def add(cell: int, *outputs):
     return lambda nb: nb.cells[cell].outputs.extend(outputs)
 
 
+def change(cell: int, **changed):
+    return lambda nb: nb.cells[cell].update(changed)
+
+
 def figure(**changed):
     return lambda nb: nb.cells[FIGURE].outputs[0].metadata["sgd_book"].update(changed)
 
@@ -55,10 +59,10 @@ def in_data(cell: int, mime: str, value):
 
 FAULTS = {
     "stale": (lambda nb: nb.metadata[gate.RUN_METADATA].update(key="other"), "not current"),
-    "unrun": (lambda nb: nb.cells[PRINT].update(execution_count=None), "cell cell-1: was not run"),
+    "unrun": (change(PRINT, execution_count=None), "cell cell-1: was not run"),
     "failed": (lambda nb: nb.cells[PRINT].metadata["papermill"].update(status="failed"), "did not complete"),
     "no status": (lambda nb: nb.cells[PRINT].metadata.pop("papermill"), "did not complete"),
-    "empty cell": (lambda nb: nb.cells[PRINT].update(source=" "), "empty code cell"),
+    "empty cell": (change(PRINT, source=" "), "empty code cell"),
     "error": (add(PRINT, output("error", ename="E", evalue="no luck", traceback=[])), "raised E: no luck"),
     "banner": (lambda nb: nb.cells[TITLE].metadata.update(tags=["papermill-error-cell-tag"]), "banner"),
     "stderr": (add(PRINT, output("stream", name="stderr", text="careful")), "stderr: careful"),
@@ -76,13 +80,10 @@ FAULTS = {
     ),
     "path in a script": (add(PRINT, output(data={"application/javascript": "'/usr/x'"})), "/usr/x"),
     "script": (add(PRINT, output(data={"application/javascript": "1"})), "output of type application/java"),
-    "shell": (lambda nb: nb.cells[PRINT].update(source="!false"), "not plain Python"),
-    "shell cell": (lambda nb: nb.cells[PRINT].update(source="%%bash\nfalse"), "not plain Python"),
-    "shell value": (lambda nb: nb.cells[PRINT].update(source="x = !false"), "not plain Python"),
-    "shell call": (
-        lambda nb: nb.cells[PRINT].update(source="get_ipython().system('false')"),
-        "not plain Python",
-    ),
+    "shell": (change(PRINT, source="!false"), "not plain Python"),
+    "shell cell": (change(PRINT, source="%%bash\nfalse"), "not plain Python"),
+    "shell value": (change(PRINT, source="x = !false"), "not plain Python"),
+    "shell call": (change(PRINT, source="get_ipython().system('false')"), "not plain Python"),
     "too large": (add(PRINT, output("stream", text="1 " * 1_100_000)), "output of 2.2 million characters"),
     "no XML": (in_data(FIGURE, "image/svg+xml", "<svg>"), "no XML"),
     "root": (add(PRINT, output("stream", text="/srv/book/x")), "/srv/book"),
@@ -90,18 +91,18 @@ FAULTS = {
     "widget": (add(PRINT, output(data={"application/vnd.jupyter.widget-view+json": {}})), "wanted app"),
     "plotly": (add(PRINT, output(data={"application/vnd.plotly.v1+json": {}})), "wanted app"),
     "altair": (add(PRINT, output(data={"application/vnd.vegalite.v5+json": {}})), "wanted app"),
-    "no claims": (lambda nb: nb.cells[CLAIMS].update(outputs=[]), "0 claims records"),
+    "no claims": (change(CLAIMS, outputs=[]), "0 claims records"),
     "two claims": (add(CLAIMS, output(data={gate.CLAIMS_MIME: toy_book.claim()})), "2 claims records"),
     "false verdict": (
         lambda nb: nb.cells[CLAIMS].outputs[0].data[gate.CLAIMS_MIME]["claims"][0].update(verdict="fails"),
         "claims record: .*verdict",
     ),
-    "no stamp": (lambda nb: nb.cells[STAMP].update(outputs=[]), "0 stamps"),
+    "no stamp": (change(STAMP, outputs=[]), "0 stamps"),
     "poor stamp": (
         lambda nb: nb.cells[STAMP].outputs[0].data[gate.STAMP_MIME].pop("seeds"),
         "stamp: missing or unknown: seeds",
     ),
-    "system": (lambda nb: nb.cells[PRINT].update(source="import os; os.system('ls')"), "not plain Python"),
+    "system": (change(PRINT, source="import os; os.system('ls')"), "not plain Python"),
     "bare figure": (lambda nb: nb.cells[FIGURE].outputs[0].metadata.clear(), "without name, caption and alt"),
     "no caption": (figure(caption=" "), "without caption"),
     "no alt": (figure(alt=""), "without alt"),
@@ -146,34 +147,24 @@ def test_words_that_do_not_hold_are_refused_at_the_defaults_alone(holds, fault):
     assert all(f.startswith("cell cell-1: the text says 'none comes back'") and fault in f for f in faults)
 
 
-@pytest.mark.parametrize("place", "opt usr srv data var etc nix content kaggle app".split())
-def test_a_path_of_any_machine_is_found(place):
-    for text in (f"at /{place}/x.", f"'/{place}/x'", f"path=/{place}/x", f"a:/{place}/x"):
-        notebook = executed()
-        add(PRINT, output("stream", text=text))(notebook)
-        (fault,) = gate.notebook_faults(notebook)
-        assert fault.startswith(f"cell cell-1: output holds a path of this machine: /{place}/x")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "3/4 of 10",
-        "https://x.org/home/a",
-        "a/tmp/b",
-        "see /homework",
-        "and/or",
-        "/work",
-        "1/data/3",
-        "https://x.org/opt/a",
-        "../data/x",
-        r"f:\mathbb{R} \to x",
-        "at /html/x",
-    ],
-)
-def test_what_only_looks_like_a_path_passes(text):
+def test_a_path_of_any_machine_is_found():
+    paths = [f"/{place}/x" for place in "opt usr srv data var etc nix content kaggle app".split()]
+    texts = [(path, form.format(path)) for path in paths for form in ("at {}.", "'{}'", "path={}", "a:{}")]
     notebook = executed()
-    notebook.cells[PRINT].outputs.append(output("stream", text=text))
+    add(PRINT, *(output("stream", text=text) for _, text in texts))(notebook)
+    for (path, text), fault in zip(texts, gate.notebook_faults(notebook), strict=True):
+        assert fault.startswith(f"cell cell-1: output holds a path of this machine: {path}"), text
+
+
+LIKE_PATHS = (
+    *("3/4 of 10", "https://x.org/home/a", "a/tmp/b", "see /homework", "and/or", "/work", "1/data/3"),
+    *("https://x.org/opt/a", "../data/x", r"f:\mathbb{R} \to x", "at /html/x"),
+)
+
+
+def test_what_only_looks_like_a_path_passes():
+    notebook = executed()
+    add(PRINT, *(output("stream", text=text) for text in LIKE_PATHS))(notebook)
     assert gate.notebook_faults(notebook) == []
 
 
@@ -196,7 +187,7 @@ def test_what_only_looks_like_a_path_passes(text):
 )
 def test_text_that_a_front_end_shows_raw_is_found_in_cells_and_outputs(text, shown):
     for put in (
-        lambda nb: nb.cells[TITLE].update(source=text),
+        change(TITLE, source=text),
         add(PRINT, output(data={"text/markdown": text})),
     ):
         notebook = executed()
@@ -319,9 +310,8 @@ def test_an_entity_is_refused_in_a_picture():
 )
 def test_a_page_has_its_own_policy_and_no_other(policy, tmp_path):
     html = site(tmp_path / "html", policy=policy, name="index")
-    assert "index.html: it does not have exactly its own Content-Security-Policy" in gate.html_faults(
-        html, False
-    )
+    fault = "index.html: it does not have exactly its own Content-Security-Policy"
+    assert fault in gate.html_faults(html, False)
 
 
 def test_the_policy_stands_once_and_before_all_else(tmp_path):
@@ -339,13 +329,12 @@ def test_the_policy_stands_once_and_before_all_else(tmp_path):
 
 def test_a_preview_must_say_so_on_every_page_and_a_full_book_on_none(tmp_path):
     mark = '<p class="sgd-preview">P</p>'
-    plain, marked = site(tmp_path / "a"), site(tmp_path / "b", title="PREVIEW: T", mark=mark)
-    assert len(gate.html_faults(plain, preview=True)) == 2
-    assert len(gate.html_faults(marked, preview=False)) == 2
-    only_title, only_mark = site(tmp_path / "c", title="PREVIEW"), site(tmp_path / "d", mark=mark)
-    for half in (only_title, only_mark):
-        assert len(gate.html_faults(half, preview=True)) == 2
-        assert len(gate.html_faults(half, preview=False)) == 2
+    cases = [({}, [True]), ({"title": "PREVIEW: T", "mark": mark}, [False])]
+    cases += [({"title": "PREVIEW"}, [True, False]), ({"mark": mark}, [True, False])]
+    for number, (given, refused_as) in enumerate(cases):
+        html = site(tmp_path / str(number), **given)
+        assert [preview for preview in (True, False) if gate.html_faults(html, preview)] == refused_as
+        assert all(len(gate.html_faults(html, preview)) == 2 for preview in refused_as), given
 
 
 def test_no_pages_are_no_book(tmp_path):
