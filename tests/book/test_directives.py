@@ -87,11 +87,8 @@ def test_the_reference_has_the_words_of_the_citation_file(monkeypatch):
 
 def test_authors_may_be_people(tmp_path, monkeypatch):
     monkeypatch.delenv(contents.URL, raising=False)
-    cff = {
-        "authors": [{"family-names": "B", "given-names": "A"}, {"name": "C"}],
-        "title": "T",
-        "version": "1",
-    }
+    authors = [{"family-names": "B", "given-names": "A"}, {"name": "C"}]
+    cff = {"authors": authors, "title": "T", "version": "1"}
     (tmp_path / "CITATION.cff").write_text(yaml.safe_dump(cff))
     said = directives.citation(tmp_path, [{**STAMP, "commit": "unknown"}])
     assert said["author"] == "B, A and C" and said["note"] == "run outside a checkout"
