@@ -117,7 +117,7 @@ def address(pages, serve):
 
 
 def opened(browser, size="desktop", **options):
-    """A window of that size."""
+    """A window of that size, to be opened with ``with``."""
     width, height = SIZES[size]
     context = browser.new_context(viewport={"width": width, "height": height}, **options)
     context.set_default_timeout(PATIENCE)
@@ -237,9 +237,8 @@ def mouse_faults(tab, figure) -> list[str]:
 @pytest.fixture(scope="module", params=WINDOWS)
 def visits(request, address, names, browser):
     """Every page in one window."""
-    context = opened(browser, request.param)
-    yield [visit(context, address, name, WINDOWS[request.param]) for name in names]
-    context.close()
+    with opened(browser, request.param) as context:
+        yield [visit(context, address, name, WINDOWS[request.param]) for name in names]
 
 
 @pytest.mark.parametrize("what", Visit._fields[1:])
@@ -249,14 +248,13 @@ def test_nothing_is_wrong(visits, what):
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("window", WINDOWS)
-def test_a_preview_can_be_read_as_well(request, serve, browser, window):
+def test_a_preview_can_be_read_as_well(request, serve, browser):
+    """On a phone, where what it says at its top takes most room."""
     if request.config.getoption("--book"):
         pytest.skip("asked of a toy book only")
-    context = opened(browser, window)
     address = serve(request.getfixturevalue("toy") / "_build" / "preview" / "html")
-    seen = visit(context, address, "chapters/toy.html", WINDOWS[window])
-    context.close()
+    with opened(browser, "phone") as context:
+        seen = visit(context, address, "chapters/toy.html", WINDOWS["phone"])
     assert seen == Visit("chapters/toy.html", *[[]] * 7)
 
 
@@ -275,9 +273,8 @@ Nothing moves.</p></div>
 
 def test_a_bad_page_is_seen(serve, browser, tmp_path):
     (tmp_path / "bad.html").write_text(BAD)
-    context = opened(browser)
-    seen = visit(context, serve(tmp_path), "bad.html")
-    context.close()
+    with opened(browser) as context:
+        seen = visit(context, serve(tmp_path), "bad.html")
     assert any("undefined_name" in error for error in seen.errors)
     assert any(error.startswith("404: ") and error.endswith("gone.png") for error in seen.errors)
     assert seen.elsewhere == ["http://elsewhere.invalid/x.js"]
@@ -292,41 +289,39 @@ def test_a_bad_page_is_seen(serve, browser, tmp_path):
 
 
 def test_the_policy_lets_the_book_work_from_a_folder_and_stops_what_is_foreign(toy, browser):
-    html, context = toy / "_build" / "html", opened(browser)
-    assert visit(context, f"file://{html}/", "chapters/toy.html") == Visit(
-        "chapters/toy.html", *([] for _ in range(7))
-    )
-    tab = context.new_page()
-    tab.goto(f"file://{html}/chapters/toy.html", wait_until="load")
-    tab.evaluate("() => window.MathJax?.startup?.promise?.then(() => null)")
-    assert tab.locator("mjx-container").count() and tab.locator(".sgd-controls:visible").count()
-    mode = tab.evaluate("document.documentElement.dataset.mode")
-    tab.locator("button.theme-switch-button:visible").first.click()
-    assert tab.evaluate("document.documentElement.dataset.mode") != mode
-    tab.goto(f"file://{html}/search.html?q=mean")
-    tab.wait_for_selector("#search-results li a")
+    html = toy / "_build" / "html"
     foreign = """<script>let ran = 1</script><p onclick="ran = 2">x</p><img src="http://elsewhere.invalid/p.png">
         <style>@import "http://elsewhere.invalid/a.css"; p {background: url(http://elsewhere.invalid/q.png)}</style>
         <iframe src="data:text/html,x"></iframe><script src="http://elsewhere.invalid/x.js"></script></body>"""
     bad = html / "bad.html"
     bad.write_text((html / "using.html").read_text("utf-8").replace("</body>", foreign), "utf-8")
-    context.close()  # which keeps the scheme that was chosen there
-    context = opened(browser)
-    errors = [error for error in visit(context, f"file://{html}/", "bad.html").errors if "violates" in error]
+    with opened(browser) as context:
+        seen = visit(context, f"file://{html}/", "bad.html")
     bad.unlink()
+    errors = [error for error in seen.errors if "violates" in error]
     stopped = ["inline script", "inline event", "p.png", "a.css", "q.png", "data:", "x.js"]
     assert [what for what in stopped if not any(what in error for error in errors)] == [], errors
-    context.close()
+    with opened(browser) as context:
+        seen = visit(context, f"file://{html}/", "chapters/toy.html")
+        assert seen == Visit("chapters/toy.html", *[[]] * 7)
+        tab = context.new_page()
+        tab.goto(f"file://{html}/chapters/toy.html", wait_until="load")
+        tab.evaluate("() => window.MathJax?.startup?.promise?.then(() => null)")
+        assert tab.locator("mjx-container").count() and tab.locator(".sgd-controls:visible").count()
+        mode = tab.evaluate("document.documentElement.dataset.mode")
+        tab.locator("button.theme-switch-button:visible").first.click()
+        assert tab.evaluate("document.documentElement.dataset.mode") != mode
+        tab.goto(f"file://{html}/search.html?q=mean")
+        tab.wait_for_selector("#search-results li a")
 
 
 def test_the_search_finds_words_of_the_book(address, names, browser):
-    context = opened(browser)
-    tab = context.new_page()
-    tab.goto(f"{address}search.html?q=mean")
-    tab.wait_for_selector("#search-results li a")
-    links = [link.get_attribute("href") for link in tab.query_selector_all("#search-results li a")]
+    with opened(browser) as context:
+        tab = context.new_page()
+        tab.goto(f"{address}search.html?q=mean")
+        tab.wait_for_selector("#search-results li a")
+        links = [link.get_attribute("href") for link in tab.query_selector_all("#search-results li a")]
     assert any(link.partition("?")[0].partition("#")[0] in names for link in links), links
-    context.close()
 
 
 def test_no_two_elements_of_a_page_have_the_same_id(pages, names):
@@ -338,12 +333,11 @@ def test_no_two_elements_of_a_page_have_the_same_id(pages, names):
 def test_explorables_tell_all_without_scripts(address, pages, names, browser):
     explorables = [name for name in names if 'class="sgd-explore' in (pages / name).read_text("utf-8")]
     assert {name for name in names if name.startswith("chapters/")} <= set(explorables)
-    context = opened(browser, java_script_enabled=False)
-    for name in explorables:
-        tab = context.new_page()
-        tab.goto(address + name)
-        for figure in tab.locator(EXPLORABLE).all():
-            assert not figure.locator("input:visible").count(), f"{name}: a control that does nothing"
-            assert figure.locator("table:visible tbody tr").count() > 1, name
-        tab.close()
-    context.close()
+    with opened(browser, java_script_enabled=False) as context:
+        for name in explorables:
+            tab = context.new_page()
+            tab.goto(address + name)
+            for figure in tab.locator(EXPLORABLE).all():
+                assert not figure.locator("input:visible").count(), f"{name}: a control that does nothing"
+                assert figure.locator("table:visible tbody tr").count() > 1, name
+            tab.close()
