@@ -12,8 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = "bash dirname git mkdir tee grep tail id unshare true readlink cat sleep".split()
-MAKE = """#!/bin/bash
-echo "$1 $(readlink /proc/self/ns/net)" >> "$CALLS"
+MAKE = """echo "$1 $(readlink /proc/self/ns/net)" >> "$CALLS"
 case $1 in
   test) echo '=== 40 passed, 2 skipped in 61.00s (0:01:01) ===' ;;
   look) echo '=== 20 passed in 9.50s ===' ;;
@@ -21,8 +20,7 @@ esac
 [[ $1 != "$FAILS" ]] || { echo "$1 failed"; exit 2; }
 [[ -z "$LEAVES" ]] || echo x > "$LEAVES"
 """
-APT = """#!/bin/bash
-sleep "${APT_SECONDS:-0}"
+APT = """sleep "${APT_SECONDS:-0}"
 echo "apt-get $*" >> "$CALLS"
 [[ ${APT_STATUS:-0} == 0 ]] || echo "E: refused" >&2
 exit "${APT_STATUS:-0}"
@@ -41,19 +39,12 @@ def ci(tmp_path):
         if found is None:
             pytest.skip(f"{name} is not in PATH")
         (tools / name).symlink_to(found)
-    for name, text in {
-        "make": MAKE,
-        "apt-get": APT,
-        "chromium": "#!/bin/bash\n",
-        "sudo": '#!/bin/bash\nshift\nexec "$@"\n',
-    }.items():
-        (tools / name).write_text(text)
+    stands_in = {"make": MAKE, "apt-get": APT, "chromium": "", "sudo": 'shift\nexec "$@"\n'}
+    for name, text in stands_in.items():
+        (tools / name).write_text(f"#!/bin/bash\n{text}")
         (tools / name).chmod(0o755)
-    for words in (
-        ["init", "-q"],
-        ["add", "."],
-        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a"],
-    ):
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "a"]):
         subprocess.run(["git", *words], cwd=place, check=True, capture_output=True)
 
     def run(without=(), **environment):
@@ -101,13 +92,6 @@ def test_a_file_is_dealt_to_one_process(tmp_path):
     assert all(len(set(pids)) == 1 for pids in seen) and seen[0] != seen[1]
 
 
-def can_be_alone() -> bool:
-    """Whether a process may leave the network here."""
-    return (
-        subprocess.run(["unshare", "--map-root-user", "--net", "true"], capture_output=True).returncode == 0
-    )
-
-
 def test_all_is_run_in_order_and_the_closing_lines_come_last(ci):
     done, calls = ci()
     assert done.returncode == 0, done.stderr
@@ -119,7 +103,7 @@ def test_all_is_run_in_order_and_the_closing_lines_come_last(ci):
 
 
 def test_only_the_book_is_built_without_a_network(ci):
-    if not can_be_alone():
+    if subprocess.run(["unshare", "--map-root-user", "--net", "true"], capture_output=True).returncode:
         pytest.skip("this system does not let us make a place without a network")
     done, calls = ci()
     ours = os.readlink("/proc/self/ns/net")
@@ -151,11 +135,7 @@ def test_where_there_is_no_browser_one_is_installed_beside_the_rest_and_waited_f
         "apt-get update -qq",
         "apt-get install -qq -y --no-install-recommends chromium",
     ]
-    names = [name for name, _ in calls]
-    assert names[0] == "lint" and names[1:3] == [
-        "apt-get",
-        "apt-get",
-    ]
+    assert [name for name, _ in calls][:3] == ["lint", "apt-get", "apt-get"]
 
 
 @pytest.mark.parametrize("how", ["no apt-get", "refused"])

@@ -120,17 +120,18 @@ def environment(clone: Path) -> dict[str, str]:
     }
 
 
+def typed(clone: Path, command: str) -> subprocess.CompletedProcess:
+    """What came of a command that a reader types in that folder."""
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=clone, env=environment(clone), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("command", RUN)
 def test_a_command_does_what_it_says(clone, command):
     status, part = RUN[command]
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=clone,
-        env=environment(clone),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = typed(clone, command)
     assert done.returncode == status, done.stdout + done.stderr
     assert part in done.stdout + done.stderr
 
@@ -146,18 +147,14 @@ def test_a_chapter_runs_with_ones_own_parameters(executed):
 
 @pytest.mark.parametrize(("command", "status"), [("make status", 0), ("make serve", 2)])
 def test_before_anything_is_installed_it_says_what_to_do(clone, command, status):
-    done = subprocess.run(
-        ["bash", "-c", f"{command} VENV=elsewhere"],
-        cwd=clone, env=environment(clone), capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    done = typed(clone, f"{command} VENV=elsewhere")
     assert done.returncode == status, done.stderr
     assert "make book makes everything" in done.stdout and not (clone / "elsewhere").exists()
 
 
 def test_lab_installs_jupyterlab_and_opens_it(clone):
-    done = subprocess.run(
-        ["make", "-n", "lab"], cwd=clone, env=environment(clone), capture_output=True, text=True, check=True
-    )
+    done = typed(clone, "make -n lab")
+    assert done.returncode == 0, done.stderr
     assert "-r requirements-lab.txt" in done.stdout and done.stdout.splitlines()[-1].endswith("-m jupyterlab")
 
 
