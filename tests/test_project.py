@@ -430,60 +430,50 @@ def test_readme_names_the_commands_and_what_it_links_to_is_there():
     assert "CC BY-SA 3.0" in readme and "CC BY 4.0" in readme
 
 
-ANSWERS = {  # words of the README, and the verdicts that let it say so
-    "no gradient gets through": ("broken_net_recovery", {"dead-outputs": "holds"}),
-    "leaves about ten per cent right": ("broken_net_recovery", {"no-recovery": "holds"}),
-    "Shrink all weights, or start again": ("broken_net_recovery", {"shrinking": "holds"}),
-    "a net that was trained before it was broken": (
-        "broken_net_recovery",
-        {"break-as-written": "fails", "standstill": "holds", "four-digits": "holds"},
-    ),
-    "all at once, by 0.2 points, as published": ("greedy_layerwise_training", {"gap": "holds"}),
-    "At half that rate, the other way round": ("greedy_layerwise_training", {"any-rate": "fails"}),
-    "above that the whole nets break down": ("greedy_layerwise_training", {"stability": "holds"}),
-    "is a dead network": ("plateau_after_lr_jump", {"dead": "holds", "optimum": "fails"}),
-    "decided by batch size and input scale": (
-        "plateau_after_lr_jump",
-        {"picture-one": "holds", "picture-two": "holds", "picture-three": "holds"},
-    ),
-    "Clip the gradient, or take a lower rate": (
-        "plateau_after_lr_jump",
-        {"clipping": "holds", "short-steps": "holds", "wait": "holds"},
-    ),
-    "it falls on, and most of the way is plain descent": (
-        "long_run_sgd_drift",
-        {"cost": "fails", "descent-slow": "holds", "descent-fast": "holds"},
-    ),
-    "it is right nine times in ten or above": ("your_own_network", {"rule-overall": "holds"}),
-    "six do again what was seen": (
-        "your_own_network",
-        {
-            "relu-outputs-lost": "holds",
-            "nielsen-relu-chance": "holds",
-            "rate-ten-half": "holds",
-            "cost-at-entropy-level": "holds",
-            "chance-at-once-falls": "holds",
-            "relu-pixels-worse": "holds",
-            "sigmoid-shares-falls": "fails",
-            "unscaled-adam-stuck": "fails",
-        },
-    ),
-    "With strong decay it stands still": ("long_run_sgd_drift", {"cost-strong": "holds"}),
-    "farther than to the nearest copy": ("long_run_sgd_drift", {"local": "fails"}),
-    "without a barrier on the straight line": ("long_run_sgd_drift", {"discrete": "fails"}),
-    "On average it is no random walk": (
-        "long_run_sgd_drift",
-        {"walk-still": "fails", "walk-drawn": "fails", "conv-walk": "fails"},
-    ),
+ANSWERS = {  # words of the README, by chapter, and the claims that let it say so: that hold, and that fail
+    "broken_net_recovery": {
+        "no gradient gets through": ("dead-outputs", ""),
+        "leaves about ten per cent right": ("no-recovery", ""),
+        "Shrink all weights, or start again": ("shrinking", ""),
+        "a net that was trained before it was broken": ("standstill four-digits", "break-as-written"),
+    },
+    "greedy_layerwise_training": {
+        "all at once, by 0.2 points, as published": ("gap", ""),
+        "At half that rate, the other way round": ("", "any-rate"),
+        "above that the whole nets break down": ("stability", ""),
+    },
+    "plateau_after_lr_jump": {
+        "is a dead network": ("dead", "optimum"),
+        "decided by batch size and input scale": ("picture-one picture-two picture-three", ""),
+        "Clip the gradient, or take a lower rate": ("clipping short-steps wait", ""),
+    },
+    "long_run_sgd_drift": {
+        "it falls on, and most of the way is plain descent": ("descent-slow descent-fast", "cost"),
+        "With strong decay it stands still": ("cost-strong", ""),
+        "farther than to the nearest copy": ("", "local"),
+        "without a barrier on the straight line": ("", "discrete"),
+        "On average it is no random walk": ("", "walk-still walk-drawn conv-walk"),
+    },
+    "your_own_network": {
+        "it is right nine times in ten or above": ("rule-overall", ""),
+        "six do again what was seen": (
+            "relu-outputs-lost nielsen-relu-chance rate-ten-half cost-at-entropy-level chance-at-once-falls "
+            "relu-pixels-worse",
+            "sigmoid-shares-falls unscaled-adam-stuck",
+        ),
+    },
 }
 
 
-@pytest.mark.parametrize(("words", "held_by"), ANSWERS.items())
-def test_the_readme_says_what_the_verdicts_say(words, held_by):
-    chapter, wanted = held_by
+@pytest.mark.parametrize(
+    ("chapter", "words"), [(chapter, words) for chapter, said in ANSWERS.items() for words in said]
+)
+def test_the_readme_says_what_the_verdicts_say(chapter, words):
+    hold, fail = (names.split() for names in ANSWERS[chapter][words])
     recorded = json.loads(text("results/verdicts.json"))[chapter]
     assert words in " ".join(text("README.md").split())
-    assert {claim: recorded[claim]["verdict"] for claim in wanted} == wanted
+    wanted = dict.fromkeys(hold, "holds") | dict.fromkeys(fail, "fails")
+    assert {claim: recorded[claim]["verdict"] for claim in wanted} == wanted != {}
 
 
 def test_each_claim_could_have_held_and_could_have_failed():
