@@ -27,7 +27,7 @@ LONGEST = (
     "test_edges.py", "test_chapters.py", "test_notebooks.py", "test_faults.py", "test_sweep.py",
     "test_cluster.py", "test_drift.py", "test_book.py", "test_plateaus.py", "test_phases.py",
     "test_template.py", "test_pages.py", "test_readme.py", "test_staged.py", "test_run.py",
-    "test_ensemble.py", "test_train.py", "test_convnets.py", "test_offline.py",
+    "test_ensemble.py", "test_train.py", "test_convnets.py",
     "test_places.py", "test_explore.py",
 )  # fmt: skip
 

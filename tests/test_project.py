@@ -427,6 +427,8 @@ def test_readme_names_the_commands_and_what_it_links_to_is_there():
         assert command in readme
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", readme)
     assert not [link for link in links if not (ROOT / link).exists()]
+    named = re.findall(r"`((?:lib|book|tests|chapters)/[\w/.-]+)`", text("CONTRIBUTING.md"))
+    assert [path for path in named if not (ROOT / path).exists() and "wide_nets" not in path] == []
     assert "CC BY-SA 3.0" in readme and "CC BY 4.0" in readme
 
 
