@@ -358,20 +358,6 @@ def test_outputs_and_hidden_layers_are_the_oracles(design, dtype, tolerance):
         assert (h.numpy() > 0).any() and (h.numpy() <= 0).any(), "the rectifier has both sides"
 
 
-def test_a_kernel_that_copies_a_pixel_by_hand():
-    """The middle of the window: the first unit of the output sees the largest of pixels (1, 1) to (2, 2)."""
-    design = Design((1,), ())
-    kernel, output = np.zeros((1, 10, 1), np.float32), np.zeros((1, 170, 10), np.float32)
-    kernel[0, 4], output[0, 0, 0], output[0, 1, 1], output[0, 13, 2], output[0, -1, 3] = 1, 1, 1, 1, 7
-    x = np.random.default_rng(0).random((5, 784)).astype(np.float32)
-    data = convnets.images(x, labels(5), design)
-    _, z = convnets.forward([tf.constant(kernel), tf.constant(output)], data.patches, design)
-    grid = x.reshape(5, 28, 28)
-    for unit, (row, column) in enumerate([(1, 1), (1, 3), (3, 1)]):
-        assert np.array_equal(z[0, :, unit], grid[:, row : row + 2, column : column + 2].max(axis=(1, 2)))
-    assert (z[0, :, 3].numpy() == 7).all() and (z[0, :, 4:].numpy() == 0).all()
-
-
 def slope_of(layers, patches, y, design):
     """Losses and gradients by differentiation of the passes, in whatever precision they have."""
     with tf.GradientTape() as tape:

@@ -198,13 +198,6 @@ def test_holm_by_hand():
     assert stats.holm([0.2]) == pytest.approx([0.2])
 
 
-def test_holm_lies_between_false_discovery_and_bonferroni():
-    p = generator(8).random(12) ** 3
-    adjusted = stats.holm(p)
-    assert np.all(reference.false_discovery_control(p) <= adjusted + 1e-12)
-    assert np.all(adjusted <= np.minimum(1, 12 * p) + 1e-12)
-
-
 # ---- power
 
 
@@ -237,9 +230,7 @@ def test_needed_is_the_fewest(effect):
 def test_superiority_is_the_share_of_pairs(n, m):
     rng = generator(10)
     a, b = rng.integers(0, 6, n) / 10, rng.integers(0, 5, m) / 10
-    by_hand = np.mean([(x > y) + (x == y) / 2 for x in a for y in b])
     found = stats.superiority(a, b, 1)
-    assert found.value == pytest.approx(by_hand)
     assert found.value == pytest.approx(reference.mannwhitneyu(a, b).statistic / (n * m))
     assert found.n == min(n, m)
 

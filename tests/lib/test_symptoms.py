@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib import diagnosis, sequential, symptoms, train
+from lib import curvature, diagnosis, sequential, symptoms, train
 from lib.backend import tf
 from lib.sequential import Net, Rule
 
@@ -19,31 +19,23 @@ def some(count=300):
     return rng.normal(size=(count, 3)).astype(np.float32), rng.integers(3, size=count)
 
 
-def look(net, layers=None, rule=None, rate=0.1, batch=30, **change):
-    x, y = some()
+def look(net, layers=None, rule=None, rate=0.1, batch=30, count=300, **change):
+    x, y = some(count)
     layers = sequential.initial(SEEDS, net, 1.0) if layers is None else layers
     how = {"net": net, "rule": rule or Rule(), "rate": rate, "batch": batch, "seeds": SEEDS} | change
     return symptoms.measure(layers, x, y, **how)
 
 
 def hessian(net, layers, x, y):
-    """Of the first member's loss, in full."""
-    shapes = [w.shape[1:] for w in layers]
-    sizes = [int(np.prod(s)) for s in shapes]
-
-    def loss(row):
-        parts = tf.split(row, sizes)
-        one = [tf.reshape(p, (1, *s)) for p, s in zip(parts, shapes, strict=True)]
-        return sequential.loss(net)(one, x, y)[0]
-
-    row = tf.concat([tf.reshape(w[0], (-1,)) for w in layers], axis=0)
+    """Of the first member's loss, in full, and its gradient."""
+    row = curvature.flat([w[:1] for w in layers])
     with tf.GradientTape(persistent=True) as outer:
         outer.watch(row)
         with tf.GradientTape() as inner:
             inner.watch(row)
-            value = loss(row)
+            value = sequential.loss(net)(curvature.unflat(row, layers), x, y)
         g = inner.gradient(value, row)
-    return outer.jacobian(g, row, experimental_use_pfor=False).numpy(), g.numpy()
+    return outer.batch_jacobian(g, row, experimental_use_pfor=False)[0].numpy(), g[0].numpy()
 
 
 def test_losses_slopes_gradients_and_curvature():
@@ -61,10 +53,8 @@ def test_losses_slopes_gradients_and_curvature():
     h_all, g_all = hessian(net, layers, tf.constant(x), tf.constant(y, tf.int32))
     np.testing.assert_allclose((found.gradient[0] ** 2).sum(), g_all @ g_all, rtol=1e-3)
     np.testing.assert_allclose(found.gain[0], 0.1 * g_all @ g_all / found.loss[0], rtol=1e-3)
-    part = slice(0, symptoms.CURVED)
-    top = np.linalg.eigvalsh(hessian(net, layers, tf.constant(x[part]), tf.constant(y[part], tf.int32))[0])[
-        -1
-    ]
+    some_of_them = tf.constant(x[: symptoms.CURVED]), tf.constant(y[: symptoms.CURVED], tf.int32)
+    top = np.linalg.eigvalsh(hessian(net, layers, *some_of_them)[0])[-1]
     np.testing.assert_allclose(found.sharpness[0], top, rtol=0.06)
     ratios = []
     for i in range(0, 300, 30):
@@ -78,15 +68,10 @@ def test_stride_is_how_far_the_first_step_moves():
     net = net_of("sigmoid", "sigmoid", "squared error")
     x, y = some(200)
     layers = sequential.initial(SEEDS, net, 1.0)
-    found = symptoms.measure(
-        layers, x, y, net=net, rule=Rule(), rate=5.0, batch=200, seeds=SEEDS, curved=False
-    )
+    found = look(net, layers, rate=5.0, batch=200, count=200, curved=False)
+    how = {"net": net, "rule": Rule(), "seeds": SEEDS, "state": train.State()}
     batches = np.tile(np.arange(200), (1, 2, 1))
-    state = train.State()
-    after, _ = sequential.fit(
-        layers, tf.constant(x), tf.constant(y, tf.int32), batches, [5.0], net=net, rule=Rule(), seeds=SEEDS,
-        state=state,
-    )  # fmt: skip
+    after, _ = sequential.fit(layers, tf.constant(x), tf.constant(y, tf.int32), batches, [5.0], **how)
     pairs = zip(*(sequential.forward(w, tf.constant(x), net) for w in (layers, after)), strict=True)
     wanted = [np.sqrt(np.mean((b[0] - a[0]).numpy() ** 2, axis=(1, 2))) / 4 for a, b in pairs]
     np.testing.assert_allclose(found.stride, np.stack(wanted, axis=1), rtol=1e-3)
