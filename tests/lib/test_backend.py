@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lib import backend
+from lib import backend, imported
 from lib.backend import tf
 
 
@@ -15,7 +15,7 @@ def test_no_gpu_is_used(monkeypatch):
     hidden = []
     monkeypatch.setattr(tf.config, "set_visible_devices", lambda *devices: hidden.append(devices))
     runpy.run_path(backend.__file__)
-    assert hidden == [([], "GPU")]
+    assert hidden == [([], "GPU")] and imported.tf is tf
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,8 @@ def test_xla_is_told_of_wide_vectors_unless_the_user_says_otherwise(given, wante
 
 KERAS = """
 import os, sys
+import lib.imported
+assert sys.platform != "linux" or len(os.listdir("/proc/self/task")) == 1, "it may be forked no more"
 from lib.backend import tf
 print("keras" in sys.modules, os.environ.get("TF_USE_LEGACY_KERAS"))
 from tensorflow.keras import layers

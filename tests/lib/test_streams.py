@@ -47,5 +47,5 @@ def test_nobody_draws_but_by_a_purpose():
         users = {name for name, text in texts.items() if f'"{purpose}"' in text}
         both = purpose == "drift order" and users == {"drift.py", "walks.py"}  # which keep their orders apart
         assert len(users) == 1 or purpose == "initial" or both, purpose
-    stateless = re.findall(r"stateless_\w+\(.*\[(.*?), (\w+)\]", texts["nets.py"] + texts["convnets.py"])
-    assert {second for _, second in stateless} == {"stream"}
+    drawn = re.findall(r"\bdraw\(.*\[\w+, (\w+)\]", texts["nets.py"] + texts["convnets.py"])
+    assert len(drawn) > 1 and {*drawn} == {"stream"}
