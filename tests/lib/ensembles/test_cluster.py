@@ -281,13 +281,16 @@ class Web(http.server.BaseHTTPRequestHandler):
 
 NO_SCHEDULER = """
 import sys, time
+from concurrent.futures import ThreadPoolExecutor
 from lib.ensembles import cluster, places
-for address in sys.argv[1:]:
+def said(address):
     start = time.monotonic()
     try:
         cluster.Cluster(address, True)
     except places.Lost as error:
-        print(time.monotonic() - start, error)
+        return f"{time.monotonic() - start} {error}"
+with ThreadPoolExecutor() as pool:
+    print(*pool.map(said, sys.argv[1:]), sep="\\n")
 """
 
 
