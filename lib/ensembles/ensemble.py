@@ -238,12 +238,10 @@ def _computed(
     try:
         if address := os.environ.get(places.SCHEDULER):
             place = _connected(address)
+        elif workers == 1 and places.is_alone():
+            place = places.Itself()
         else:
-            place = (
-                places.Itself()
-                if workers == 1 and places.is_alone()
-                else places.Processes(workers, train=True)
-            )
+            place = places.Processes(workers, train=True)
         ahead = 1 if isinstance(place, places.Itself) else 2  # so that no worker waits while one is kept here
         under_way = places.results(place, asked, lambda under, trouble: trouble and say(trouble), ahead)
         with contextlib.closing(under_way) as coming:
