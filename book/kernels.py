@@ -38,7 +38,7 @@ class _SavedOnce(NBClientEngine):
             del nb_man.save  # also of a kernel that died
 
 
-papermill_engines.register("sgd-book", _SavedOnce)
+papermill_engines.register(ENGINE, _SavedOnce)
 
 
 def manager(chunks: Path, root: Path) -> type[AsyncKernelManager]:
@@ -104,15 +104,16 @@ class _Process:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, forked: BaseProcess) -> None:
-        self.pid, self.terminate, self.kill, self.forked = forked.pid, forked.terminate, forked.kill, forked
+    def __init__(self, process: BaseProcess) -> None:
+        self.process, self.pid = process, process.pid
+        self.terminate, self.kill = process.terminate, process.kill
 
     def poll(self) -> int | None:
-        return self.forked.exitcode
+        return self.process.exitcode
 
     def wait(self) -> int | None:
-        self.forked.join()
-        return self.forked.exitcode
+        self.process.join()
+        return self.process.exitcode
 
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
