@@ -450,7 +450,7 @@ def main(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
     if args.only != ["floor"]:
         try:
             sys.path.insert(0, str(ROOT))
-            from lib import fetch
+            from book import fetch
 
             fetch.fetch()  # where needed, and here, so that a failure is told once
         except Exception as e:

@@ -61,7 +61,8 @@ def _check(root: Path) -> None:
 @click.argument("what", type=click.Choice(["fetch", "verify", "where"]))
 def data(what: str) -> None:
     """Fetch MNIST, verify it (its hash is taken, nothing is fetched), or say where it lies."""
-    from lib import data, fetch
+    from book import fetch
+    from lib import data
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     {"fetch": fetch.fetch, "verify": data.load, "where": data.place}[what]()

@@ -1,8 +1,8 @@
 """Networks, their training, images, and what is measured on them: a small TensorFlow library.
 
 Modules of this folder are functions over arrays; they know no process, no notebook and no page. In
-the folders: `questions` trains what the chapters ask for, `ensembles` runs that for many seeds, `page`
-is what cells call.
+the folders: `own` is for what a reader brings, `questions` trains what the chapters ask for, `ensembles`
+runs that for many seeds, `page` is what cells call.
 """
 
 import os

@@ -1,8 +1,8 @@
 """MNIST: read, checked, split, scaled.
 
-It lies where ``SGD_BOOK_MNIST`` says, else in this project's cache, which `lib.fetch` fills: ``mnist.npz`` in
-``SGD_BOOK_CACHE`` (default ``~/.cache/sgd-book``). Nothing here looks elsewhere: how the data came is no part
-of a chapter's results. It is accepted only if its pixels and labels have one known hash.
+It lies where ``SGD_BOOK_MNIST`` says, else in this project's cache: ``mnist.npz`` in ``SGD_BOOK_CACHE``
+(default ``~/.cache/sgd-book``), which `book.fetch` fills. Nothing here looks elsewhere: how the data came is
+no part of a chapter's results. It is accepted only if its pixels and labels have one known hash.
 
 MNIST is by Yann LeCun and Corinna Cortes, under CC BY-SA 3.0.
 """

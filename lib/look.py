@@ -18,11 +18,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.optimize import linear_sum_assignment
 
-from lib import diagnosis, kerasmodels, symptoms
 from lib.backend import tf
-from lib.kerasmodels import ModelError, Outline
-from lib.sequential import ACTIVATIONS, FITTING, RECTIFIERS, Net, Rule
-from lib.symptoms import Symptoms
+from lib.own import diagnosis, kerasmodels, symptoms
+from lib.own.kerasmodels import ModelError, Outline
+from lib.own.sequential import ACTIVATIONS, FITTING, RECTIFIERS, Net, Rule
+from lib.own.symptoms import Symptoms
 
 COUNT = 1000  # images at most: shares are then known to about one per cent
 MOST = 4_000_000  # weights that curvature is measured of: it holds some twelve copies of them
@@ -44,7 +44,7 @@ class Report:
         rule: How it is trained.
         rate: Learning rate; NaN where it is not known.
         updates: That it has had.
-        diagnosis: Name in `lib.diagnosis.MECHANISMS`.
+        diagnosis: Name in `lib.own.diagnosis.MECHANISMS`.
         images: Number of images that it was looked at with.
         reach: Largest value in images that should be scaled, and are not; 0 in others.
         remarks: Mistakes beside the network that were seen, in sentences.
@@ -146,7 +146,7 @@ class Report:
         f = self._first()
         return bool(f.loss > 1.2 * f.level and f.accuracy > 200 / self.net.classes)
 
-    def _pulled(self) -> bool:  # as in the rule of lib.diagnosis
+    def _pulled(self) -> bool:  # as in the rule of lib.own.diagnosis
         return self.rule.decay * self.rate * self.updates > 1
 
     def near(self) -> str:
@@ -364,7 +364,7 @@ def look(
     Args:
         model: A Keras model that takes images and gives one row of outputs for each, or the path of a saved
             one. Its loss and learning rate are those it was compiled with; if it was not, the loss is the one
-            that fits its output. Layers that `lib.sequential` does not know are measured through Keras.
+            that fits its output. Layers that `lib.own.sequential` does not know are measured through Keras.
         x: Images as the model takes them (N, ...), finite; 1000 of them, spread evenly, are looked at.
         y: Labels, whole numbers from 0 (N,) or (N, 1), or one-hot (N, K); 0 and 1 for a model of one output.
         rate: Learning rate, if it is another one.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import data, fetch
+from book import fetch
+from lib import data
 
 _rng = np.random.default_rng(0)
 TOY = data.Mnist(

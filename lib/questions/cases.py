@@ -33,7 +33,7 @@ class Seen:
 
     @cached_property
     def wrong(self) -> np.ndarray:
-        """Names in `lib.diagnosis.MECHANISMS`."""
+        """Names in `lib.own.diagnosis.MECHANISMS`."""
         return own.diagnose(self.result, self.setting)
 
     trains = property(lambda seen: seen.becomes == "trains")

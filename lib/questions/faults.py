@@ -1,4 +1,4 @@
-"""Networks with planted faults, to judge the rule of `lib.diagnosis` by: it is told nothing of the fault.
+"""Networks with planted faults, to judge the rule of `lib.own.diagnosis` by: it is told nothing of the fault.
 
 Faults are drawn at random, each in a network of its own, so that every one is an independent trial. None of
 the networks is one that the rule's thresholds were chosen on.
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lib import data, imagesets, stats, streams
-from lib.diagnosis import MECHANISMS
+from lib.own.diagnosis import MECHANISMS
 from lib.questions import own
 from lib.questions.own import Setting
 

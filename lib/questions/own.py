@@ -1,8 +1,8 @@
 """A reader's own network: its settings, the job that trains it over many seeds, what became of each.
 
-The job for `lib.ensembles` behind the chapter on one's own network. Networks that `lib.sequential` knows are
-trained many at once; a Keras model with other layers by a loop of Keras, one by one. Both look at themselves
-over time (`lib.symptoms`), so that `lib.diagnosis` can say what is wrong.
+The job for `lib.ensembles` behind the chapter on one's own network. Networks that `lib.own.sequential` knows
+are trained many at once; a Keras model with other layers by a loop of Keras, one by one. Both look at
+themselves over time (`lib.own.symptoms`), so that `lib.own.diagnosis` can say what is wrong.
 """
 
 import functools
@@ -16,12 +16,13 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from lib import archive, data, diagnosis, imagesets, kerasmodels, order, sequential, symptoms, train
+from lib import data, imagesets, order, train
 from lib.backend import tf
 from lib.checks import choice, fields, flag, number, numbers, optional, whole, wholes
+from lib.own import archive, diagnosis, kerasmodels, sequential, symptoms
+from lib.own.sequential import Net, Rule
 from lib.questions import plateaus
 from lib.questions.settings import must
-from lib.sequential import Net, Rule
 
 CHUNK = 8  # networks at once; as with those of lib.questions.plateaus more would leave the cache
 PIXELS = plateaus.PIXELS | {"-1 to 1": (127.5, 127.5)}
@@ -37,7 +38,7 @@ class Setting:
     """A network, its images, and how it is trained.
 
     Attributes:
-        images: 'mnist', 'digits', 'fashion', or the path of an ``.npz`` as in `lib.archive`.
+        images: 'mnist', 'digits', 'fashion', or the path of an ``.npz`` as in `lib.own.archive`.
         count: Training images, the first ones; None for all.
         pixels: Name in `PIXELS`: how the numbers of the images are scaled.
         channels: Of each block of 3x3 convolution, activation and 2x2 pooling.
@@ -45,8 +46,8 @@ class Setting:
         hidden: Activation of the hidden units, with `slope` for 'leaky relu'.
         slope: Of LeakyReLU for negative inputs.
         output: Activation of the outputs.
-        loss: Name in `lib.sequential.LOSSES`.
-        init: Name in `lib.sequential.INITS`, or 'normal' with the standard deviation `sd`.
+        loss: Name in `lib.own.sequential.LOSSES`.
+        init: Name in `lib.own.sequential.INITS`, or 'normal' with the standard deviation `sd`.
         sd: Of the weights; None unless 'normal'.
         gain: The first weights and biases are multiplied by this.
         bias: Mean of the first biases.
@@ -64,8 +65,8 @@ class Setting:
         epochs: Passes over the images.
         looks: How often the networks are looked at, from the start to the end.
         curved: Whether curvature is measured, at the first and the last look.
-        model: JSON text of a compiled Keras model (`lib.kerasmodels.text`), which then decides on all from
-            channels to decay. If the engine trains it, gain and warmup are heeded as well.
+        model: JSON text of a compiled Keras model (`lib.own.kerasmodels.text`), which then decides on all
+            from channels to decay. If the engine trains it, gain and warmup are heeded as well.
     """
 
     images: Annotated[str, lambda name, v: _text(name, v)] = "mnist"
@@ -142,7 +143,7 @@ class Setting:
         return cls(**{name: value for name, value in config.items() if name != "content"})
 
     def known(self) -> kerasmodels.Known | None:
-        """The network as `lib.sequential` knows it; None for a Keras model that it does not.
+        """The network as `lib.own.sequential` knows it; None for a Keras model that it does not.
 
         Raises:
             ValueError: The network does not fit on the images.
@@ -294,8 +295,8 @@ def job(config: Mapping, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     Returns:
         Arrays with M rows. ``part`` (M, Q): mean loss of the batches in each of Q equal parts of the run.
         ``test`` (M, E): accuracy on the test images in %, at each of E looks. ``look`` (M, E): the epochs of
-        the looks. By the names of `lib.symptoms.Symptoms`, (M, E, ...): those, on the first training images;
-        curvature at the first and the last look.
+        the looks. By the names of `lib.own.symptoms.Symptoms`, (M, E, ...): those, on the first training
+        images; curvature at the first and the last look.
     """
     setting = Setting.of(config)
     known = setting.known()
@@ -456,13 +457,13 @@ def _rate(rates: np.ndarray, epoch: int, warmup: int) -> float:
 
 
 def edge(result: Mapping[str, np.ndarray], setting: Setting, look: int = -1) -> np.ndarray:
-    """`lib.symptoms.edge` of the networks at one look (M,); NaN where it was not measured."""
+    """`lib.own.symptoms.edge` of the networks at one look (M,); NaN where it was not measured."""
     known = setting.known() or kerasmodels.outline(setting.model)
     return symptoms.edge(at(result, look), known.rule, last_rate(setting, look))
 
 
 def diagnose(result: Mapping[str, np.ndarray], setting: Setting) -> np.ndarray:
-    """Which mechanism each network suffers from: names in `lib.diagnosis.MECHANISMS` (M,).
+    """Which mechanism each network suffers from: names in `lib.own.diagnosis.MECHANISMS` (M,).
 
     Of what it learns in the last parts of the run only, so that a lucky last look does not count.
     """

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lib import stats
+from lib.own.sequential import RECTIFIERS
 from lib.questions import own
 from lib.questions.own import Setting
-from lib.sequential import RECTIFIERS
 
 AGAIN = "start again"
 DECAY = 1e-3

@@ -1,7 +1,6 @@
 """MNIST: every form it comes in, every way it can be missing or wrong, splits and scalings."""
 
 import gzip
-import json
 import tempfile
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from toy_mnist import OTHER, TOY, idx, npz, same, settle
 
 from lib import data
-from lib.ensembles import sources
 
 ROOT = Path(data.__file__).parents[1]
 
@@ -151,16 +149,6 @@ def test_where_the_data_lies(tmp_path, monkeypatch):
     assert place(XDG_CACHE_HOME="/x", SGD_BOOK_CACHE="/c") == Path("/c/mnist.npz")
     assert place(SGD_BOOK_CACHE="~/c") == tmp_path / "c" / "mnist.npz"
     assert place(SGD_BOOK_CACHE="/c", SGD_BOOK_MNIST="/m") == Path("/m")
-
-
-def test_what_fetches_is_reached_by_no_chapter_and_by_no_other_module():
-    texts = [path.read_text("utf-8") for path in ROOT.glob("lib/**/*.py") if path.name != "fetch.py"]
-    for path in ROOT.glob("chapters/**/*.ipynb"):
-        cells = json.loads(path.read_text("utf-8"))["cells"]
-        texts += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    texts = [text for text in texts if not text.startswith("%%")]
-    found = sources.modules(texts, ROOT)
-    assert "lib.data" in found and "lib.fetch" not in found
 
 
 # --- any damage ---

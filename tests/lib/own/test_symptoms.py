@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from lib import curvature, diagnosis, sequential, symptoms, train
+from lib import curvature, train
 from lib.backend import tf
-from lib.sequential import Net, Rule
+from lib.own import diagnosis, sequential, symptoms
+from lib.own.sequential import Net, Rule
 
 SEEDS = [3, 8]
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.sequential import RECTIFIERS, Net, Rule
-from lib.symptoms import Symptoms, edge
+from lib.own.sequential import RECTIFIERS, Net, Rule
+from lib.own.symptoms import Symptoms, edge
 
 # of the loss of the best output that ignores the image: a loss below the one, or above the other
 LEARNED, FLAT = 0.5, 0.95

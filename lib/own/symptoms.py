@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib import curvature, diagnose, sequential, streams
+from lib import curvature, diagnose, streams
 from lib.backend import tf
-from lib.sequential import ACTIVATIONS, Net, Rule
+from lib.own import sequential
+from lib.own.sequential import ACTIVATIONS, Net, Rule
 
 PIECE = 250  # images at a time: their activations then stay near the processor
 CURVED = 250  # images that curvature and the first step are measured on

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lib import archive
-from lib.archive import ArchiveError
+from lib.own import archive
+from lib.own.archive import ArchiveError
 
 
 def good(count=6, **change):

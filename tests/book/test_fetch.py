@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from toy_mnist import OTHER, TOY, npz, same, settle, wheel
 
-from book import cli
-from lib import data, fetch
+from book import cli, fetch
+from lib import data
 
 
 @pytest.fixture

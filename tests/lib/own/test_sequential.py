@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from lib import convnets, nets, sequential, train
+from lib import convnets, nets, train
 from lib.backend import tf
-from lib.sequential import Net, Rule
+from lib.own import sequential
+from lib.own.sequential import Net, Rule
 from lib.train import State
 
 SEEDS = [3, 8]
