@@ -46,8 +46,7 @@ def products(loss: Callable[..., tf.Tensor]) -> Callable:
     def graph(layers, vectors, *data):
         how = {"unconnected_gradients": "zero", "aggregation_method": tf.AggregationMethod.EXPERIMENTAL_TREE}
         gradient = tf.gradients(loss(layers, *data), layers, **how)
-        # v is constant, also where it is the layers or the gradient itself
-        along = [tf.reduce_sum(g * tf.stop_gradient(v)) for g, v in zip(gradient, vectors, strict=True)]
+        along = [tf.reduce_sum(g * v) for g, v in zip(gradient, vectors, strict=True)]
         return tuple(gradient), tuple(tf.gradients(along, layers, **how))
 
     def function(layers, vectors, *data):

@@ -40,7 +40,9 @@ def together(nodeid: str, built: bool = False) -> str:
     """
     file, _, test = nodeid.partition("::")
     name, _, case = test.partition("[")
-    by_case = file.endswith("test_chapters.py") or file.endswith("test_pages.py") and built
+    if built and file.endswith("test_pages.py"):
+        return case.partition("-")[0] or name
+    by_case = file.endswith("test_chapters.py")
     return case or name if by_case else file.replace("test_preview.py", "test_book.py")
 
 

@@ -74,6 +74,14 @@ def test_tests_are_dealt_by_file_and_those_of_chapters_by_case(one):
     assert [case for case in CASES if conftest.together(case) == conftest.together(one)] == TOGETHER[one]
 
 
+def test_a_window_of_a_built_book_is_dealt_to_one_process():
+    """All pages are loaded in it before the first of its tests."""
+    file = "tests/book/test_pages.py"
+    cases = [f"{file}::test_x[{window}-{what}]" for window in ("desktop", "phone") for what in ("a", "b")]
+    assert [conftest.together(case, True) for case in cases] == ["desktop", "desktop", "phone", "phone"]
+    assert {conftest.together(case) for case in cases} == {file}
+
+
 def test_a_file_is_dealt_to_one_process(tmp_path):
     shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
     for name in ("test_a.py", "test_b.py"):

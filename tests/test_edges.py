@@ -100,14 +100,14 @@ EDGES = {
 }
 
 
-# Sets of parameters that are drawn; of the slowest chapter one.
-DRAWN = [(path, seed) for path in CHAPTERS for seed in range(1 if path == PLATEAU else 2)]
+# Sets of parameters that are drawn; of the slowest chapters one.
+DRAWN = [(path, seed) for path in CHAPTERS for seed in range(1 if path in (PLATEAU, DRIFT) else 2)]
 
 
 def drawn(chapter: Path, seed: int) -> dict:
     """A set of allowed parameters near the smallest scale: each is, by chance, another one.
 
-    Numbers that count are drawn up to twice their smallest scale, others from all that is allowed.
+    Numbers that count are drawn up to their smallest scale, others from all that is allowed.
     """
     rng, small = np.random.default_rng([seed, CHAPTERS.index(chapter)]), run.reduced(chapter, "smoke")
 
@@ -117,7 +117,7 @@ def drawn(chapter: Path, seed: int) -> dict:
         if param.element == "bool":
             return bool(rng.random() < 0.5)
         if param.element == "int":
-            return int(rng.integers(param.low, max(param.low, min(param.high, 2 * at)) + 1))
+            return int(rng.integers(param.low, max(param.low, at) + 1))
         low, high = max(param.low, 1e-6), min(param.high, 1e6)
         return float(f"{np.exp(rng.uniform(np.log(low), np.log(high))):.3g}")
 
