@@ -332,6 +332,7 @@ def test_as_a_script_it_says_in_one_line_how_to_run_it(name, scripts, env):
 BAD = {"misspelt": ({"imagse": 200}, r"imagse: no such parameter; did you mean images\?"),
        "out of range": ({"images": 60001}, r"images: got '?60001'?, allowed: int, 100 to 50000")}  # fmt: skip
 WAYS = ("-p", "-r", "-y", "-b", "-f", "execute_notebook")
+ASKED = [(way, "misspelt") for way in WAYS] + [("-p", "out of range")]
 # Each run by papermill itself, in one process: to import it takes as long as a kernel.
 DRIVER = """
 import json, sys
@@ -372,7 +373,7 @@ def refused(place, checkout, env):
     (place / "without" / "tensorflow.py").write_text("raise ImportError('TensorFlow was imported')")
     paths = os.pathsep.join([str(place / "without"), env["PYTHONPATH"]])
     env = env | {"PYTHONPATH": paths, "SGD_BOOK_CHUNKS": str(folder / "chunks")}
-    asked = [(way, bad) for way in WAYS for bad in BAD] + [("-p", "nothing")]
+    asked = [*ASKED, ("-p", "nothing")]
     given = {**{bad: given for bad, (given, _) in BAD.items()}, "nothing": {"images": 200}}
     calls = [(way, given[bad], options(way, given[bad], folder / f"{bad}.yaml")) for way, bad in asked]
     done = python("-c", DRIVER, cwd=folder, env=env, input=json.dumps(calls))
@@ -380,8 +381,7 @@ def refused(place, checkout, env):
     return dict(zip(asked, json.loads(done.stdout.splitlines()[-1]), strict=True)), folder
 
 
-@pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("way", "bad"), ASKED)
 def test_papermill_refuses_before_tensorflow_is_imported(refused, way, bad):
     said, folder = refused
     assert re.match(f"ParameterError: {BAD[bad][1]}", said[way, bad])
