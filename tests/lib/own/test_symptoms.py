@@ -116,7 +116,7 @@ def test_a_loss_that_fits_its_output_cannot_saturate_it():
 def test_every_mechanism_has_a_chapter_that_is_there():
     from pathlib import Path
 
-    chapters = {p.stem for p in (Path(__file__).parents[2] / "chapters").glob("*.ipynb")}
+    chapters = {p.stem for p in (Path(__file__).parents[3] / "chapters").glob("*.ipynb")}
     named = {m.chapter for m in diagnosis.MECHANISMS.values()} - {None}
     assert named and named <= chapters
 
