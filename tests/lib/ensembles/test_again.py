@@ -29,7 +29,7 @@ CASES = {
     "walks": (walks.job, {"a": CONV.config(), "b": replace(CONV, after=CONV).config()}, walks.CHUNK),
     "staged": (staged.job, {"a": staged.recipe(STAGES, **RECIPE)}, 16),
     "own": (own.job, {"a": OWN.config()}, own.CHUNK),
-    "faults": (faults.job, {"a": faults.config()}, 16),
+    "faults": (faults.job, {"a": faults.config()}, 4),
 }  # fmt: skip
 
 
