@@ -32,7 +32,8 @@ SCALE = "SGD_BOOK_SCALE"
 Say = Callable[[str], None]
 # The page builder. Its input ends with whoever started it, and it does, too: it holds no lock of its own.
 _PAGES = """
-import os, threading
+import gc, os, threading
+gc.set_threshold(50_000, 20, 50)  # looking for garbage takes a third of the time otherwise
 threading.Thread(target=lambda: os.read(0, 1) or os._exit(1), daemon=True).start()
 from jupyter_book.cli.main import main
 main()
