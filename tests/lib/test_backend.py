@@ -40,9 +40,12 @@ def test_xla_is_told_of_wide_vectors_unless_the_user_says_otherwise(given, wante
 
 
 KERAS = """
-import os, sys
+import gc, os, sys
+if off := "TF_USE_LEGACY_KERAS" in os.environ:  # a user who wants nothing collected has it so
+    gc.disable()
 import lib.imported
 assert sys.platform != "linux" or len(os.listdir("/proc/self/task")) == 1, "it may be forked no more"
+assert gc.isenabled() != off and gc.get_freeze_count() > 100_000 > len(gc.get_objects())
 from lib.backend import tf
 print("keras" in sys.modules, os.environ.get("TF_USE_LEGACY_KERAS"))
 from tensorflow.keras import layers
