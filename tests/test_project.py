@@ -154,6 +154,12 @@ def test_what_the_library_and_the_chapters_import_is_a_direct_requirement():
     assert not missing
 
 
+def test_chapters_know_nothing_of_the_book():
+    """The keys of what they train follow the library alone; nor do they fetch."""
+    tops = {path.name: {name.partition(".")[0] for name in imports(code(path))} for path in NOTEBOOKS}
+    assert tops and all("lib" in of and "book" not in of for of in tops.values())
+
+
 def test_version_is_the_same_wherever_it_stands():
     stated = tomllib.loads(text("pyproject.toml"))["project"]["version"]
     assert yaml.safe_load(text("CITATION.cff"))["version"] == stated

@@ -12,8 +12,6 @@ from toy_mnist import OTHER, TOY, idx, npz, same, settle
 
 from lib import data
 
-ROOT = Path(data.__file__).parents[1]
-
 
 @pytest.fixture(scope="session")
 def mnist() -> data.Mnist:
