@@ -52,9 +52,6 @@ class _Local(AsyncKernelManager):
     """A kernel reached by local sockets: no port to race for, nobody else on the machine can connect."""
 
     chunks = ""  # file in which the engine reports them
-    # Seconds; half as long it waits for Python's watcher of semaphores, which ends after it, and for
-    # TensorFlow, which takes itself down. Nothing is left to do.
-    shutdown_wait_time = 0.4
 
     @property
     def kernel_spec(self) -> KernelSpec:

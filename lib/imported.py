@@ -1,5 +1,6 @@
 """TensorFlow, imported and no more: no thread is started yet, so that a process may be forked after it."""
 
+import atexit
 import gc
 import importlib.util
 import os
@@ -61,6 +62,7 @@ def _uncollected() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        atexit.register(gc.unfreeze)  # a program ends as always: what asyncio has open is not complained of
         if on:
             gc.enable()
 

@@ -40,7 +40,8 @@ def test_xla_is_told_of_wide_vectors_unless_the_user_says_otherwise(given, wante
 
 
 KERAS = """
-import gc, os, sys
+import atexit, gc, os, sys
+atexit.register(lambda: print(gc.get_freeze_count()))  # the last thing of all
 if off := "TF_USE_LEGACY_KERAS" in os.environ:  # a user who wants nothing collected has it so
     gc.disable()
 import lib.imported
@@ -62,4 +63,4 @@ def test_keras_is_imported_by_who_asks_for_it_alone_and_is_the_usual_one(given, 
         env=env | ({"TF_USE_LEGACY_KERAS": given} if given else {}),
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    assert found.stdout.splitlines() == [wanted, "3. True"] and found.stderr == ""
+    assert found.stdout.splitlines() == [wanted, "3. True", "0"] and found.stderr == ""
