@@ -196,7 +196,7 @@ def run(
                 progress_bar=False,
                 cwd=str(root),
                 kernel_manager_class=kernels.manager(chunks, root),
-                shutdown_kernel="immediate",  # all is said; TensorFlow would take itself down for half a second
+                shutdown_kernel="immediate",  # all is said; TensorFlow would end slowly
                 extra_arguments=["--log-level=CRITICAL"],  # when it is interrupted it complains at length
                 on_cell_start=lambda cell, cell_index: shown.cell(timed(cell)),
             )
