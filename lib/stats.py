@@ -396,10 +396,14 @@ def _below(x: _Array, y: _Array) -> _Array:
 
 
 def _error(x: _Array, y: _Array, paired: bool, plus: bool = False) -> tuple[float, float]:
-    """Standard error of mean x less mean y (or plus), and its degrees of freedom (Welch's, of two arms)."""
-    if paired:
-        return float(stats.sem(x + y if plus else x - y)), x.size - 1
-    return _welch(np.var(x, ddof=1) / x.size, x.size, np.var(y, ddof=1) / y.size, y.size)
+    """Standard error of mean x less mean y (or plus), and its degrees of freedom (Welch's, of two arms).
+
+    It is not finite where x or y is not.
+    """
+    with np.errstate(invalid="ignore"):
+        if paired:
+            return float(stats.sem(x + y if plus else x - y)), x.size - 1
+        return _welch(np.var(x, ddof=1) / x.size, x.size, np.var(y, ddof=1) / y.size, y.size)
 
 
 def _welch(v1: float, n1: int, v2: float, n2: int) -> tuple[float, float]:

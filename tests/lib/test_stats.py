@@ -321,6 +321,8 @@ def test_small_and_lumpy_arms_still_have_finite_intervals(n):
         assert found.low <= found.value <= found.high
     # without one of its networks an arm has no spread
     assert stats.variance_ratio(a, a[::-1], 1, paired=False).method == "F, normal theory, 95 %"
+    for alone, paired in ((2 * a + 3, True), (np.ones(n), False)):
+        assert stats.cohen_d(a, alone, 1, paired=paired).method == "normal theory, 95 %"
 
 
 @pytest.mark.parametrize("n", [6, 40])
