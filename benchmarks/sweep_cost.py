@@ -6,6 +6,9 @@ them; and where the time of a run goes. Simulated from that: many runs on up to 
 next run when it is free, while one process hands them out one after another.
 
     python benchmarks/sweep_cost.py [--chapter NAME] [--runs N] [--rounds R] [--json FILE]
+    python benchmarks/sweep_cost.py [--chapter NAME] --runs N --workers W
+
+The second form measures one sweep and says where its time went.
 """
 
 import argparse
@@ -64,11 +67,16 @@ def measured(chapter: str, runs: int, rounds: int) -> dict:
                 if workers == 1:
                     own += results.seconds()
                 last = {
-                    "text": results.path(results.plan.runs[-1]).read_text("utf-8"),
+                    "texts": texts(results),
                     "records": list(results.records.values()),
                     "plan": results.plan,
                 }
     return {"times": times, "own": own, **last}
+
+
+def texts(results: sweep.Results) -> list[str]:
+    """The executed copies of a sweep."""
+    return [results.path(one).read_text("utf-8") for one in results.plan.runs]
 
 
 def spent(text: str) -> dict[str, float]:
@@ -91,7 +99,7 @@ def spent(text: str) -> dict[str, float]:
 
 def handing_out(found: dict) -> dict[str, float]:
     """Seconds that the process that hands out the runs spends on each, and on writing the results of many."""
-    result = {"notebook": found["text"], "failed": None, "seconds": 1.0}
+    result = {"notebook": found["texts"][-1], "failed": None, "seconds": 1.0}
     with tempfile.TemporaryDirectory() as folder:
         results = sweep.Results(found["plan"], Path(folder), ROOT, None)
         one = results.plan.runs[0]
@@ -128,7 +136,7 @@ def over_tcp(found: dict) -> float | None:
         with contextlib.closing(cluster.Cluster(address, same_processor=False)) as there:
 
             def there_and_back(count: int) -> None:
-                futures = [there.submit("builtins", "str", found["text"] + str(k)) for k in range(count)]
+                futures = [there.submit("builtins", "str", found["texts"][-1] + str(k)) for k in range(count)]
                 for future in futures:
                     future.result()
 
@@ -158,14 +166,32 @@ def simulated(durations: list[float], each: float, write: float, runs: int, work
     return max(free) + write * runs / 1000
 
 
+def tell_parts(copies: list[str]) -> dict[str, float]:
+    """Seconds of each part of a run, means over executed copies; they are printed."""
+    each = [spent(text) for text in copies]
+    means = {name: statistics.mean(one[name] for one in each) for name in each[0]}
+    print(f"of a run, mean of {len(each)}; a notebook of {statistics.mean(map(len, copies)) / 1e6:.2f} MB")
+    for name, seconds in means.items():
+        print(f"{name:24} {seconds:6.2f} s")
+    return means
+
+
 def main() -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--chapter", default="greedy_layerwise_training")
     parser.add_argument("--runs", type=int, default=4, help="of the larger sweep (4)")
     parser.add_argument("--rounds", type=int, default=1, help="times that each sweep is measured (1)")
+    parser.add_argument("--workers", type=int, help="measure one sweep, with so many workers")
     parser.add_argument("--json", type=Path, help="write everything measured there")
     given = parser.parse_args()
+    if given.workers:
+        with tempfile.TemporaryDirectory() as folder:
+            seconds, results = one_sweep(given.chapter, given.runs, given.workers, Path(folder))
+            each = seconds * given.workers / given.runs
+            print(f"{given.runs} runs: {seconds:.1f} s, {each:.2f} of a worker for each")
+            tell_parts(texts(results))
+        return 0
     found = measured(given.chapter, given.runs, given.rounds)
     times = {name: statistics.median(values) for name, values in found["times"].items()}
     for name, values in found["times"].items():
@@ -176,10 +202,8 @@ def main() -> int:
     print(f"cores here: {len(machine.cores())}")
     costs = handing_out(found) | {"over tcp": over_tcp(found)}
     own = statistics.median(found["own"])
-    print(f"a run: {own:.1f} s; a notebook of {len(found['text']) / 1e6:.2f} MB; of the last run")
-    parts = spent(found["text"])
-    for name, seconds in parts.items():
-        print(f"{name:24} {seconds:5.1f} s")
+    print(f"a run: {own:.1f} s")
+    parts = tell_parts(found["texts"])
     for name, seconds in costs.items():
         print(f"{name:16} " + ("Dask is not installed" if seconds is None else f"{1000 * seconds:7.1f} ms"))
     each = costs["keep"] + (costs["over tcp"] or 0.0)
