@@ -185,6 +185,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, help="measure one sweep, with so many workers")
     parser.add_argument("--json", type=Path, help="write everything measured there")
     given = parser.parse_args()
+    if given.workers and (given.json or given.rounds != 1):
+        parser.error("--workers measures one sweep: wanted neither --rounds nor --json with it")
     if given.workers:
         with tempfile.TemporaryDirectory() as folder:
             seconds, results = one_sweep(given.chapter, given.runs, given.workers, Path(folder))
