@@ -5,10 +5,11 @@ As in `lib.nets`, a layer is one tensor (M, n_in + 1, n_out) with the bias as it
 run over its 3x3 pixels, row by row, and the channels of each.
 
 The passes are products of large matrices on TensorFlow's plain kernels, since the convolutions that it has
-are slow for few channels. The first layer multiplies patches of the images that were cut out once; all
-members share it, side by side. In higher layers a 4x4 tile of the map below gives the four values of one
-pooling window in one product. Pixels that no later layer sees are never computed. Gradients are TensorFlow's
-own. Tests hold all of it to Keras's layers.
+are slow for few channels. What lies between two products is one program of XLA where there is much of it. The
+first layer multiplies patches of the images that were cut out once; all members share it, side by side. In
+higher layers a 4x4 tile of the map below gives the four values of one pooling window in one product. Pixels
+that no later layer sees are never computed. Gradients are TensorFlow's own, but for the poolings'. Tests hold
+all of it to Keras's layers.
 """
 
 import functools
@@ -27,6 +28,8 @@ SIDE = 28  # of the images
 TILES = {1: (13,), 2: (12, 5), 3: (10, 4, 1)}  # pooled rows that are used, by the number of blocks
 _FRACTION = checks.number(0, math.nextafter(1, 0))
 PIECE = 250  # images at a time in measurements: their activations then stay near the processor
+TOGETHER = 1024  # in training, maps of the first layer at a time: likewise
+COMPILED = 4000  # images of all members in a call of `fit` that is worth compiling, if others like it follow
 
 
 @dataclass(frozen=True)
@@ -163,10 +166,56 @@ def images(x: np.ndarray, y: np.ndarray, design: Design) -> Images:
     return Images(tf.constant(cut.reshape(4, len(x), side * side, 9)), tf.constant(y, tf.int32))
 
 
-def _pooled(corners: tf.Tensor, axis: int = 0) -> tf.Tensor:
-    """Largest of the four values along an axis; the gradient goes to the first of equal ones."""
-    a, b, c, d = tf.unstack(corners, axis=axis)
-    return tf.maximum(tf.maximum(a, b), tf.maximum(c, d))
+def _pool(corners, bias, slope):
+    """Largest of four corners, bias and rectifier: (M, A, 4, S, n) and (M, 1, n) give (M, A, S, n).
+
+    The gradient goes to the first of equal corners.
+    """
+    a, b, c, d = tf.unstack(corners, axis=2)
+    z = tf.maximum(tf.maximum(a, b), tf.maximum(c, d)) + bias[:, :, None]
+    return tf.nn.leaky_relu(z, slope) if slope else tf.nn.relu(z)
+
+
+@functools.cache
+def _compiled_pool(slope):
+    """The same to the bit, and so are its gradients; each is one pass over memory."""
+    compiled = functools.partial(tf.function, autograph=False, jit_compile=True)
+    forward = compiled(functools.partial(_pool, slope=slope))
+
+    def of_largest(corners, of_each):
+        a, b, c, d = tf.unstack(corners, axis=2)
+        left, right = tf.where(a >= b, *of_each[:2]), tf.where(c >= d, *of_each[2:])
+        return tf.where(tf.maximum(a, b) >= tf.maximum(c, d), left, right)
+
+    @compiled
+    def spread(corners, values):
+        here = of_largest(corners, range(4))[:, :, None] == tf.reshape(tf.range(4), (4, 1, 1))
+        return tf.where(here, values[:, :, None], tf.zeros((), values.dtype))
+
+    @compiled
+    def gathered(corners, values):
+        return of_largest(corners, tf.unstack(values, axis=2))
+
+    @tf.custom_gradient
+    def back(corners, values):  # each is the other's gradient, as often as wanted
+        return spread(corners, values), lambda g: (None, ahead(corners, g))
+
+    @tf.custom_gradient
+    def ahead(corners, values):
+        return gathered(corners, values), lambda g: (None, back(corners, g))
+
+    @tf.custom_gradient
+    def pool(corners, bias):
+        h = forward(corners, bias)
+
+        def gradient(g):
+            how = {"gradients": g, "features": h}
+            g = tf.raw_ops.LeakyReluGrad(**how, alpha=slope) if slope else tf.raw_ops.ReluGrad(**how)
+            return back(corners, g), tf.reduce_sum(g, axis=(1, 2))[:, None]
+
+        return h, gradient
+
+    return pool
 
 
 def _tile_kernel(kernel: tf.Tensor, below: int) -> tf.Tensor:
@@ -182,7 +231,7 @@ def _tile_kernel(kernel: tf.Tensor, below: int) -> tf.Tensor:
 
 
 def forward(
-    layers: Sequence[tf.Tensor], patches: tf.Tensor, design: Design
+    layers: Sequence[tf.Tensor], patches: tf.Tensor, design: Design, compiled: bool = False
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
     """Activations of every hidden layer, and the output's pre-activation.
 
@@ -190,48 +239,64 @@ def forward(
 
     Args:
         layers: L tensors (M, n_in + 1, n_out).
-        patches: (4, N, tiles, 9), as in `Images`; or (M, N, 4, tiles, 9), each member's own images.
+        patches: (4, N, tiles, 9), as in `Images`; or (M, N, 4, tiles, 9), each member's own images; or these
+            as (M, N, tiles, 16), the 4x4 pixels under each pooling window, in 2x2 blocks: faster in XLA.
         design: Of the networks.
+        compiled: Whether XLA compiles the poolings, which pays off where the same graph has much to do.
 
     Returns:
         L - 1 hidden activations (M, ..., n), pooled where the layer pools, and the pre-activation (M, N, 10).
     """
-    members, blocks = layers[0].shape[0], len(design.channels)
+    return _forward(_split(layers), patches, design, compiled)
+
+
+def _split(layers):
+    """Weights and biases (M, 1, n_out), without indexing: its gradient is written ten times as slowly."""
+    return [tuple(tf.split(layer, [layer.shape[1] - 1, 1], axis=1)) for layer in layers]
+
+
+def _joined(weights):
+    return tuple(tf.concat(pair, axis=1) for pair in weights)
+
+
+def _forward(weights, patches, design, compiled):
+    members, blocks = weights[0][0].shape[0], len(design.channels)
     sides = TILES[blocks]
-    # split, and slice below: the gradient of indexing would be written with a kernel that is ten times slower
-    weights = [tf.split(layer, [layer.shape[1] - 1, 1], axis=1) for layer in layers]
 
     def rectified(z):
         return tf.nn.leaky_relu(z, design.slope) if design.slope else tf.nn.relu(z)
 
+    pool = _compiled_pool(design.slope) if compiled else functools.partial(_pool, slope=design.slope)
     channels, side = design.channels[0], sides[0]
-    if own := patches.shape.rank == 5:
-        corners = tf.matmul(tf.reshape(patches, (members, -1, 9)), weights[0][0])
-        corners = tf.reshape(corners, (members, -1, 4, side**2 * channels))
-        h = tf.reshape(_pooled(corners, 2), (members, -1, channels))
-        h = rectified(h + weights[0][1])
-    else:
+    if shared := patches.shape.rank == 4 and patches.shape[-1] == 9:  # side by side
         kernel, bias = (nets.wide(w) for w in weights[0])
         corners = tf.matmul(tf.reshape(patches, (-1, 9)), kernel)
-        h = rectified(_pooled(tf.reshape(corners, (4, -1, kernel.shape[1]))) + bias)
-    if own and blocks == 1:
-        h = tf.reshape(h, (members, -1, side**2, channels))
-    elif own:
-        h = tf.reshape(h, (members, -1, side // 2, 2, side // 2, 2, channels))
-        h = tf.transpose(h, (0, 1, 2, 4, 3, 5, 6))
-    elif blocks == 1:
+        h = pool(tf.reshape(corners, (1, 1, 4, -1, kernel.shape[1])), bias[None])
+    elif patches.shape[-1] == 9:
+        corners = tf.matmul(tf.reshape(patches, (members, -1, 9)), weights[0][0])
+        h = pool(tf.reshape(corners, (members, -1, 4, side**2, channels)), weights[0][1])
+    else:
+        corners = tf.matmul(tf.reshape(patches, (members, -1, 16)), _tile_kernel(weights[0][0], 1))
+        h = pool(tf.reshape(corners, (members, -1, 4, 1, channels)), weights[0][1])
+    # members first; where another block follows, pixels in 2x2 blocks
+    if shared and blocks == 1:
         h = tf.transpose(tf.reshape(h, (-1, side**2, members, channels)), (2, 0, 1, 3))
-    else:  # members first, pixels in 2x2 blocks
+    elif shared:
         h = tf.reshape(h, (-1, side // 2, 2, side // 2, 2, members, channels))
         h = tf.transpose(h, (5, 0, 1, 3, 2, 4, 6))
+    elif blocks == 1:
+        h = tf.reshape(h, (members, -1, side**2, channels))
+    else:
+        h = tf.reshape(h, (members, -1, side // 2, 2, side // 2, 2, channels))
+        h = tf.transpose(h, (0, 1, 2, 4, 3, 5, 6))
     hidden = [h]
     for k in range(1, blocks):
         tiles, below, n = sides[k], channels, design.channels[k]
         h = tf.reshape(h, (members, -1, tiles + 1, tiles + 1, 4 * below))
         near = [tf.slice(h, (0, 0, i, j, 0), (-1, -1, tiles, tiles, -1)) for i in (0, 1) for j in (0, 1)]
         h = tf.reshape(tf.concat(near, axis=-1), (members, -1, 16 * below))
-        corners = tf.reshape(tf.matmul(h, _tile_kernel(weights[k][0], below)), (members, -1, 4, n))
-        h = rectified(_pooled(tf.transpose(corners, (2, 0, 1, 3))) + weights[k][1])
+        corners = tf.matmul(h, _tile_kernel(weights[k][0], below))
+        h = pool(tf.reshape(corners, (members, -1, 4, 1, n)), weights[k][1])
         if k < blocks - 1:
             h = tf.reshape(h, (members, -1, tiles // 2, 2, tiles // 2, 2, n))
             h = tf.transpose(h, (0, 1, 2, 4, 3, 5, 6))
@@ -329,12 +394,24 @@ def fit(
     velocity = tuple((tf.zeros_like(w) for w in layers) if velocity is None else velocity)
     # numbers are tensors: one graph serves all of them, and any number of images and steps
     numbers = tf.constant(momentum, tf.float32), tf.constant(0.0 if clip is None else clip)
-    given = *data, tf.constant(batches, tf.int32), tf.constant(rates)
-    free = [nets.free(x, axis) for x, axis in zip(given, (1, 0, 0, 0), strict=True)]
-    loop = _loop(design, momentum > 0, clip is not None, bool(gradients))
-    graph = loop.get_concrete_function(layers, velocity, *numbers, *free)
-    layers, velocity, seen = graph(layers, velocity, *numbers, *given)
-    seen = np.moveaxis(seen.numpy(), 1, 0)
+    compiled = len(batches) * members * batches.shape[-1] >= COMPILED
+    loop = _loop(design, momentum > 0, clip is not None, bool(gradients), compiled)
+    patches, size = data.patches, members
+    if own:
+        patches = tf.transpose(patches, (1, 0, 2, 3))
+        # equal groups; of four at least, since TensorFlow rounds products of fewer matrices otherwise
+        most = max(4, TOGETHER // (batches.shape[-1] * design.channels[0]))
+        size = max(n for n in range(1, members + 1) if members % n == 0 and n <= most)
+    parts = []
+    for part in (slice(start, start + size) for start in range(0, members, size)):
+        shown = tf.constant(batches[:, part] if own else batches, tf.int32)
+        given = patches, data.labels, shown, tf.constant(rates[:, part])
+        free = [nets.free(x, axis) for x, axis in zip(given, (0 if own else 1, 0, 0, 0), strict=True)]
+        held = [tuple(w[part] for w in of) for of in (layers, velocity)]
+        parts.append(loop.get_concrete_function(*held, *numbers, *free)(*held, *numbers, *given))
+    *ends, seen = zip(*parts, strict=True)
+    layers, velocity = (tuple(tf.concat(w, axis=0) for w in zip(*end, strict=True)) for end in ends)
+    seen = np.concatenate([np.moveaxis(one.numpy(), 1, 0) for one in seen])
     return layers, velocity, Record(seen[..., 0], seen[..., 1:-CLASSES], seen[..., -CLASSES:])
 
 
@@ -351,43 +428,45 @@ def recorded(step: Callable, steps: tf.Tensor, *state: Sequence) -> tuple:
 
 
 @functools.cache
-def _loop(design, moving, clipped, gradients):
+def _loop(design, moving, clipped, gradients, compiled):
     # one graph for each set of widths: the products side by side need to know them
+    each = tf.nest.map_structure
+
     @tf.function(autograph=False)
     def loop(layers, velocity, momentum, clip, patches, labels, batches, rates):
-        if batches.shape.rank == 3:
-            patches = tf.transpose(patches, (1, 0, 2, 3))
-
-        def step(i, layers, velocity):
+        def step(i, weights, velocity):
             rate = rates[i]
             with tf.GradientTape() as tape:
-                tape.watch(layers)
+                tape.watch(weights)
                 chosen = batches[i]
-                axis = 0 if chosen.shape.rank == 2 else 1  # of the images, whose order is each member's own
-                _, z = forward(layers, tf.gather(patches, chosen, axis=axis), design)
+                axis = 0 if chosen.shape.rank == 2 else 1  # of the images
+                _, z = _forward(weights, tf.gather(patches, chosen, axis=axis), design, compiled)
                 loss = losses(z, tf.gather(labels, chosen))
                 scaled = rate * loss  # once here, not every weight's gradient
-            moves = tape.gradient(scaled, layers)
+            moves = tape.gradient(scaled, weights)
             seen = [loss[:, None]]
             if gradients or clipped:
                 # in units of the largest entry where squares of float32 would overflow, or all of them vanish
-                largest = tf.reduce_max([tf.reduce_max(tf.abs(g), axis=(1, 2)) for g in moves], axis=0)
+                whole = _joined(moves)
+                largest = tf.reduce_max([tf.reduce_max(tf.abs(g), axis=(1, 2)) for g in whole], axis=0)
                 far = (largest > 0) & ((largest < 1e-15) | (largest > 1e15))
                 unit = tf.where(far, largest, 1.0)[:, None]
-                squares = [tf.reduce_sum(tf.square(g / unit[..., None]), axis=(1, 2)) for g in moves]
+                squares = [tf.reduce_sum(tf.square(g / unit[..., None]), axis=(1, 2)) for g in whole]
                 squares = tf.stack(squares, axis=1)
             if gradients:
                 seen.append(tf.sqrt(squares) * unit / rate[:, None])
             if clipped:
                 longest = clip * rate * tf.math.rsqrt(tf.reduce_sum(squares, axis=1)) / unit[:, 0]
-                moves = [tf.minimum(1.0, longest)[:, None, None] * g for g in moves]
+                moves = each(lambda g: tf.minimum(1.0, longest)[:, None, None] * g, moves)
             if moving:
-                velocity = tuple(momentum * v + g for v, g in zip(velocity, moves, strict=True))
-                moves = velocity
+                velocity = moves = each(lambda v, g: momentum * v + g, velocity, moves)
             seen = tf.concat([*seen, tf.reduce_mean(z, axis=1)], axis=1)
-            return tuple(w - g for w, g in zip(layers, moves, strict=True)), velocity, seen
+            return each(tf.subtract, weights, moves), velocity, seen
 
-        return recorded(step, tf.shape(batches)[0], layers, velocity)
+        # apart as long as it lasts: cutting them apart and joining the gradients would copy all at each step
+        state = _split(layers), _split(velocity)
+        weights, velocity, seen = recorded(step, tf.shape(batches)[0], *state)
+        return _joined(weights), _joined(velocity), seen
 
     return loop
 
@@ -458,7 +537,7 @@ def _gradient(design):
     def gradient(layers, patches, labels):
         with tf.GradientTape() as tape:
             tape.watch(layers)
-            loss = losses(forward(layers, patches, design)[1], labels)
+            loss = losses(forward(layers, patches, design, patches.shape[1] >= PIECE)[1], labels)
         return tape.gradient(loss, layers)
 
     return gradient

@@ -38,21 +38,22 @@ def products(loss: Callable[..., tf.Tensor]) -> Callable:
 
     Returns:
         ``function(layers, vectors, *data)`` of tensors gives g and H v, both in the shapes of the layers, L
-        tensors (M, n_in + 1, n_out), as the vectors v are. H is symmetric where the loss is twice
-        differentiable.
+        tensors (M, n_in + 1, n_out), as the vectors v are; with None for the vectors, g and H g. H is
+        symmetric where the loss is twice differentiable.
     """
 
     @tf.function(autograph=False)
     def graph(layers, vectors, *data):
         how = {"unconnected_gradients": "zero", "aggregation_method": tf.AggregationMethod.EXPERIMENTAL_TREE}
         gradient = tf.gradients(loss(layers, *data), layers, **how)
+        vectors = [tf.stop_gradient(g) for g in gradient] if vectors is None else vectors
         along = [tf.reduce_sum(g * v) for g, v in zip(gradient, vectors, strict=True)]
         return tuple(gradient), tuple(tf.gradients(along, layers, **how))
 
     def function(layers, vectors, *data):
         tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
         try:
-            return graph(tuple(layers), tuple(vectors), *data)
+            return graph(tuple(layers), vectors and tuple(vectors), *data)
         finally:
             tf.config.optimizer.set_experimental_options({"arithmetic_optimization": True})
 

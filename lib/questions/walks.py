@@ -9,6 +9,7 @@ cuts the patches of a batch when it comes: cut beforehand, those of all images w
 """
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -133,14 +134,12 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
 
 
 def patches(x: tf.Tensor, design: convnets.Design) -> tf.Tensor:
-    """Images (M, B, 28, 28) as `convnets.forward` takes each member's own: (M, B, 4, tiles, 9)."""
+    """Images (M, B, 28, 28) as `convnets.forward` takes each member's own: (M, B, tiles, 16)."""
     side, cuts = convnets.TILES[len(design.channels)][0], []
-    for corner in range(4):
-        for pixel in range(9):
-            row, column = corner // 2 + pixel // 3, corner % 2 + pixel % 3
-            cuts.append(x[:, :, row : row + 2 * side : 2, column : column + 2 * side : 2])
-    cuts = tf.reshape(tf.stack(cuts, axis=-1), (*x.shape[:2], side**2, 4, 9))
-    return tf.transpose(cuts, (0, 1, 3, 2, 4))
+    for block, pixel in itertools.product(range(4), repeat=2):
+        row, column = 2 * (block // 2) + pixel // 2, 2 * (block % 2) + pixel % 2
+        cuts.append(x[:, :, row : row + 2 * side : 2, column : column + 2 * side : 2])
+    return tf.reshape(tf.stack(cuts, axis=-1), (*x.shape[:2], side**2, 16))
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lib import convnets
+from lib import convnets, curvature
 from lib.backend import tf
 from lib.convnets import Design
 
@@ -390,8 +390,10 @@ def test_of_equal_values_in_a_pooling_window_the_first_gets_the_gradient(design,
     data = convnets.images(x, y, design)
     _, exact = slope_of(layers, double(data), data.labels, design)
     single = convnets.gradient([tf.cast(w, tf.float32) for w in layers], data, design)
-    pooled = convnets._pooled
-    monkeypatch.setattr(convnets, "_pooled", lambda corners: pooled(corners[::-1]))
+    pool = convnets._pool
+    monkeypatch.setattr(
+        convnets, "_pool", lambda corners, *how, **more: pool(corners[:, :, ::-1], *how, **more)
+    )
     _, last = slope_of(layers, double(data), data.labels, design)
     for m in range(members):
         _, wanted, _ = oracle_slope(oracle(member(layers, m), design), x, y)
@@ -399,6 +401,29 @@ def test_of_equal_values_in_a_pooling_window_the_first_gets_the_gradient(design,
         all_near([g[m] for g in single], as_layers(wanted), 1e-5)
     for k in range(len(design.channels)):
         assert np.abs(last[k] - exact[k]).max() > 1e-2 * np.abs(exact[k]).max(), "it does matter"
+
+
+@every(EACH_DEPTH)
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "own"])
+def test_compiled_poolings_are_the_same_to_the_bit(design, own):
+    """Outputs, gradients and products with the Hessian, where many values in a window are equal."""
+    count, members = 12, 3
+    data = convnets.images(bits(count), labels(count), design)
+    layers, vectors = whole(design, members, tf.float32), start(design, members)
+    patches = data.patches
+    if own:
+        orders = [np.roll(np.arange(count), m) for m in range(members)]
+        patches = tf.gather(tf.transpose(patches, (1, 0, 2, 3)), orders)
+
+    def passes(compiled):
+        def loss(layers):
+            return convnets.losses(convnets.forward(layers, patches, design, compiled)[1], data.labels)
+
+        hidden, z = convnets.forward(layers, patches, design, compiled)
+        return *hidden, z, *itertools.chain(*curvature.products(loss)(layers, vectors))
+
+    plain, compiled = passes(False), passes(True)
+    assert same(plain, compiled) and all(np.abs(part).max() > 0 for part in compiled)
 
 
 def test_more_images_than_a_piece_are_all_seen(monkeypatch):
@@ -500,6 +525,30 @@ def test_training_continues_with_its_velocity():
     assert not same(ends[0], fresh)
     whole, half = fit(layers, data, design)[0], fit(layers, data, design, RATES[:2], BATCHES[:2])[0]
     assert same(whole, fit(half, data, *rest)[0]) and not same(whole, half)
+
+
+@pytest.mark.parametrize("design, rates, batches, how", CASES, ids=lambda part: str(part)[:40])
+def test_compiled_training_is_the_same_to_the_bit(design, rates, batches, how, monkeypatch):
+    layers, data = problem(design)
+    ends = []
+    for least in (np.inf, 0):
+        monkeypatch.setattr(convnets, "COMPILED", least)
+        ends.append(fit(layers, data, design, rates, batches, gradients=True, **how))
+    assert all(same(*pair) for pair in zip(*ends, strict=True))
+
+
+def test_many_members_are_trained_in_groups(monkeypatch):
+    """Six as two times three, each as if the others were not there: to the bit."""
+    design, rates = Design((3, 2), (5,)), RATES[:, None] * np.linspace(0.2, 1, 6)
+    batches = np.stack([(BATCHES + m) % N for m in range(6)], axis=1)
+    layers, data = problem(design, 6)
+    how = {"momentum": 0.9, "clip": 1.5, "gradients": True, "velocity": start(design, 6, seed=8)}
+    monkeypatch.setattr(convnets, "TOGETHER", 1)
+    together = fit(layers, data, design, rates, batches, **how)
+    for some in (slice(0, 3), slice(3, 6)):
+        how["velocity"] = [v[some] for v in start(design, 6, seed=8)]
+        alone = fit([w[some] for w in layers], data, design, rates[:, some], batches[:, some], **how)
+        assert all(same([w[some] for w in all_], each) for all_, each in zip(together, alone, strict=True))
 
 
 def test_training_starts_from_any_velocity():

@@ -79,6 +79,15 @@ def test_products_of_a_quartic_depend_on_the_place():
     np.testing.assert_allclose(along, w**2 * v, rtol=1e-12)
 
 
+def test_without_a_vector_the_product_is_with_the_gradient():
+    """To the bit, and the gradient counts as a constant: of sum w^4 / 12 it is w^2 w^3 / 3."""
+    product = curvature.products(lambda w: tf.reduce_sum(w[0] ** 4, axis=(1, 2)) / 12)
+    w = normal(2, 3, 2)
+    gradient, along = product([tf.constant(w)], None)
+    np.testing.assert_allclose(along[0], w**5 / 3, rtol=1e-12)
+    assert np.array_equal(along[0], product([tf.constant(w)], gradient)[1][0])
+
+
 def test_a_layer_that_is_not_seen_has_products_of_zero_and_the_vector_may_be_the_place_itself():
     """Of w^2: H w is 2 w. The vector is a constant, whatever it was made of."""
     layers = [tf.constant(normal(2, *s)) for s in ((2, 2), (3, 1))]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib import convnets, data
+from lib.backend import tf
 from lib.questions import drift, walks
 from lib.questions.walks import Setting
 
@@ -44,13 +45,22 @@ def test_settings_that_do_not_fit_are_refused(change, message):
         small(**change)
 
 
-def test_the_patches_are_those_of_the_engine():
+@pytest.mark.parametrize("channels", [(3,), (3, 2), (2, 3, 4)], ids=str)
+def test_the_patches_give_what_the_engines_give(channels):
+    """Which has nine pixels for each corner of a window instead of sixteen for all four; to rounding."""
     x, y = np.random.default_rng(0).random((6, 784), np.float32), np.zeros(6, int)
-    for channels in ((1,), (1, 1), (1, 1, 1)):
-        design = convnets.Design(channels)
-        wanted = convnets.images(x, y, design).patches.numpy().transpose(1, 0, 2, 3)
-        found = walks.patches(x.reshape(2, 3, 28, 28), design).numpy()
-        assert np.array_equal(found.reshape(wanted.shape), wanted)
+    design = convnets.Design(channels, (5,), 0.125)
+    layers = convnets.initial([1, 2], design, "he")
+    cut = convnets.images(x, y, design).patches.numpy().transpose(1, 0, 2, 3)
+    own = cut.reshape(2, 3, *cut.shape[1:])
+    found, wanted = (
+        (*hidden, z)
+        for patches in (walks.patches(x.reshape(2, 3, 28, 28), design), own)
+        for hidden, z in [convnets.forward(layers, tf.constant(patches), design)]
+    )
+    for a, b in zip(found, wanted, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
 
 
 def test_a_leg_is_plain_descent_on_the_cost():
