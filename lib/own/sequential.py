@@ -6,7 +6,8 @@ weights of a step are one tensor (M, n_in + 1, n_out) for M members, the bias it
 convolution run over the pixels of its kernel, row by row, and the channels of each.
 
 At the few kinds of networks that they know `lib.train` is a fifth faster, and `lib.convnets` takes less than
-half the time; tests hold this module to them. Here gradients are TensorFlow's own, so that any activation can stand with any loss.
+half the time; tests hold this module to them. Here gradients are TensorFlow's own, so that any activation can
+stand with any loss.
 """
 
 import functools
