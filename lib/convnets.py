@@ -166,14 +166,17 @@ def images(x: np.ndarray, y: np.ndarray, design: Design) -> Images:
     return Images(tf.constant(cut.reshape(4, len(x), side * side, 9)), tf.constant(y, tf.int32))
 
 
+def _rectified(z, slope):
+    return tf.nn.leaky_relu(z, slope) if slope else tf.nn.relu(z)
+
+
 def _pool(corners, bias, slope):
     """Largest of four corners, bias and rectifier: (M, A, 4, S, n) and (M, 1, n) give (M, A, S, n).
 
     The gradient goes to the first of equal corners.
     """
     a, b, c, d = tf.unstack(corners, axis=2)
-    z = tf.maximum(tf.maximum(a, b), tf.maximum(c, d)) + bias[:, :, None]
-    return tf.nn.leaky_relu(z, slope) if slope else tf.nn.relu(z)
+    return _rectified(tf.maximum(tf.maximum(a, b), tf.maximum(c, d)) + bias[:, :, None], slope)
 
 
 @functools.cache
@@ -262,10 +265,6 @@ def _joined(weights):
 def _forward(weights, patches, design, compiled):
     members, blocks = weights[0][0].shape[0], len(design.channels)
     sides = TILES[blocks]
-
-    def rectified(z):
-        return tf.nn.leaky_relu(z, design.slope) if design.slope else tf.nn.relu(z)
-
     pool = _compiled_pool(design.slope) if compiled else functools.partial(_pool, slope=design.slope)
     channels, side = design.channels[0], sides[0]
     if shared := patches.shape.rank == 4 and patches.shape[-1] == 9:  # side by side
@@ -293,6 +292,7 @@ def _forward(weights, patches, design, compiled):
     for k in range(1, blocks):
         tiles, below, n = sides[k], channels, design.channels[k]
         h = tf.reshape(h, (members, -1, tiles + 1, tiles + 1, 4 * below))
+        # sliced without indexing, as in `_split`
         near = [tf.slice(h, (0, 0, i, j, 0), (-1, -1, tiles, tiles, -1)) for i in (0, 1) for j in (0, 1)]
         h = tf.reshape(tf.concat(near, axis=-1), (members, -1, 16 * below))
         corners = tf.matmul(h, _tile_kernel(weights[k][0], below))
@@ -304,7 +304,7 @@ def _forward(weights, patches, design, compiled):
         channels = n
     h = tf.reshape(h, (members, -1, sides[-1] ** 2 * channels))
     for w, b in weights[blocks:-1]:
-        h = rectified(tf.matmul(h, w) + b)
+        h = _rectified(tf.matmul(h, w) + b, design.slope)
         hidden.append(h)
     w, b = weights[-1]
     return hidden, tf.matmul(h, w) + b
@@ -314,6 +314,11 @@ def losses(z: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Mean cross-entropy of each member in nats, from pre-activations (M, N, 10): (M,)."""
     labels = tf.broadcast_to(labels, tf.shape(z)[:2])
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=z), axis=1)
+
+
+def loss(layers: Sequence[tf.Tensor], patches: tf.Tensor, labels: tf.Tensor, design: Design) -> tf.Tensor:
+    """Mean cross-entropy of each member in nats (M,), from images that all share, as in `Images`."""
+    return losses(forward(layers, patches, design, compiled=patches.shape[1] >= PIECE)[1], labels)
 
 
 # --- training ---
@@ -439,7 +444,7 @@ def _loop(design, moving, clipped, gradients, compiled):
             with tf.GradientTape() as tape:
                 tape.watch(weights)
                 chosen = batches[i]
-                axis = 0 if chosen.shape.rank == 2 else 1  # of the images
+                axis = 0 if chosen.shape.rank == 2 else 1  # of the images, whose order is each member's own
                 _, z = _forward(weights, tf.gather(patches, chosen, axis=axis), design, compiled)
                 loss = losses(z, tf.gather(labels, chosen))
                 scaled = rate * loss  # once here, not every weight's gradient
@@ -537,8 +542,8 @@ def _gradient(design):
     def gradient(layers, patches, labels):
         with tf.GradientTape() as tape:
             tape.watch(layers)
-            loss = losses(forward(layers, patches, design, patches.shape[1] >= PIECE)[1], labels)
-        return tape.gradient(loss, layers)
+            mean = loss(layers, patches, labels, design)
+        return tape.gradient(mean, layers)
 
     return gradient
 

@@ -53,7 +53,7 @@ def products(loss: Callable[..., tf.Tensor]) -> Callable:
     def function(layers, vectors, *data):
         tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
         try:
-            return graph(tuple(layers), vectors and tuple(vectors), *data)
+            return graph(tuple(layers), None if vectors is None else tuple(vectors), *data)
         finally:
             tf.config.optimizer.set_experimental_options({"arithmetic_optimization": True})
 

@@ -24,7 +24,7 @@ from lib.own.sequential import Net, Rule
 from lib.questions import plateaus
 from lib.questions.settings import must
 
-CHUNK = 8  # networks at once; as with those of lib.questions.plateaus more would leave the cache
+CHUNK = 8  # networks at once; the activations of more would leave the cache
 PIXELS = plateaus.PIXELS | {"-1 to 1": (127.5, 127.5)}
 OFFERED = ("mnist", "digits", "fashion")  # images beside a reader's own file
 PARTS = 20  # of a run, at least: means of the batches' losses over each say what became of it

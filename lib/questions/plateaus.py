@@ -21,7 +21,7 @@ from lib.checks import choice, flag, number, optional, whole, wholes
 from lib.questions import settings
 from lib.questions.settings import must
 
-CHUNK = 8  # networks at once; measured: with more, their activations leave the cache
+CHUNK = 8  # networks at once: few, so that all cores have some
 PIXELS = {  # mean and scale that are taken off bytes; the last ones are those of MNIST's training file
     "0 to 255": (0.0, 1.0),
     "0 to 1": (0.0, 255.0),
@@ -121,9 +121,9 @@ class Setting(settings.Chain):
 # --- data ---
 
 
-def training(setting: Setting, blocks: int | None = None) -> convnets.Images:
-    """The training images, scaled and cut for its networks, or for those of another number of blocks."""
-    return _cut(setting.source, setting.pixels, 0, setting.images, blocks or len(setting.channels))
+def training(setting: Setting) -> convnets.Images:
+    """The training images, scaled and cut for its networks."""
+    return _cut(setting.source, setting.pixels, 0, setting.images, len(setting.channels))
 
 
 def validation(setting: Setting) -> convnets.Images:
@@ -331,12 +331,7 @@ def _runs(single: np.ndarray) -> list[slice]:
 
 @functools.cache
 def _products(design):
-    def loss(layers, patches, labels):
-        return convnets.losses(
-            convnets.forward(layers, patches, design, patches.shape[1] >= convnets.PIECE)[1], labels
-        )
-
-    return curvature.products(loss)
+    return curvature.products(functools.partial(convnets.loss, design=design))
 
 
 def sharpness(

@@ -184,7 +184,7 @@ def test_the_entropy_is_that_of_the_shares_of_the_labels():
 
 def test_pixels_reach_from_end_to_end_or_have_mean_0_and_deviation_1():
     for pixels, high in (("0 to 255", 255), ("0 to 1", 1)):
-        patches = plateaus.training(small(pixels=pixels), 1).patches.numpy()
+        patches = plateaus.training(small(pixels=pixels, channels=(2,))).patches.numpy()
         assert (patches.min(), patches.max()) == (0, high)
     mean, scale = plateaus.PIXELS["standardised"]
     x = data.load().x_train

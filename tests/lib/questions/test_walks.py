@@ -45,6 +45,18 @@ def test_settings_that_do_not_fit_are_refused(change, message):
         small(**change)
 
 
+def test_the_patches_are_those_of_the_engine():
+    """Sixteen pixels for a window, in 2x2 blocks, hold the nine for each of its four corners."""
+    x, y = np.random.default_rng(0).random((6, 784), np.float32), np.zeros(6, int)
+    for channels in ((1,), (1, 1), (1, 1, 1)):
+        design = convnets.Design(channels)
+        wanted = convnets.images(x, y, design).patches.numpy().transpose(1, 0, 2, 3)
+        found = walks.patches(x.reshape(2, 3, 28, 28), design).numpy()
+        found = found.reshape(6, -1, 2, 2, 2, 2).swapaxes(3, 4).reshape(6, -1, 4, 4)
+        found = np.stack([found[:, :, i : i + 3, j : j + 3] for i in (0, 1) for j in (0, 1)], axis=1)
+        assert np.array_equal(found.reshape(wanted.shape), wanted)
+
+
 @pytest.mark.parametrize("channels", [(3,), (3, 2), (2, 3, 4)], ids=str)
 def test_the_patches_give_what_the_engines_give(channels):
     """Which has nine pixels for each corner of a window instead of sixteen for all four; to rounding."""
