@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib import diagnose, streams
+from lib import convnets, diagnose, streams
 from lib.backend import tf
 from lib.own import sequential, symptoms
 from lib.own.sequential import Net, Rule
@@ -589,17 +589,17 @@ class Loop(Watched):
         self.optimiser = tf.keras.optimizers.deserialize(compiled["optimizer"])
         self.optimiser.build(self.variables)
 
-        @tf.function
+        @tf.function(autograph=False)
         def epoch(x, labels, batches):
-            seen = tf.TensorArray(tf.float32, len(batches))
-            for i in tf.range(len(batches)):
+            def step(i):
                 with tf.GradientTape() as tape:
                     batch = tf.gather(x, batches[i]), tf.gather(labels, batches[i])
                     value, _ = self.mean(*batch, training=True)
                     whole = value + sum(self.model.losses)
                 self.optimiser.apply(tape.gradient(whole, self.variables))
-                seen = seen.write(i, value)
-            return seen.stack()
+                return (value,)
+
+            return convnets.recorded(step, tf.shape(batches)[0])[0]
 
         self._epoch = epoch
 
