@@ -180,13 +180,13 @@ CASES = (
                 "above 0.25 share of networks", "A quarter of them at least.", lambda seen: seen.lost > 0,
             ),
             Expected(
-                "poor", "At 0.07 networks end with less than 90 % right", "0.07 fails",
+                "poor", "At 0.07 networks have less than 90 % of the training images right", "0.07 fails",
                 "above 0.5 share of networks", "Most of them; 90 % is what trials reached at 0.05.",
                 lambda seen: seen.right < 90,
             ),
             Expected(
-                "told", "At 0.05 more is right than at 0.07", "0.05 succeeds", "above 0 points of accuracy",
-                SIGN, lambda seen: seen.right, "rate 0.05", AS_TOLD,
+                "told", "At 0.05 more training images are right than at 0.07", "0.05 succeeds",
+                "above 0 points of accuracy", SIGN, lambda seen: seen.right, "rate 0.05", AS_TOLD,
             ),
             Expected(
                 "dead", "At 0.08 outputs die", "output units dead", MOST,
@@ -245,8 +245,8 @@ CASES = (
         "{{counted(seen['as told'].lost == 1, 'is there', 'are there')}}. The outputs are saturated, and "
         "squared error has no gradient there. With dropout as the toolbox has it and a rate of 1, "
         "{{counted(seen['rate 1, as in the toolbox'].lost == 1, 'is', 'are', whole=False)}}. The run is "
-        "short; in it those come to {{np.mean(seen['rate 1, as in the toolbox'].right):.0f}} % right in the "
-        "mean, the others have {{np.mean(seen['as told'].right):.0f}} %.",
+        "short; in it those have {{np.mean(seen['rate 1, as in the toolbox'].test):.0f}} % of the test "
+        "images right in the mean, the others {{np.mean(seen['as told'].test):.0f}} %.",
         tries={"rate 10, as in the toolbox": {"rate": 2.5, "gain": 2.0}},
         told={"rate 1, as in the toolbox": {"rate": 0.25, "gain": 2.0, "epochs": 8}},
         claims=(
@@ -328,7 +328,8 @@ CASES = (
             epochs=6, looks=4, curved=False,
         ),
         "all but convolutions and ReLU; Adam, and batches of 32, did not fall in trials",
-        "At this guess {{counted(seen['as told'].becomes == 'collapses', 'learns and then falls', 'learn "
+        "Next to all of 'as told' is our guess here, chosen because nets fall at it. At it "
+        "{{counted(seen['as told'].becomes == 'collapses', 'learns and then falls', 'learn "
         "and then fall')}}, and stay down. Of those, "
         "{{np.sum(seen['as told'].wrong[seen['as told'].becomes == 'collapses'] == 'dead units')}} have "
         "dead units. With LeakyReLU "
