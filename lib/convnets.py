@@ -266,43 +266,36 @@ def _forward(weights, patches, design, compiled):
     members, blocks = weights[0][0].shape[0], len(design.channels)
     sides = TILES[blocks]
     pool = _compiled_pool(design.slope) if compiled else functools.partial(_pool, slope=design.slope)
-    channels, side = design.channels[0], sides[0]
-    if shared := patches.shape.rank == 4 and patches.shape[-1] == 9:  # side by side
-        kernel, bias = (nets.wide(w) for w in weights[0])
-        corners = tf.matmul(tf.reshape(patches, (-1, 9)), kernel)
-        h = pool(tf.reshape(corners, (1, 1, 4, -1, kernel.shape[1])), bias[None])
-    elif patches.shape[-1] == 9:
-        corners = tf.matmul(tf.reshape(patches, (members, -1, 9)), weights[0][0])
-        h = pool(tf.reshape(corners, (members, -1, 4, side**2, channels)), weights[0][1])
-    else:
-        corners = tf.matmul(tf.reshape(patches, (members, -1, 16)), _tile_kernel(weights[0][0], 1))
-        h = pool(tf.reshape(corners, (members, -1, 4, 1, channels)), weights[0][1])
-    # members first; where another block follows, pixels in 2x2 blocks
-    if shared and blocks == 1:
-        h = tf.transpose(tf.reshape(h, (-1, side**2, members, channels)), (2, 0, 1, 3))
-    elif shared:
-        h = tf.reshape(h, (-1, side // 2, 2, side // 2, 2, members, channels))
-        h = tf.transpose(h, (5, 0, 1, 3, 2, 4, 6))
-    elif blocks == 1:
-        h = tf.reshape(h, (members, -1, side**2, channels))
-    else:
-        h = tf.reshape(h, (members, -1, side // 2, 2, side // 2, 2, channels))
-        h = tf.transpose(h, (0, 1, 2, 4, 3, 5, 6))
-    hidden = [h]
-    for k in range(1, blocks):
-        tiles, below, n = sides[k], channels, design.channels[k]
-        h = tf.reshape(h, (members, -1, tiles + 1, tiles + 1, 4 * below))
-        # sliced without indexing, as in `_split`
-        near = [tf.slice(h, (0, 0, i, j, 0), (-1, -1, tiles, tiles, -1)) for i in (0, 1) for j in (0, 1)]
-        h = tf.reshape(tf.concat(near, axis=-1), (members, -1, 16 * below))
-        corners = tf.matmul(h, _tile_kernel(weights[k][0], below))
-        h = pool(tf.reshape(corners, (members, -1, 4, 1, n)), weights[k][1])
-        if k < blocks - 1:
-            h = tf.reshape(h, (members, -1, tiles // 2, 2, tiles // 2, 2, n))
-            h = tf.transpose(h, (0, 1, 2, 4, 3, 5, 6))
+    hidden, h, below = [], patches, 1
+    for k, (side, n, (kernel, bias)) in enumerate(zip(sides, design.channels, weights, strict=False)):
+        cut = k == 0 and h.shape[-1] == 9
+        if shared := cut and h.shape.rank == 4:  # side by side
+            kernel, bias = nets.wide(kernel), nets.wide(bias)[None]
+            corners = tf.matmul(tf.reshape(h, (-1, 9)), kernel)
+            h = pool(tf.reshape(corners, (1, 1, 4, -1, kernel.shape[1])), bias)
+        elif cut:
+            corners = tf.matmul(tf.reshape(h, (members, -1, 9)), kernel)
+            h = pool(tf.reshape(corners, (members, -1, 4, side**2, n)), bias)
+        else:
+            if k > 0:  # sliced without indexing, as in `_split`
+                h = tf.reshape(h, (members, -1, side + 1, side + 1, 4 * below))
+                near = [tf.slice(h, (0, 0, i, j, 0), (-1, -1, side, side, -1)) for i, j in np.ndindex(2, 2)]
+                h = tf.concat(near, axis=-1)
+            corners = tf.matmul(tf.reshape(h, (members, -1, 16 * below)), _tile_kernel(kernel, below))
+            h = pool(tf.reshape(corners, (members, -1, 4, 1, n)), bias)
+        # members first; where another block follows, pixels in 2x2 blocks
+        grid = -1, side // 2, 2, side // 2, 2
+        if k < blocks - 1 and shared:
+            h = tf.transpose(tf.reshape(h, (*grid, members, n)), (5, 0, 1, 3, 2, 4, 6))
+        elif k < blocks - 1:
+            h = tf.transpose(tf.reshape(h, (members, *grid, n)), (0, 1, 2, 4, 3, 5, 6))
+        elif shared:
+            h = tf.transpose(tf.reshape(h, (-1, side**2, members, n)), (2, 0, 1, 3))
+        else:
+            h = tf.reshape(h, (members, -1, side**2, n))
         hidden.append(h)
-        channels = n
-    h = tf.reshape(h, (members, -1, sides[-1] ** 2 * channels))
+        below = n
+    h = tf.reshape(h, (members, -1, sides[-1] ** 2 * below))
     for w, b in weights[blocks:-1]:
         h = _rectified(tf.matmul(h, w) + b, design.slope)
         hidden.append(h)
