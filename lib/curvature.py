@@ -60,6 +60,29 @@ def products(loss: Callable[..., tf.Tensor]) -> Callable:
     return function
 
 
+# batches that batch sharpness is measured on, if there are as many: more of small ones, up to so many images
+MET = 10, 25, 250
+
+
+def batch_sharpness(
+    met: Callable[[slice], tuple], count: int, batch: int, most: int | None = None
+) -> np.ndarray:
+    """Mean of g'Hg / |g|^2 over batches (M,).
+
+    Args:
+        met: Gives both, each (M,), for a slice of the images.
+        count: Number of images.
+        batch: Images in a batch.
+        most: Batches at most; default as `MET` says.
+    """
+    size = min(batch, count)
+    some = min(count // size, most or max(MET[0], min(MET[2] // size, MET[1])))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pairs = [met(slice(i, i + size)) for i in range(0, some * size, size)]
+        ratios = np.array([np.asarray(along) / np.asarray(square) for along, square in pairs])
+    return np.ma.filled(np.ma.masked_invalid(ratios).mean(axis=0), np.nan)
+
+
 SETTLED = 5  # products more once a residual is small: in 600 spectra with outliers, 27 of the values that had
 # settled on a smaller eigenvalue, more than 1 % below the top, then went on to the top; with 3, all but two
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib import convnets, diagnose, streams
+from lib import convnets, curvature, diagnose, streams
 from lib.backend import tf
 from lib.own import sequential, symptoms
 from lib.own.sequential import Net, Rule
@@ -564,7 +564,7 @@ class Watched:
             both = (zip(gradient, of, strict=True) for of in (along, gradient))
             return [[sum(float(tf.reduce_sum(g * v)) for g, v in pairs)] for pairs in both]
 
-        return symptoms.batch_sharpness(met, len(x), batch)
+        return curvature.batch_sharpness(met, len(x), batch)
 
 
 class Loop(Watched):

@@ -13,7 +13,6 @@ from lib.own.sequential import ACTIVATIONS, Net, Rule
 
 PIECE = 250  # images at a time: their activations then stay near the processor
 CURVED = 250  # images that curvature and the first step are measured on
-MET = 10, 25  # batches that batch sharpness is measured on, if there are as many: more of small ones
 PRODUCTS, TOLERANCE = 12, 0.05  # at most, and residual: an eigenvalue to about five per cent
 # Mean slope of a unit over the images, as a part of the largest, below which it is lost. Rectifiers are lost
 # at 0; for the others see TRAINABLE in `lib.questions.breaks`.
@@ -252,21 +251,5 @@ def _along(net: Net):
     return along
 
 
-def batch_sharpness(met: Callable[[slice], tuple], count: int, batch: int) -> np.ndarray:
-    """Mean of g'Hg / |g|^2 over batches (M,).
-
-    Args:
-        met: Gives both, each (M,), for a slice of the images.
-        count: Number of images.
-        batch: Images in a batch.
-    """
-    size = min(batch, count)
-    some = min(count // size, max(MET[0], min(CURVED // size, MET[1])))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        pairs = [met(slice(i, i + size)) for i in range(0, some * size, size)]
-        ratios = np.array([np.asarray(along) / np.asarray(square) for along, square in pairs])
-    return np.ma.filled(np.ma.masked_invalid(ratios).mean(axis=0), np.nan)
-
-
 def _batch_sharpness(layers, x, labels, net, batch) -> np.ndarray:
-    return batch_sharpness(lambda part: _along(net)(layers, x[part], labels[part]), len(x), batch)
+    return curvature.batch_sharpness(lambda part: _along(net)(layers, x[part], labels[part]), len(x), batch)

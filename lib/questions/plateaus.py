@@ -365,17 +365,14 @@ def batch_sharpness(layers: Sequence[tf.Tensor], setting: Setting) -> np.ndarray
 
     Source: Andreyev and Beneventano 2024, arXiv 2412.20553.
     """
-    some, ratios = training(setting).part(slice(CURVED)), []
-    size = min(setting.batch, CURVED)
-    for i in range(0, min(len(some) // size, MET) * size, size):
-        piece = some.part(slice(i, i + size))
-        gradient, along = _products(setting.design)(layers, None, *piece)
-        g, along = (curvature.flat(v).numpy().astype(np.float64) for v in (gradient, along))
-        square = (g * g).sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratios.append(np.where(square > 0, (g * along).sum(axis=1) / square, np.nan))
-    ratios = np.ma.masked_invalid(ratios)
-    return np.ma.filled(ratios.mean(axis=0), np.nan)
+    some = training(setting).part(slice(CURVED))
+
+    def met(part: slice) -> tuple[np.ndarray, np.ndarray]:
+        found = _products(setting.design)(layers, None, *some.part(part))
+        g, along = (curvature.flat(v).numpy().astype(np.float64) for v in found)
+        return (g * along).sum(axis=1), (g * g).sum(axis=1)
+
+    return curvature.batch_sharpness(met, len(some), setting.batch, MET)
 
 
 def jump(config: Mapping, seeds: Sequence[int], before: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
