@@ -318,13 +318,11 @@ def losses(net: Net, z: tf.Tensor, a: tf.Tensor, labels: tf.Tensor) -> tf.Tensor
     return net.factor * value
 
 
-def loss(net: Net) -> Callable[..., tf.Tensor]:
-    """The mean loss of each member as a function of layers, images and labels, for `lib.curvature`."""
-
-    def mean(layers, x, labels):
-        return tf.reduce_mean(losses(net, *forward(layers, x, net)[-1], labels), axis=1)
-
-    return mean
+def loss(
+    layers: Sequence[tf.Tensor], x: tf.Tensor, labels: tf.Tensor, net: Net, draw: Callable | None = None
+) -> tf.Tensor:
+    """The mean loss of each member (M,); images and ``draw`` as for `forward`."""
+    return tf.reduce_mean(losses(net, *forward(layers, x, net, draw)[-1], labels), axis=1)
 
 
 # --- training ---
@@ -407,8 +405,7 @@ def _loop(net: Net, rule: Rule) -> Callable:
 
             with tf.GradientTape() as tape:
                 tape.watch(layers)
-                z, a = forward(layers, tf.gather(x, chosen), net, draw)[-1]
-                seen = tf.reduce_mean(losses(net, z, a, tf.gather(labels, chosen)), axis=1)
+                seen = loss(layers, tf.gather(x, chosen), tf.gather(labels, chosen), net, draw)
             gradient = tape.gradient(seen, layers)
             if rule.clip is not None:
                 whole = tf.sqrt(tf.add_n([tf.reduce_sum(g * g, axis=(1, 2)) for g in gradient]))

@@ -212,7 +212,7 @@ def _stride(layers, step, x, net) -> np.ndarray:
 
 @functools.lru_cache(maxsize=32)
 def _products(net: Net):
-    return curvature.products(sequential.loss(net))
+    return curvature.products(functools.partial(sequential.loss, net=net))
 
 
 def sharpness(product: Callable[[np.ndarray], np.ndarray], size: int, seeds: Sequence[int]) -> np.ndarray:
@@ -232,8 +232,6 @@ def _sharpness(layers, x, labels, net, seeds) -> np.ndarray:
 
 @functools.lru_cache(maxsize=32)
 def _along(net: Net):
-    loss = sequential.loss(net)
-
     @tf.function(autograph=False)
     def along(layers, x, labels):
         # H g is the gradient of |g|^2 / 2
@@ -241,7 +239,7 @@ def _along(net: Net):
             outer.watch(layers)
             with tf.GradientTape() as inner:
                 inner.watch(layers)
-                value = loss(layers, x, labels)
+                value = sequential.loss(layers, x, labels, net)
             gradient = inner.gradient(value, layers)
             half = sum(tf.reduce_sum(g * g) for g in gradient) / 2
         others = outer.gradient(half, layers), gradient

@@ -34,7 +34,7 @@ def hessian(net, layers, x, y):
         outer.watch(row)
         with tf.GradientTape() as inner:
             inner.watch(row)
-            value = sequential.loss(net)(curvature.unflat(row, layers), x, y)
+            value = sequential.loss(curvature.unflat(row, layers), x, y, net)
         g = inner.gradient(value, row)
     return outer.batch_jacobian(g, row, experimental_use_pfor=False)[0].numpy(), g[0].numpy()
 
