@@ -386,8 +386,8 @@ def gradient(
     total = [tf.zeros_like(layer) for layer in layers]
     for i in range(first, last, PIECE):
         piece = slice(i, min(i + PIECE, last))
-        for k, part in enumerate(_gradient(hidden, loss)(tuple(layers), inputs.part(piece), targets[piece])):
-            total[k] += part
+        found = _gradient(tuple(layers), inputs.part(piece), targets[piece], hidden, loss)
+        total = [t + part for t, part in zip(total, found, strict=True)]
     return tuple(t / tf.cast(last - first, t.dtype) for t in total)
 
 
@@ -399,20 +399,26 @@ def _check_names(hidden: str, loss: str) -> None:
 PIECE = 1000  # examples at a time: their activations then stay in the cache
 
 
-@functools.cache
-def _gradient(hidden, loss):
-    @tf.function(autograph=False)  # a graph for each set of shapes, which the products side by side need
-    def total(layers, x, y):
-        values = nets._forward(layers, nets.with_ones(x), hidden)
-        d = LOSSES[loss].delta(values[-1], y)
-        result = []
-        for k in range(len(layers) - 1, 0, -1):
-            result.insert(0, tf.matmul(nets.with_ones(values[k - 1]), d, transpose_a=True))
-            d = _BACK[hidden](values[k - 1], tf.matmul(d, layers[k][:, :-1], transpose_b=True))
-        wide = tf.matmul(nets.with_ones(x), nets.wide(d), transpose_a=True)
-        return (nets.stacked(wide, layers[0].shape[0]), *result)
+def back(layers, z, target, hidden, loss):
+    """From the first layer's pre-activations: what each later layer multiplies, and dL/dz of each layer."""
+    values, below = [], []
+    for w in layers[1:]:
+        values.append(nets.ACTIVATIONS[hidden](z))
+        below.append(nets.with_ones(values[-1]))
+        z = tf.matmul(below[-1], w)
+    deltas = [LOSSES[loss].delta(z, target)]
+    for h, w in zip(values[::-1], layers[:0:-1], strict=True):
+        deltas.insert(0, _BACK[hidden](h, tf.matmul(deltas[0], w[:, :-1], transpose_b=True)))
+    return below, deltas
 
-    return total
+
+@tf.function(autograph=False)  # a graph for each set of shapes, which the products side by side need
+def _gradient(layers, x, y, hidden, loss):
+    x, members = nets.with_ones(x), layers[0].shape[0]
+    z = nets.stacked(tf.matmul(x, nets.wide(layers[0])), members)
+    below, (d, *deltas) = back(layers, z, y, hidden, loss)
+    first = nets.stacked(tf.matmul(x, nets.wide(d), transpose_a=True), members)
+    return (first, *(tf.matmul(b, d, transpose_a=True) for b, d in zip(below, deltas, strict=True)))
 
 
 @functools.cache

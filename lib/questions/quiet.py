@@ -53,9 +53,12 @@ def fit(
     rates, decays, off = (tf.constant(v, layers[0].dtype) for v in (rates, decays, off))
     pull = [g * (rates * off)[:, None, None] for g in pull]
     shown = np.pad(batches, ((0, -len(batches) % train.LONG), (0, 0)))  # one program serves all lengths
-    found = _loop(loss)(
-        *((nets.wide(each[0]), *each[1:]) for each in (layers, anchors, pull)),
+    wide, *others = ((nets.wide(each[0]), *each[1:]) for each in (layers, anchors, pull))
+    found = _loop(
         tf.constant(len(batches)),
+        wide,
+        loss,
+        *others,
         inputs.whole,
         tf.constant(targets),
         tf.constant(shown, tf.int32),
@@ -66,51 +69,35 @@ def fit(
     return nets.stacked(found[0], layers[0].shape[0]), *found[1:]
 
 
-def _back(layers, z, target, loss):
-    """From the first layer's pre-activations: what each later layer multiplies, and dL/dz of each layer."""
-    values, below = [], []
-    for w in layers[1:]:
-        values.append(tf.nn.relu(z))
-        below.append(nets.with_ones(values[-1]))
-        z = tf.matmul(below[-1], w)
-    deltas = [train.LOSSES[loss].delta(z, target)]
-    for h, w in zip(values[::-1], layers[:0:-1], strict=True):
-        d = tf.matmul(deltas[0], w[:, :-1], transpose_b=True)
-        deltas.insert(0, tf.raw_ops.ReluGrad(gradients=d, features=h))
-    return below, deltas
+def _weights(w):
+    """1 for weights and 0 for biases, which stand in the last row."""
+    return tf.one_hot(w.shape[-2] - 1, w.shape[-2], 0.0, 1.0, dtype=w.dtype)[:, None]
 
 
-@functools.cache
-def _loop(loss):
-    def weights(w):
-        """1 for weights and 0 for biases, which stand in the last row."""
-        return tf.one_hot(w.shape[-2] - 1, w.shape[-2], 0.0, 1.0, dtype=w.dtype)[:, None]
+def _step(i, layers, loss, anchors, pull, inputs, targets, batches, rates, shrink, off):
+    members, chosen = layers[1].shape[0], batches[i]
+    rows, target = tf.gather(inputs, chosen), tf.gather(targets, chosen)
+    here, there = (
+        train.back(each, nets.stacked(tf.matmul(rows, each[0]), members), target, "relu", loss)
+        for each in (layers, anchors)
+    )
+    rates, shrink, off = (v[:, None, None] for v in (rates, shrink, off))
+    d = nets.wide(rates * (here[1][0] - off * there[1][0]))
+    # term by term: the weights are then read and written once, and nothing between
+    change = sum(rows[k][:, None] * d[k] for k in range(rows.shape[0])) + pull[0]
+    wide = tf.repeat(tf.squeeze(shrink, (1, 2)), layers[0].shape[1] // members)
+    result = [layers[0] - change - wide * _weights(layers[0]) * layers[0]]
+    for k, w in enumerate(layers[1:]):
+        g, a = (tf.matmul(below[k], ds[k + 1], transpose_a=True) for below, ds in (here, there))
+        result.append(w - rates * (g - off * a) - pull[k + 1] - shrink * _weights(w) * w)
+    return i + 1, tuple(result)
 
-    def step(i, layers, anchors, pull, inputs, targets, batches, rates, shrink, off):
-        members, chosen = layers[1].shape[0], batches[i]
-        rows, target = tf.gather(inputs, chosen), tf.gather(targets, chosen)
-        here, there = (
-            _back(each, nets.stacked(tf.matmul(rows, each[0]), members), target, loss)
-            for each in (layers, anchors)
-        )
-        rates, shrink, off = (v[:, None, None] for v in (rates, shrink, off))
-        d = nets.wide(rates * (here[1][0] - off * there[1][0]))
-        # term by term: the weights are then read and written once, and nothing between
-        change = sum(rows[k][:, None] * d[k] for k in range(rows.shape[0])) + pull[0]
-        wide = tf.repeat(tf.squeeze(shrink, (1, 2)), layers[0].shape[1] // members)
-        result = [layers[0] - change - wide * weights(layers[0]) * layers[0]]
-        for k, w in enumerate(layers[1:]):
-            g, a = (tf.matmul(below[k], ds[k + 1], transpose_a=True) for below, ds in (here, there))
-            result.append(w - rates * (g - off * a) - pull[k + 1] - shrink * weights(w) * w)
-        return i + 1, tuple(result)
 
-    @functools.partial(tf.function, autograph=False, jit_compile=True)
-    def loop(layers, anchors, pull, count, *given):
-        return tf.while_loop(
-            lambda i, _: i < count,
-            lambda i, layers: step(i, layers, anchors, pull, *given),
-            (tf.constant(0), layers),
-            parallel_iterations=1,
-        )[1]
-
-    return loop
+@functools.partial(tf.function, autograph=False, jit_compile=True)
+def _loop(count, layers, *given):
+    return tf.while_loop(
+        lambda i, _: i < count,
+        lambda i, layers: _step(i, layers, *given),
+        (tf.constant(0), layers),
+        parallel_iterations=1,
+    )[1]
