@@ -89,6 +89,12 @@ def optional(check: Check) -> Check:
 flag = _check(lambda v: isinstance(v, (bool, np.bool_)), bool, "True or False")
 
 
+def must(fits: object, name: str, be: str, got: object) -> None:
+    """ValueError in the words of these checks for what does not fit: what it must be, and what came."""
+    if not fits:
+        raise ValueError(f"{name} must be {be}, got {got}")
+
+
 def seeds(chosen: Collection[int]) -> None:
     """Refuses an empty list of seeds, and seeds that are not whole numbers from 0 to 2**31 - 1."""
     if len(chosen) == 0:
@@ -98,17 +104,16 @@ def seeds(chosen: Collection[int]) -> None:
             raise ValueError(f"seeds must be whole numbers from 0 to {2**31 - 1}, got {seed!r}")
 
 
-def fields(setting: object, where: str = "") -> None:
+def fields(setting: object) -> None:
     """Run the checks of a dataclass's fields in order, and put what they give back in their places.
 
     Args:
         setting: A dataclass whose fields carry checks as ``Annotated``; it may be frozen.
-        where: What errors say before a field's name.
 
     Raises:
         ValueError: A field does not fit; names it, what came and what is allowed.
     """
     for field in dataclasses.fields(setting):
         for check in getattr(field.type, "__metadata__", ()):
-            value = check(where + field.name, getattr(setting, field.name))
+            value = check(field.name, getattr(setting, field.name))
             object.__setattr__(setting, field.name, value)

@@ -31,12 +31,7 @@ def shapes(sizes: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def truncated_normal(
-    seeds: Sequence[int],
-    layers: Sequence[tuple[int, int]],
-    sd: float,
-    bias: float,
-    stream: int = 0,
-    dtype: tf.DType = tf.float32,
+    seeds: Sequence[int], layers: Sequence[tuple[int, int]], sd: float, bias: float, stream: int = 0
 ) -> tuple[tf.Tensor, ...]:
     """Layers with weights from a normal distribution cut at two standard deviations, and constant biases.
 
@@ -48,10 +43,9 @@ def truncated_normal(
         sd: Standard deviation of the normal distribution before the cut.
         bias: Value of every bias.
         stream: From `lib.streams.weights`: an independent sequence of draws for the same seeds.
-        dtype: Float type of the layers.
 
     Returns:
-        One tensor (M, n_in + 1, n_out) for each shape.
+        One float32 tensor (M, n_in + 1, n_out) for each shape.
 
     Raises:
         ValueError: A seed is out of range, sd is not positive and finite, or the bias is not finite.
@@ -60,13 +54,11 @@ def truncated_normal(
     TensorFlow on one kind of processor, which is all that it promises.
     """
     checks.seeds(seeds)
-    if not 0 < sd < np.inf:
-        raise ValueError(f"sd must be above 0 and finite, got {sd}")
-    if not np.isfinite(bias):
-        raise ValueError(f"bias must be finite, got {bias}")
-    draw = functools.partial(tf.random.stateless_truncated_normal, stddev=sd, dtype=dtype)
+    checks.must(0 < sd < np.inf, "sd", "above 0 and finite", sd)
+    checks.must(np.isfinite(bias), "bias", "finite", bias)
+    draw = functools.partial(tf.random.stateless_truncated_normal, stddev=sd)
     weights = _drawn(draw, seeds, [(rows - 1, columns) for rows, columns in layers], stream)
-    biases = [tf.fill((len(seeds), 1, w.shape[2]), tf.constant(bias, dtype)) for w in weights]
+    biases = [tf.fill((len(seeds), 1, w.shape[2]), tf.constant(bias, tf.float32)) for w in weights]
     return tuple(tf.concat(both, axis=1) for both in zip(weights, biases, strict=True))
 
 

@@ -21,6 +21,7 @@ RESAMPLES = 9999  # drawn for an interval or a permutation test
 FEW = 8  # fewest networks that are resampled: below, an interval of resampling is of twice the width
 UNKNOWN = 1e9  # ends of the interval where the data say nothing about the mean
 ALPHA = 0.05  # of the test whose power is told
+POWER = 0.8  # that `needed` wants
 _EQUAL = 1e-11  # of the largest value: what differs by less differs by rounding
 _BATCH = 250_000  # numbers held at once while resampling: memory and speed, not results
 
@@ -376,7 +377,7 @@ def superiority(a: ArrayLike, b: ArrayLike, seed: int, paired: bool = False) -> 
     _whole("seed", seed, 0)
     wins, losses = _below(one, two), _below(two, one)
     value, n = float(wins.mean()), min(one.size, two.size)
-    error, freedom = _error(wins, 1 - losses, paired, plus=True)
+    error, freedom = _error(wins, losses - 1, paired)
     if 0 < value < 1 and error > 0:
         odds = math.log(value / (1 - value))
         half = _half(error / (value * (1 - value)), freedom)
@@ -395,14 +396,14 @@ def _below(x: _Array, y: _Array) -> _Array:
     return (np.searchsorted(row, x, "left") + np.searchsorted(row, x, "right")) / (2 * y.size)
 
 
-def _error(x: _Array, y: _Array, paired: bool, plus: bool = False) -> tuple[float, float]:
-    """Standard error of mean x less mean y (or plus), and its degrees of freedom (Welch's, of two arms).
+def _error(x: _Array, y: _Array, paired: bool) -> tuple[float, float]:
+    """Standard error of mean x less mean y, and its degrees of freedom (Welch's, of two arms).
 
     It is not finite where x or y is not.
     """
     with np.errstate(invalid="ignore"):
         if paired:
-            return float(stats.sem(x + y if plus else x - y)), x.size - 1
+            return float(stats.sem(x - y)), x.size - 1
         return _welch(np.var(x, ddof=1) / x.size, x.size, np.var(y, ddof=1) / y.size, y.size)
 
 
@@ -538,16 +539,12 @@ def power(effect: float, sd: float, n: int) -> float:
     return float(stats.nct.sf(far, n - 1, shift) + np.nan_to_num(stats.nct.cdf(-far, n - 1, shift)))
 
 
-_power = power  # ``needed`` has an argument of that name
-
-
-def needed(effect: float, sd: float, power: float = 0.8) -> int:
-    """Fewest pairs with which the two-sided paired t test has the power wanted.
+def needed(effect: float, sd: float) -> int:
+    """Fewest pairs with which the two-sided paired t test has the power ``POWER``.
 
     Args:
         effect: true mean difference, not 0.
         sd: standard deviation of the differences, same unit, above 0.
-        power: wanted, above 0 and below 1.
 
     Returns:
         Pairs, at least 2.
@@ -555,12 +552,12 @@ def needed(effect: float, sd: float, power: float = 0.8) -> int:
     Raises:
         ValueError: an argument out of its range, and when more than 10^9 pairs would be needed.
     """
-    wanted, enough = _number("power", power, 0, 1, ends=False), 2
-    while _power(effect, sd, enough) < wanted:
+    enough = 2
+    while power(effect, sd, enough) < POWER:
         enough *= 2
         if enough > 10**9:
             raise ValueError(f"effect: got {effect!r} at sd {sd!r}, wanted one that 10^9 pairs can show")
-    return 2 + bisect_left(range(2, enough), wanted, key=lambda n: _power(effect, sd, n))
+    return 2 + bisect_left(range(2, enough), POWER, key=lambda n: power(effect, sd, n))
 
 
 def welch_from_summary(mean1: float, sd1: float, n1: int, mean2: float, sd2: float, n2: int) -> Estimate:

@@ -49,9 +49,6 @@ def test_biases_are_constant_and_shapes_are_members_rows_columns():
     for layer in arrays(layers):
         assert layer.dtype == np.float32
         assert (layer[:, -1] == 0.25).all()
-    (double,) = nets.truncated_normal([1], [(3, 2)], 0.1, 0.1, dtype=tf.float64)
-    assert double.dtype == tf.float64
-    assert (double.numpy()[:, -1] == 0.1).all()
 
 
 @pytest.mark.parametrize("draw, drawn", [

@@ -579,7 +579,7 @@ def train_members(setting, which, alter=None, dtype=np.float32, depth=3):
     """Train the members with these numbers out of a fixed endless ensemble."""
     hidden, loss, optimiser, shared, steps = setting
     shapes = nets.shapes([D, *range(7, 7 + depth - 1), K])
-    layers = nets.truncated_normal([int(m) for m in which], shapes, 0.5, 0.1, dtype=tf.as_dtype(dtype))
+    layers = [tf.cast(w, dtype) for w in nets.truncated_normal([int(m) for m in which], shapes, 0.5, 0.1)]
     layers = layers if alter is None else alter(layers)
     b = batches(steps=steps) if shared else np.stack([batches(seed=int(m)) for m in which], axis=1)
     how = {"hidden": hidden, "loss": loss, "optimiser": optimiser}
