@@ -385,8 +385,7 @@ def fit(
     if not (np.isfinite(rates).all() and (rates > 0).all()):
         raise ValueError("rates must be above 0 and finite, as float32")
     _FRACTION("momentum", momentum)
-    if clip is not None and not 0 < clip < np.inf:
-        raise ValueError(f"clip must be above 0 and finite, or None, got {clip}")
+    checks.must(clip is None or 0 < clip < np.inf, "clip", "above 0 and finite, or None", clip)
     if rates.ndim == 1:
         rates = np.repeat(rates[:, None], members, axis=1)
     velocity = tuple((tf.zeros_like(w) for w in layers) if velocity is None else velocity)

@@ -128,8 +128,7 @@ def top_eigenvalue(
     if start.ndim != 2 or not (np.isfinite(start).all() and start.any(axis=1).all()):
         raise ValueError("start must be a finite matrix (M, P) without a row of zeros")
     iterations = checks.whole(1, 10**9)("iterations", iterations)
-    if not 0 < tolerance < np.inf:
-        raise ValueError(f"tolerance must be above 0 and finite, got {tolerance}")
+    checks.must(0 < tolerance < np.inf, "tolerance", "above 0 and finite", tolerance)
     members, size = start.shape
     fine, ended, settled = np.ones(members, bool), np.zeros(members, bool), np.zeros(members, int)
     most = min(iterations, size)

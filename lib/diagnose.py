@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lib import nets
+from lib import checks, nets
 from lib.backend import tf
 
 
@@ -132,8 +132,7 @@ def probe(train: tf.Tensor, targets: np.ndarray, ridge: float) -> tf.Tensor:
 
     Source: linear classifier probes, Alain and Bengio 2016; here with squared loss.
     """
-    if not 0 < ridge < np.inf:
-        raise ValueError(f"ridge must be above 0 and finite, got {ridge}")
+    checks.must(0 < ridge < np.inf, "ridge", "above 0 and finite", ridge)
     finite = np.isfinite(train.numpy()).all(axis=(1, 2))[:, None, None]
     # In float64: saturated units repeat each other; in float32 a small ridge is lost beside their squares.
     a = tf.cast(nets.with_ones(tf.where(finite, train, tf.zeros_like(train))), tf.float64)

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import linear_sum_assignment
 
 from lib.backend import tf
+from lib.checks import must
 from lib.own import diagnosis, kerasmodels, symptoms
 from lib.own.kerasmodels import ModelError, Outline
 from lib.own.sequential import ACTIVATIONS, FITTING, RECTIFIERS, Net, Rule
@@ -386,9 +387,8 @@ def look(
     if not model.built:
         raise ModelError("the model has no weights yet: give it a keras.Input first, or call it on an image")
     rated = rate is None or isinstance(rate, Real) and 0 <= rate < np.inf
-    if not rated or not isinstance(batch, Integral) or batch < 1:
-        got = f"{rate!r} and {batch!r}"
-        raise ValueError(f"rate must be at least 0 and batch a whole number from 1, got {got}")
+    fits = rated and isinstance(batch, Integral) and batch >= 1
+    must(fits, "rate", "at least 0 and batch a whole number from 1", f"{rate!r} and {batch!r}")
     given, compiled, reason = model, model.get_compile_config(), ""
     if not getattr(model, "inputs", None):
         model = _opened(model, x)
@@ -507,14 +507,11 @@ def _alike(model: Any) -> str:
 def _data(model: Any, x: Any, y: Any, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """The images and labels that are looked at: float32 as the model takes them, int32 (N,)."""
     for name, value in (("x", x), ("y", y)):
-        if hasattr(value, "element_spec") or not hasattr(value, "__len__"):
-            raise ValueError(
-                f"{name} must be an array, got {type(value).__name__}; of a tf.data.Dataset take x, y = "
-                "next(iter(dataset.unbatch().batch(1000)))"
-            )
-    if len(x) != len(y) or not len(x):
-        got = f"{len(x)} images and {len(y)} labels"
-        raise ValueError(f"x and y must be as many, and at least one, got {got}")
+        array = hasattr(value, "__len__") and not hasattr(value, "element_spec")
+        hint = "of a tf.data.Dataset take x, y = next(iter(dataset.unbatch().batch(1000)))"
+        must(array, name, "an array", f"{type(value).__name__}; {hint}")
+    got = f"{len(x)} images and {len(y)} labels"
+    must(len(x) == len(y) > 0, "x and y", "as many, and at least one", got)
     chosen = np.unique(np.linspace(0, len(x) - 1, min(len(x), COUNT)).round().astype(int))
     x, y = np.asarray(x)[chosen], np.asarray(y)[chosen]
     return _images(x, model.input_shape[1:]), _labels(y, classes)

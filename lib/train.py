@@ -34,8 +34,7 @@ class Inputs:
         """
         x = np.asarray(x)
         if divisor is not None:
-            if x.ndim != 2:
-                raise ValueError(f"x must be a matrix of pixels (N, D), got shape {x.shape}")
+            checks.must(x.ndim == 2, "x", "a matrix of pixels (N, D)", f"shape {x.shape}")
             self.dtype = tf.as_dtype(data.scale(x[:1], divisor, dtype).dtype)
         elif x.ndim != 2 or x.dtype not in (np.float32, np.float64) or not np.isfinite(x).all():
             got = f"{x.dtype} of shape {x.shape}"
@@ -378,10 +377,8 @@ def gradient(
     """
     _check_names(hidden, loss)
     first, last, step = examples.indices(len(inputs))
-    if step != 1:
-        raise ValueError(f"examples must be a slice of consecutive ones, got {examples}")
-    if first >= last:
-        raise ValueError("examples must be at least one, got none")
+    checks.must(step == 1, "examples", "a slice of consecutive ones", examples)
+    checks.must(first < last, "examples", "at least one", "none")
     targets = tf.convert_to_tensor(targets, layers[0].dtype)
     total = [tf.zeros_like(layer) for layer in layers]
     for i in range(first, last, PIECE):

@@ -18,9 +18,8 @@ import numpy as np
 
 from lib import data, diagnose, nets, order, streams, train
 from lib.backend import tf
-from lib.checks import choice, numbers, optional, whole, wholes
+from lib.checks import choice, must, numbers, optional, whole, wholes
 from lib.questions import images, quiet, settings
-from lib.questions.settings import must
 
 CHUNK = 1  # seeds at once: each has batches of its own
 STEP = 100  # updates that all times are multiples of
@@ -151,19 +150,13 @@ def times(waiting: Sequence[int], last: int, per_decade: int) -> list[int]:
         ValueError: Something above does not hold.
     """
     per_decade = whole(1, 10**6)("per_decade", per_decade)
-    if not len(waiting) or any(w % STEP or w < 0 for w in waiting) or last % STEP or last <= max(waiting):
-        raise ValueError(
-            f"waiting times and the last must be multiples of {STEP}, the last after all others, "
-            f"got {list(waiting)} and {last}"
-        )
-    found = {int(last)}
-    for w in map(int, waiting):
-        found.add(w)
-        k = 0
-        while (lag := round(10 ** (k / per_decade)) * STEP) <= last - w:
-            found.add(w + lag)
-            k += 1
-    return sorted(found)
+    fits = len(waiting) and not any(w % STEP for w in (*waiting, last)) and 0 <= min(waiting)
+    wanted = f"multiples of {STEP}, the last after all others"
+    got = f"{list(waiting)} and {last}"
+    must(fits and max(waiting) < last, "waiting times and the last", wanted, got)
+    every = (round(10 ** (k / per_decade)) * STEP for k in itertools.count())
+    lags, starts = list(itertools.takewhile(lambda lag: lag <= last, every)), [int(w) for w in waiting]
+    return sorted({*starts, int(last)} | {w + lag for w in starts for lag in lags if w + lag <= last})
 
 
 def batches(setting: Setting, seed: int, first: int, count: int) -> np.ndarray:

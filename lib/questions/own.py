@@ -18,11 +18,10 @@ import numpy as np
 
 from lib import data, imagesets, order, train
 from lib.backend import tf
-from lib.checks import choice, fields, flag, number, numbers, optional, whole, wholes
+from lib.checks import choice, fields, flag, must, number, numbers, optional, whole, wholes
 from lib.own import archive, diagnosis, kerasmodels, sequential, symptoms
 from lib.own.sequential import Net, Rule
 from lib.questions import plateaus
-from lib.questions.settings import must
 
 CHUNK = 8  # networks at once; the activations of more would leave the cache
 PIXELS = plateaus.PIXELS | {"-1 to 1": (127.5, 127.5)}

@@ -17,9 +17,8 @@ from scipy.special import logsumexp, softmax
 
 from lib import convnets, curvature, data, diagnose, imagesets, order, streams
 from lib.backend import tf
-from lib.checks import choice, flag, number, optional, whole, wholes
+from lib.checks import choice, flag, must, number, optional, whole, wholes
 from lib.questions import settings
-from lib.questions.settings import must
 
 CHUNK = 8  # networks at once: few, so that all cores have some
 PIXELS = {  # mean and scale that are taken off bytes; the last ones are those of MNIST's training file

@@ -11,12 +11,6 @@ from typing import Any, ClassVar, Self
 from lib import checks, data
 
 
-def must(fits: object, name: str, be: str, got: object) -> None:
-    """ValueError in the words of `lib.checks` for what does not fit: what it must be, and what came."""
-    if not fits:
-        raise ValueError(f"{name} must be {be}, got {got}")
-
-
 class Chain:
     """Base of a setting. Its fields carry their checks, as in `lib.checks`.
 

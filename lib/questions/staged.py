@@ -13,9 +13,8 @@ import numpy as np
 
 from lib import data, diagnose, nets, streams, train
 from lib.backend import tf
-from lib.checks import choice, number, optional, whole, wholes
+from lib.checks import choice, must, number, optional, whole, wholes
 from lib.questions import images as pictures
-from lib.questions.settings import must
 
 BLOCK = 500  # test images at a time: their activations then stay in the cache
 LOOKED = 50_000  # training images times members at a time: their activations then take some 100 MB

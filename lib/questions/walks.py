@@ -18,7 +18,7 @@ import numpy as np
 
 from lib import convnets, order
 from lib.backend import tf
-from lib.checks import number, whole, wholes
+from lib.checks import must, number, whole, wholes
 from lib.questions import images, settings
 
 CHUNK = 3  # networks at once: they share calls, and the default's six occupy two cores
@@ -55,8 +55,8 @@ class Setting(settings.Chain):
 
     def check(self) -> None:
         """Checks what must fit on each other."""
-        settings.must(self.updates % STEP == 0, "updates", f"a multiple of {STEP}", self.updates)
-        settings.must(self.batch <= self.images, "batch", f"at most the {self.images} images", self.batch)
+        must(self.updates % STEP == 0, "updates", f"a multiple of {STEP}", self.updates)
+        must(self.batch <= self.images, "batch", f"at most the {self.images} images", self.batch)
 
     @property
     def end(self) -> int:
