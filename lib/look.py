@@ -346,12 +346,7 @@ def _unseen(net: Net | Outline, k: int) -> str:
 
 
 def _plain(value: Any) -> Any:
-    value = np.asarray(value)
-    if value.ndim:
-        return [_plain(v) for v in value]
-    if value.dtype.kind == "b":
-        return bool(value)
-    return float(value) if np.isfinite(value) else None
+    return np.where(np.isfinite(value), value, None).tolist()
 
 
 # --- look ---

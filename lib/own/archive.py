@@ -92,10 +92,9 @@ def _read(path: Path, *_changed: int) -> Images:
             f"{path}: labels out of range: y_train has classes 0 to {classes - 1}, y_test goes up to "
             f"{found['y_test'].max()}; wanted at least two classes, the same in both"
         )
-    for a in found.values():
-        a.setflags(write=False)
     digest = hashlib.sha256(repr(shapes).encode())
     for a in found.values():
+        a.setflags(write=False)
         digest.update(np.ascontiguousarray(a))
     return Images(**found, content=digest.hexdigest())
 

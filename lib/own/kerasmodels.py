@@ -287,18 +287,6 @@ def loss_of(compiled: Mapping | None) -> Any:
     return loss["config"] if isinstance(loss, dict) and loss["class_name"] == "function" else loss
 
 
-def _kind(loss: Any, classes: int) -> tuple[str, float]:
-    """Name in `sequential.LOSSES` of a loss of Keras, and the factor that its mean over outputs makes."""
-    config = loss.get("config", {}) if isinstance(loss, dict) else {}
-    name = config.get("name", loss.get("class_name")) if isinstance(loss, dict) else loss
-    if config.get("label_smoothing"):
-        raise UnknownError(f"the label_smoothing of loss {name!r}; it must be 0")
-    if not isinstance(name, str) or name not in _LOSSES:
-        raise UnknownError(f"loss {name!r}; known are {', '.join(_LOSSES)}")
-    kind = _LOSSES[name]
-    return kind, {"binary cross-entropy": 1 / classes, "squared error": 2 / classes}.get(kind, 1.0)
-
-
 def _fitting(output: str) -> dict:
     """The loss that fits an output, in Keras's words."""
     kind = "BinaryCrossentropy" if output == "sigmoid" else "CategoricalCrossentropy"
@@ -307,19 +295,28 @@ def _fitting(output: str) -> dict:
 
 
 def _judged(loss: str | dict, output: str, outputs: int) -> tuple[str, float, str]:
-    """Name and factor of a loss; the activation of the outputs that it amounts to.
+    """Name in `sequential.LOSSES` of a loss of Keras, and the factor that its mean over outputs makes.
+
+    And the activation of the outputs that it amounts to.
 
     Raises:
-        ModelError: It does not fit the outputs; says what to write.
+        ModelError: It is not known, or does not fit the outputs; says what to write.
     """
-    kind, factor = _kind(loss, max(outputs, 2))
+    config = loss.get("config", {}) if isinstance(loss, dict) else {}
+    name = config.get("name", loss.get("class_name")) if isinstance(loss, dict) else loss
+    if config.get("label_smoothing"):
+        raise UnknownError(f"the label_smoothing of loss {name!r}; it must be 0")
+    if not isinstance(name, str) or name not in _LOSSES:
+        raise UnknownError(f"loss {name!r}; known are {', '.join(_LOSSES)}")
+    kind, classes = _LOSSES[name], max(outputs, 2)
+    factor = {"binary cross-entropy": 1 / classes, "squared error": 2 / classes}.get(kind, 1.0)
     fits = sequential.FITTING.get(kind)
     if outputs == 1 and (kind == "cross-entropy" or output == "softmax"):
         raise ModelError(
             "the model has one output, on which softmax is always 1 and categorical cross-entropy 0: for two "
             "classes give it activation='sigmoid' and the loss 'binary_crossentropy'; for more, one for each"
         )
-    if isinstance(loss, dict) and loss.get("config", {}).get("from_logits"):
+    if config.get("from_logits"):
         if output not in ("linear", fits):  # where it fits, Keras takes the logits before it by itself
             raise ModelError(
                 f"the loss takes its outputs for logits (from_logits=True), but they are {output}: take the "

@@ -147,9 +147,7 @@ def confusion(result: Mapping[str, np.ndarray]) -> dict[str, Counter[str]]:
 
     Counts of networks by diagnosis, by planted kind, in the order of `PLANTED`.
     """
-    counts = {kind: Counter() for kind in PLANTED}
-    for kind, found in zip(result["kind"], result["found"], strict=True):
-        counts[str(kind)][str(found)] += 1
+    counts = {kind: Counter(result["found"][result["kind"] == kind].tolist()) for kind in PLANTED}
     return {kind: count for kind, count in counts.items() if count}
 
 

@@ -183,10 +183,7 @@ class Setting:
 
     def rates_of(self, steps: int) -> np.ndarray:
         """Learning rate of each update, (epochs, steps); of a Keras model the one it was compiled with."""
-        if self.model is not None:
-            rate = np.full(self.epochs, (self.known() or kerasmodels.outline(self.model)).rate)
-        else:
-            rate = np.full(self.epochs, float(self.rate))
+        rate = np.full(self.epochs, (self.known() or kerasmodels.outline(self.model)).rate, float)
         for epoch, then in zip(self.changes, self.rates, strict=True):
             rate[epoch:] = then
         rising = np.minimum(1, (np.arange(self.epochs * steps) + 1) / (self.warmup * steps or 1))

@@ -209,7 +209,8 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
     simple = design.dense and not (
         design.slope or setting.momentum or setting.clip or setting.window or setting.lengths
     )
-    looks, records, sharp, steep, lengths, window = [], [], [], [], [], []
+    records = [[np.zeros((len(seeds), 0, *more), np.float32) for more in ((), (data.CLASSES,))]]
+    looks, sharp, steep, lengths, window = [], [], [], [], []
     for epoch in range(setting.epochs + 1):
         looks.append(convnets.look(layers, unseen, design))
         if epoch in setting.sharp:
@@ -240,11 +241,7 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
                 lengths.append(rates[part] * _norms(record.gradient, setting.clip))
     end, slope = convnets.look(layers, images, design), convnets.gradient(layers, images, design)
     members = len(seeds)
-    loss, output = (
-        (np.concatenate(parts, axis=1) for parts in zip(*records, strict=True))
-        if records
-        else (np.zeros((members, 0)), np.zeros((members, 0, data.CLASSES)))
-    )
+    loss, output = (np.concatenate(parts, axis=1) for parts in zip(*records, strict=True))
     result = {
         "step_loss": loss,
         "train": loss.reshape(members, setting.epochs, per_epoch).mean(axis=2, dtype=np.float64),
