@@ -24,9 +24,9 @@ def split():
 
 @pytest.fixture(scope="session")
 def columns(split):
-    """5000 training images for the port: columns, and classes as columns."""
-    x, y = split.train
-    return [(image[:, None] / 256, np.eye(10)[:, [digit]]) for image, digit in zip(x[:5000], y, strict=False)]
+    """The training images for the port: columns, and classes as columns."""
+    pairs = zip(*(part[:250] for part in split.train), strict=True)
+    return [(image[:, None] / 256, np.eye(10)[:, [digit]]) for image, digit in pairs]
 
 
 @pytest.fixture(scope="session")
@@ -46,69 +46,6 @@ def difference(network, layers, member):
     other = port(layers, member)
     pairs = zip(network.weights + network.biases, other.weights + other.biases, strict=True)
     return max(np.abs(a - b).max() for a, b in pairs)
-
-
-def permuted(seed, epochs, size):
-    rng = np.random.default_rng(seed)
-    return np.concatenate([rng.permutation(5000).reshape(-1, size) for _ in range(epochs)])
-
-
-@pytest.fixture(scope="session")
-def engine(split):
-    """The engine's weights after the given batches, with eta as in the source."""
-    x, y = split.train
-    inputs, targets = train.Inputs(data.scale(x[:5000], 256, np.float64)), np.eye(10)[y[:5000]]
-
-    def run(layers, batches, eta):
-        rates = np.full(len(batches), eta / batches.shape[1])
-        return train.fit(layers, inputs, targets, batches, rates, **QUADRATIC)
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def stations(engine):
-    """Two networks at the start, after 2 epochs of training, and broken by 3 updates with batch 5000."""
-    fresh = nets.normal([0, 1], nets.shapes((784, 20, 10)))
-    healthy = engine(fresh, permuted(0, 2, 10), 3.0)
-    return {"fresh": fresh, "healthy": healthy, "broken": engine(healthy, permuted(1, 3, 5000), 300.0)}
-
-
-def follow(engine, columns, layers, batches, eta, looks):
-    """The largest difference after every update, from the start and from the update before."""
-    networks = [port(layers, m) for m in range(2)]
-    step, worst = layers, 0
-    for t, batch in enumerate(batches, start=1):
-        for network in networks:
-            network.update_mini_batch([columns[i] for i in batch], eta)
-        step = engine(step, batches[t - 1 : t], eta)
-        results = [step] + ([engine(layers, batches[:t], eta)] if t in looks else [])
-        worst = max(worst, *(difference(n, r, m) for r in results for m, n in enumerate(networks)))
-    moved = min(difference(network, layers, m) for m, network in enumerate(networks))
-    return worst, moved
-
-
-# In blocks of 10 batches: one, one and a remainder, three, three and a remainder.
-LOOKS = [*range(1, 13), 30, 37]
-
-
-@pytest.mark.parametrize("start", ["fresh", "broken"])
-def test_batches_of_10_with_eta_3_are_nielsens_after_every_update(start, stations, engine, columns):
-    """Training and recovering: weights of up to 30 to 1e-13; 4e-15 was measured."""
-    batches = permuted(2, 1, 10)[:37]
-    worst, moved = follow(engine, columns, stations[start], batches, 3.0, LOOKS)
-    assert worst < 1e-13
-    assert moved > 1e-3
-
-
-def test_batches_of_5000_with_eta_300_break_networks_as_nielsens_do(stations, engine, columns, tests, split):
-    """Weights of up to 30 to 1e-10 after each of three updates; 7e-13 was measured."""
-    worst, moved = follow(engine, columns, stations["healthy"], permuted(1, 3, 5000), 300.0, range(1, 4))
-    assert worst < 1e-10
-    assert moved > 10
-    networks = [port(stations[name], 0) for name in ("healthy", "broken")]
-    healthy, broken = (network.evaluate(tests[0][:1000], tests[1][:1000]) for network in networks)
-    assert healthy > 600 and broken < 400, "it is the break that is compared"
 
 
 # A chain of jobs against it, for three networks.
@@ -161,13 +98,12 @@ def by_nielsen(networks, columns, number, phase):
     for epoch in range(phase.epochs):
         for seed, network in zip(SEEDS, networks, strict=True):
             images = order.epoch(("phase order", seed, number, epoch), phase.images)
-            for _ in network.epoch([columns[i] for i in images], phase.batch, phase.rate):
-                pass
+            network.epoch([columns[i] for i in images], phase.batch, phase.rate)
         yield
 
 
 def test_a_chain_of_jobs_is_nielsens_with_the_same_orders(columns, tests):
-    """Weights to 1e-11 after each phase, and the same images right. 60 does not divide 250."""
+    """Weights of up to 20 to 1e-11 after each phase, and the same images right. 60 does not divide 250."""
     healthy = small(batch=60)
     broken = small(after=healthy, batch=5000, rate=300.0)
     recovered = small(after=broken, batch=60)
@@ -187,6 +123,7 @@ def test_a_chain_of_jobs_is_nielsens_with_the_same_orders(columns, tests):
             assert difference(network, layers_of(result), m) < 1e-11
         before = result
     assert len(np.unique(counts)) > 3
+    assert np.abs(result["layer1"]).max() > 10, "it is the break that is compared"
 
 
 def test_the_number_of_updates_in_an_epoch(columns):
@@ -196,8 +133,7 @@ def test_the_number_of_updates_in_an_epoch(columns):
         network = port(fresh_layers(), 1)
         for epoch in range(2):
             first = order.epoch(("phase order", 47, 0, epoch), 250)[:images]
-            for _ in network.epoch([columns[i] for i in first], 60, 3.0):
-                pass
+            network.epoch([columns[i] for i in first], 60, 3.0)
         assert difference(network, layers_of(result), 1) < 1e-12
 
 
