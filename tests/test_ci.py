@@ -89,7 +89,7 @@ def test_a_file_is_dealt_to_one_process(tmp_path):
             "import os, pytest, time\n"
             "@pytest.mark.parametrize('k', range(6))\n"
             "def test_x(k, testrun_uid):\n"
-            "    time.sleep(0.2)\n"
+            "    time.sleep(0.05)\n"
             f"    with open('{name}.seen', 'a') as f: f.write(f'{{os.getpid()}}\\n')\n"
         )
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", str(tmp_path)]

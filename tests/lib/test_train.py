@@ -303,12 +303,10 @@ def block_problem(steps, size, depth, loss, members, own_targets=False, dtype=np
         (43, 5, [20, 1], 3, {"trained": [True, False, True]}),  # frozen layers above
         (43, 5, [20, 1], 2, {"own": [1.0, 0.25]}),  # rates of each member's own
         (43, 5, [20, 1], 2, {"dtype": np.float32}),
-        (40, 5, [20], 2, {}),
         (20, 5, [20], 3, {}),
         (19, 5, [1], 1, {}),  # not one block
         (18, 20, [5, 1], 3, {}),  # the largest batch with blocks
         (30, 7, [14, 1], 1, {}),  # 100 is no multiple of 7
-        (53, 4, [25, 1], 2, {}),
         (7, 21, [1], 2, {"own": [1.0, 2.0]}),
     ],
 )
