@@ -63,10 +63,12 @@ def ci(tmp_path):
 CASES = [
     "test_a.py::test_x", "test_a.py::TestC::test_y[k]", "test_chapters.py::test_x[one]",
     "test_chapters.py::test_y[one]", "test_chapters.py::test_x[two]", "test_chapters.py::test_x",
-    "book/test_book.py::test_x", "book/test_preview.py::test_y",
+    "book/test_book.py::test_x", "book/test_preview.py::test_y", "tests/book/test_pages.py::test_x",
+    "tests/lib/page/test_explore.py::test_y",
 ]  # fmt: skip
 TOGETHER = {"test_a.py::test_x": CASES[:2], "test_chapters.py::test_x[one]": CASES[2:4],
-            "test_chapters.py::test_x": CASES[5:6], "book/test_preview.py::test_x": CASES[6:]}  # fmt: skip
+            "test_chapters.py::test_x": CASES[5:6], "book/test_preview.py::test_x": CASES[6:8],
+            "tests/book/test_pages.py::test_x": CASES[8:]}  # fmt: skip
 
 
 @pytest.mark.parametrize("one", TOGETHER)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import toy_book
 
-from book import cli, gate, markup, sphinx_book
+from book import gate, markup, sphinx_book
 from lib import stats
 from lib.page import explore, panels
 from lib.page.explore import Axis, Control, Dots, Estimate, Line, Note, Panel, Rule
@@ -387,34 +387,11 @@ def test_the_style_sheet_has_every_colour_in_both_themes():
 
 # ---- in a browser
 
-CELL = """
-from lib import stats
-from lib.page import explore, text
-from lib.page.explore import Axis, Control, Dots, Estimate, Line, Note, Panel, Rule
-
-def state(rate, way="plain"):
-    e = stats.Estimate(10.0 * rate, 9.0 * rate, 11.0 * rate, 3, "t")
-    marks = [Dots([rate, 1], [20 * rate, 10], [rate, 0]), Estimate(rate, e), Rule(50, "half")]
-    said = f"At a rate of {rate}, {way}, {rate} of 3 networks train. " + "It goes on and on. " * rate
-    return said.strip(), marks, [Line([0, 10], [0, 10 * rate], rate), Note(1, 90, f"rate {rate}")]
-
-axes = Axis("rate", 0, 10), Axis("right [%]", 0, 100)
-for name, values in (("fig-one", [1, 2, 3]), ("fig-two", [4, 5])):
-    controls = [Control("rate", values, "steps"), Control("way", ["plain", "fancy"], slider=False)]
-    explore.figure(name, f"Move the rate of *{name}*.", "Dots and lines for each rate and way.", controls,
-                   [Panel("Left", *axes), Panel("Right", *axes)], state, {"rate": [1, 2]})
-display(text.bundle(text.fill("Move {numref}`fig-two`."), "Move it."), raw=True)
-"""
-
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def built(explored):
     """The pages of a toy book with two explorable figures on one page."""
-    chapter = toy_book.chapter(CELL)
-    root = toy_book.project(tmp_path_factory.mktemp("explore") / "book", toy=chapter)
-    for command in ("run", "record", "build"):
-        assert cli.main([command], root) == 0, command
-    return root / "_build" / "html"
+    return explored / "_build" / "html"
 
 
 def test_it_is_a_figure_like_the_others(built):
