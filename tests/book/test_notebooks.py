@@ -319,8 +319,9 @@ def test_as_a_script_it_says_in_one_line_how_to_run_it(place, checkout, env):
     done = python("-m", *words, cwd=place, env=env)
     assert done.returncode == 0, done.stderr
     done = python(f"{NEW}.py", cwd=place / "scripts", env=env)
-    (line,) = (done.stdout + done.stderr).splitlines()
-    assert done.returncode == 1 and "open it in Jupyter" in line and "papermill" in line
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and done.stdout == ""
+    assert "open it in Jupyter" in line and "papermill chapter.ipynb out.ipynb" in line
 
 
 # ---- papermill by all its ways ---------------------------------------------------------------------------
@@ -346,7 +347,7 @@ def options(way: str, given: dict, file: Path) -> list[str]:
 def refused(place, checkout, env):
     """What comes of the cells where TensorFlow cannot be imported, by way and what is bad.
 
-    Without a kernel: by the command and with one, see `test_params` and `test_edges`.
+    Without a kernel: for the command and one, see `test_edges`.
     """
     (place / "without").mkdir()
     (place / "without" / "tensorflow.py").write_text("raise ImportError('TensorFlow was imported')")
