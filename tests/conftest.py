@@ -105,6 +105,22 @@ def executed(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def split():
+    """Images and digits of training, validation and test."""
+    from lib import data
+
+    return data.split_nielsen(data.load())
+
+
+@pytest.fixture
+def chunks(tmp_path, monkeypatch):
+    """The folder of this test's chunks; its progress goes to a file beside it."""
+    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
+    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
+    return tmp_path / "chunks"
+
+
+@pytest.fixture(scope="session")
 def nowhere():
     """An environment that names no address."""
     from book import contents

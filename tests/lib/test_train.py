@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pytest
+from alike import arrays, same
 
 from lib import data, nets, train
 from lib.backend import tf
@@ -118,14 +119,6 @@ def start(members, depth, dtype=np.float32, width=6, seed=3):
     rng = np.random.default_rng(seed)
     sizes = [D, *range(width, width + depth - 1), K]
     return [tf.constant(rng.normal(size=(members, *s)) * 0.5, dtype) for s in nets.shapes(sizes)]
-
-
-def arrays(layers):
-    return [np.asarray(layer) for layer in layers]
-
-
-def same(a, b):
-    return all(np.array_equal(u, v) for u, v in zip(arrays(a), arrays(b), strict=True))
 
 
 RATES = np.array([0.05, 0.03, 0.0, 0.05, 0.02, 0.04, 0.01])

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from alike import same
 from scipy import stats
 from scipy.special import logsumexp, softmax
 
@@ -22,11 +23,6 @@ STEPPED, LOOKED = ("step_loss", "train", "output"), ("validation", "accuracy", "
 def small(**change):
     tiny = {"epochs": 2, "channels": (2,), "dense": (3,), "batch": 8, "images": 43, "validation": 20}
     return Setting(**tiny | change)
-
-
-@pytest.fixture(scope="session")
-def split():
-    return data.split_nielsen(data.load())
 
 
 @pytest.fixture(scope="session")
@@ -69,14 +65,6 @@ def made(design, seed=0, members=2):
 
 def constant(layers):
     return tuple(tf.constant(w, tf.float32) for w in layers)
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k], equal_nan=True) for k in a)
-
-
-def same_layers(a, b):
-    return all(np.array_equal(u, v) for u, v in zip(a, b, strict=True))
 
 
 def sizes(slope):
@@ -240,8 +228,8 @@ def test_a_run_is_a_plain_loop(change):
     setting = small(keep=True, outputs=True, **change)
     result = result_of(setting)
     layers, velocity, losses, outputs, looks = plain(setting)
-    assert same_layers(layers_of(result), layers)
-    assert same_layers(layers_of(result, "velocity"), velocity)
+    assert same(layers_of(result), layers)
+    assert same(layers_of(result, "velocity"), velocity)
     assert np.array_equal(result["step_loss"], losses.reshape(2, -1))
     assert np.array_equal(result["output"], outputs)
     np.testing.assert_allclose(result["train"], losses.astype(float).mean(axis=2), rtol=1e-14)
@@ -279,13 +267,13 @@ def test_without_epochs_a_run_only_looks():
     setting = small(epochs=0, keep=True)
     result = result_of(setting)
     layers = convnets.initial(SEEDS, setting.design, "glorot")
-    assert same_layers(layers_of(result), layers)
+    assert same(layers_of(result), layers)
     assert result["step_loss"].shape == (2, 0) and result["train"].shape == (2, 0)
     assert np.array_equal(result["validation"][:, 0], result_of(small())["validation"][:, 0])
     assert result_of(small(epochs=0, outputs=True))["output"].shape == (2, 0, 10)
     first = result_of(small(keep=True))
     after = result_of(small(epochs=0, after=small(keep=True), keep=True), before=first)
-    assert same_layers(layers_of(after), layers_of(first))
+    assert same(layers_of(after), layers_of(first))
     ends, curves = ("loss", "hit", "silent", "predicted", "gradient", "nonzero", "finite"), LOOKED
     assert same({k: after[k] for k in ends}, {k: first[k] for k in ends})
     assert same({k: after[k] for k in curves}, {k: first[k][:, -1:] for k in curves})
@@ -424,9 +412,9 @@ def test_a_window_holds_the_weights_before_each_step():
         after, _, record = convnets.fit(layers, images, one, [0.1], design=design, gradients=True)
         assert np.array_equal(record.loss[:, 0], result["step_loss"][:, t])
         if k + 1 < len(networks):
-            assert same_layers(after, networks[k + 1])
+            assert same(after, networks[k + 1])
     last, _, _ = convnets.fit(after, images, batches[WINDOW[1] :], np.full(3, 0.1), design=design)
-    assert same_layers(last, layers_of(result))
+    assert same(last, layers_of(result))
 
 
 # Curvature
@@ -575,7 +563,7 @@ def dead():
 def test_only_the_bias_of_the_output_of_a_dead_network_moves(dead):
     setting, result = dead
     fresh = convnets.initial(SEEDS, setting.design, "dead")
-    assert same_layers(fresh[:-1], layers_of(result)[:-1])
+    assert same(fresh[:-1], layers_of(result)[:-1])
     before, after = fresh[-1].numpy(), result["layer2"]
     assert np.array_equal(before[:, :-1], after[:, :-1])
     assert (before[:, -1] != after[:, -1]).all()
