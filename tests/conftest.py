@@ -37,14 +37,16 @@ def together(nodeid: str, built: bool = False) -> str:
     """What a test is dealt to a process with: its file, so that what a file's tests share is made once.
 
     The chapters are dealt by case: nobody has to wait for another chapter. So are the pages of a book that is
-    built already, by window. Two files that look at the same toy book stay together.
+    built already, by window. Files that look at the same toy book stay together.
     """
     file, _, test = nodeid.partition("::")
     name, _, case = test.partition("[")
     if built and file.endswith("test_pages.py"):
         return case.partition("-")[0] or name
-    by_case = file.endswith("test_chapters.py")
-    return case or name if by_case else file.replace("test_preview.py", "test_book.py")
+    if file.endswith("test_chapters.py"):
+        return case or name
+    same = {"book/test_preview.py": "book/test_book.py", "lib/page/test_explore.py": "book/test_pages.py"}
+    return next((file.replace(one, other) for one, other in same.items() if one in file), file)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -103,6 +105,22 @@ def executed(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def split():
+    """Images and digits of training, validation and test."""
+    from lib import data
+
+    return data.split_nielsen(data.load())
+
+
+@pytest.fixture
+def chunks(tmp_path, monkeypatch):
+    """The folder of this test's chunks; its progress goes to a file beside it."""
+    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
+    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
+    return tmp_path / "chunks"
+
+
+@pytest.fixture(scope="session")
 def nowhere():
     """An environment that names no address."""
     from book import contents
@@ -135,6 +153,20 @@ def built(tmp_path_factory, nowhere):
     for command in ("run", "record", "build", "gate"):
         assert cli.main([command], root) == 0, command
     assert toy_book.files(root / "_build" / "preview" / "html") == preview
+    return root
+
+
+@pytest.fixture(scope="session")
+def explored(tmp_path_factory):
+    """A toy book built at both scales; its chapter has explorable figures and drawings."""
+    import toy_book
+
+    from book import cli
+
+    chapter = toy_book.chapter(toy_book.EXPLORED, toy_book.DRAWN)
+    root = toy_book.project(tmp_path_factory.mktemp("explored") / "book", toy=chapter)
+    for command in ("run", "record", "build", "build --preview"):
+        assert cli.main(command.split(), root) == 0, command
     return root
 
 

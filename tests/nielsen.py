@@ -5,7 +5,7 @@ chapter 1, copyright (c) 2012-2022 Michael Nielsen, MIT licence; written anew in
 vectorised over images on purpose. Shuffling is left to the caller, who hands over the order of each epoch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -33,11 +33,10 @@ class Network:
             a = sigmoid(np.dot(w, a) + b)
         return a
 
-    def epoch(self, training: Sequence[Pair], size: int, eta: float) -> Iterator[None]:
-        """One pass in the order given; stops after every update, so that one can look."""
+    def epoch(self, training: Sequence[Pair], size: int, eta: float) -> None:
+        """One pass in the order given."""
         for k in range(0, len(training), size):
             self.update_mini_batch(training[k : k + size], eta)
-            yield
 
     def update_mini_batch(self, batch: Sequence[Pair], eta: float) -> None:
         """One step down the gradient of the mean cost over the batch."""

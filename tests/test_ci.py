@@ -63,10 +63,12 @@ def ci(tmp_path):
 CASES = [
     "test_a.py::test_x", "test_a.py::TestC::test_y[k]", "test_chapters.py::test_x[one]",
     "test_chapters.py::test_y[one]", "test_chapters.py::test_x[two]", "test_chapters.py::test_x",
-    "book/test_book.py::test_x", "book/test_preview.py::test_y",
+    "book/test_book.py::test_x", "book/test_preview.py::test_y", "tests/book/test_pages.py::test_x",
+    "tests/lib/page/test_explore.py::test_y",
 ]  # fmt: skip
 TOGETHER = {"test_a.py::test_x": CASES[:2], "test_chapters.py::test_x[one]": CASES[2:4],
-            "test_chapters.py::test_x": CASES[5:6], "book/test_preview.py::test_x": CASES[6:]}  # fmt: skip
+            "test_chapters.py::test_x": CASES[5:6], "book/test_preview.py::test_x": CASES[6:8],
+            "tests/book/test_pages.py::test_x": CASES[8:]}  # fmt: skip
 
 
 @pytest.mark.parametrize("one", TOGETHER)
@@ -89,7 +91,7 @@ def test_a_file_is_dealt_to_one_process(tmp_path):
             "import os, pytest, time\n"
             "@pytest.mark.parametrize('k', range(6))\n"
             "def test_x(k, testrun_uid):\n"
-            "    time.sleep(0.2)\n"
+            "    time.sleep(0.05)\n"
             f"    with open('{name}.seen', 'a') as f: f.write(f'{{os.getpid()}}\\n')\n"
         )
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", str(tmp_path)]

@@ -27,6 +27,30 @@ STAMP = """display({"text/html": "<p>stamp</p>", "application/vnd.sgd-book.stamp
     "started": "2026-01-01T00:00:00+00:00", "seconds": 0.1,
     "chunks": {"computed": 0, "kept": 0}}}, raw=True)"""
 
+# Two explorable figures, and two drawings.
+EXPLORED = """from lib import stats
+from lib.page import explore, text
+from lib.page.explore import Axis, Control, Dots, Estimate, Line, Note, Panel, Rule
+
+def state(rate, way="plain"):
+    e = stats.Estimate(10.0 * rate, 9.0 * rate, 11.0 * rate, 3, "t")
+    marks = [Dots([rate, 1], [20 * rate, 10], [rate, 0]), Estimate(rate, e), Rule(50, "half")]
+    said = f"At a rate of {rate}, {way}, {rate} of 3 networks train. " + "It goes on and on. " * rate
+    return said.strip(), marks, [Line([0, 10], [0, 10 * rate], rate), Note(1, 90, f"rate {rate}")]
+
+axes = Axis("rate", 0, 10), Axis("right [%]", 0, 100)
+for name, values in (("fig-one", [1, 2, 3]), ("fig-two", [4, 5])):
+    controls = [Control("rate", values, "steps"), Control("way", ["plain", "fancy"], slider=False)]
+    explore.figure(name, f"Move the rate of *{name}*.", "Dots and lines for each rate and way.", controls,
+                   [Panel("Left", *axes), Panel("Right", *axes)], state, {"rate": [1, 2]})
+display(text.bundle(text.fill("Move {numref}`fig-two`."), "Move it."), raw=True)"""
+DRAWN = """from lib import page
+from lib.page import plot
+for name in ("fig-three", "fig-four"):
+    fig, ax = plot.figure()
+    plot.parts(ax, {"bar": {"a": 0.4, "b": 0.6}}, dict(zip("ab", plot.PALETTE)))
+    page.figure(fig, name, "Two parts.", "A bar of two parts, 40 and 60.", {"part": [0.4, 0.6]})"""
+
 
 def claim(high: float = 4.0, value: float = 2.5, verdict: str = "holds", chapter: str = "toy") -> dict:
     """A claims record with one claim."""

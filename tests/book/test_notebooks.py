@@ -34,13 +34,14 @@ RAW = re.compile(
     r"\{(?:cite|numref|glue)|\{\{|\}\}|:::|%%text|%%answer|% given|^\([\w-]+\)=|(?<!\S)\*+\w|~~", re.M
 )
 BAR = re.compile(r"\d+%\|")
-# Of every cell on the page: whether its code is seen, and the kind and text of what it shows. JupyterLab
-# draws a cell some frames after it has come into view, above the bar at the foot.
+# Of every cell on the page: whether its code is seen, and the kind and text of what it shows. JupyterLab, and
+# it alone, draws a cell some frames after it has come into view, above the bar at the foot.
 READ = """async () => {
   const found = [];
   for (const cell of document.querySelectorAll('.jp-Cell')) {
     const seen = () => [...cell.querySelectorAll('.jp-OutputArea-output, .jp-MarkdownOutput')];
-    const away = !found.length || cell.getBoundingClientRect().bottom > innerHeight - 50;
+    const below = !found.length || cell.getBoundingClientRect().bottom > innerHeight - 50;
+    const away = window.jupyterapp && below;
     if (away) cell.scrollIntoView();
     if (away || !seen().some(part => part.innerText.trim()))
       await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
@@ -311,79 +312,56 @@ def test_as_html_it_is_finished_text(name, html, browser):
     context.close()
 
 
-@pytest.fixture(scope="module")
-def scripts(place, checkout, env):
-    """Folder of all chapters as nbconvert's scripts."""
-    folder = place / "scripts"
-    chapters = (checkout / "chapters").glob("*.ipynb")
-    done = python("-m", "nbconvert", "--to", "script", *chapters, "--output-dir", folder, cwd=place, env=env)
+def test_as_a_script_it_says_in_one_line_how_to_run_it(place, checkout, env):
+    """Of any chapter, since all begin alike (`test_project`)."""
+    chapter = checkout / "chapters" / f"{NEW}.ipynb"
+    words = ["nbconvert", "--to", "script", chapter, "--output-dir", place / "scripts"]
+    done = python("-m", *words, cwd=place, env=env)
     assert done.returncode == 0, done.stderr
-    return folder
-
-
-def test_as_a_script_it_says_in_one_line_how_to_run_it(name, scripts, env):
-    done = python(scripts / f"{name}.py", cwd=scripts, env=env)
-    (line,) = (done.stdout + done.stderr).splitlines()
-    assert done.returncode == 1 and "open it in Jupyter" in line and "papermill" in line
+    done = python(f"{NEW}.py", cwd=place / "scripts", env=env)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and done.stdout == ""
+    assert "open it in Jupyter" in line and "papermill chapter.ipynb out.ipynb" in line
 
 
 # ---- papermill by all its ways ---------------------------------------------------------------------------
 
 BAD = {"misspelt": ({"imagse": 200}, r"imagse: no such parameter; did you mean images\?"),
        "out of range": ({"images": 60001}, r"images: got '?60001'?, allowed: int, 100 to 50000")}  # fmt: skip
-WAYS = ("-p", "-r", "-y", "-b", "-f", "execute_notebook")
+WAYS = ("-p", "-r", "-y", "-b", "-f")
 ASKED = [(way, "misspelt") for way in WAYS] + [("-p", "out of range")]
-# Each run by papermill itself, in one process: to import it takes as long as a kernel.
-DRIVER = """
-import json, sys
-import papermill
-from papermill.cli import papermill as command
-said = []
-for way, given, options in json.load(sys.stdin):
-    try:
-        if options is None:
-            papermill.execute_notebook("chapter.ipynb", "out.ipynb", given, progress_bar=False)
-        else:
-            command(["chapter.ipynb", "out.ipynb", "--no-progress-bar", *options], standalone_mode=False)
-        said.append("not refused")
-    except Exception as error:
-        said.append(str(error).strip().splitlines()[-1])
-print(json.dumps(said))
-"""
 
 
-def options(way: str, given: dict, file: Path) -> list[str] | None:
-    """What papermill's command takes; None where it is the function that is called."""
+def options(way: str, given: dict, file: Path) -> list[str]:
+    """What papermill's command takes."""
     ((name, value),) = given.items()
     text = yaml.safe_dump(given)
     file.write_text(text)
     return {
         "-p": [way, name, str(value)], "-r": [way, name, str(value)], "-y": [way, text],
         "-b": [way, base64.b64encode(text.encode()).decode()], "-f": [way, str(file)],
-    }.get(way)  # fmt: skip
+    }[way]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def refused(place, checkout, env):
-    """What papermill says last where TensorFlow cannot be imported, by way and what is bad; the folder."""
-    folder = place / "strict"
-    folder.mkdir()
-    shutil.copy(checkout / "chapters" / f"{NEW}.ipynb", folder / "chapter.ipynb")
+    """What comes of the cells where TensorFlow cannot be imported, by way and what is bad.
+
+    Without a kernel: for the command and one, see `test_edges`.
+    """
     (place / "without").mkdir()
     (place / "without" / "tensorflow.py").write_text("raise ImportError('TensorFlow was imported')")
-    paths = os.pathsep.join([str(place / "without"), env["PYTHONPATH"]])
-    env = env | {"PYTHONPATH": paths, "SGD_BOOK_CHUNKS": str(folder / "chunks")}
-    asked = [*ASKED, ("-p", "nothing")]
+    env = env | {"PYTHONPATH": os.pathsep.join([str(place / "without"), env["PYTHONPATH"]])}
+    chapter, asked = checkout / "chapters" / f"{NEW}.ipynb", [*ASKED, ("-p", "nothing")]
     given = {**{bad: given for bad, (given, _) in BAD.items()}, "nothing": {"images": 200}}
-    calls = [(way, given[bad], options(way, given[bad], folder / f"{bad}.yaml")) for way, bad in asked]
-    done = python("-c", DRIVER, cwd=folder, env=env, input=json.dumps(calls))
+    runs = [(str(chapter), options(way, given[bad], place / f"{bad}.yaml")) for way, bad in asked]
+    done = python(ROOT / "tests" / "cells.py", cwd=place, env=env, input=json.dumps(runs))
     assert done.returncode == 0, done.stderr
-    return dict(zip(asked, json.loads(done.stdout.splitlines()[-1]), strict=True)), folder
+    return dict(zip(asked, json.loads(done.stdout), strict=True))
 
 
 @pytest.mark.parametrize(("way", "bad"), ASKED)
 def test_papermill_refuses_before_tensorflow_is_imported(refused, way, bad):
-    said, folder = refused
-    assert re.match(f"ParameterError: {BAD[bad][1]}", said[way, bad])
-    assert said["-p", "nothing"] == "ImportError: TensorFlow was imported"
-    assert not list(folder.glob("chunks/*"))
+    said = refused[way, bad]
+    assert re.match(f"ParameterError: {BAD[bad][1]}", said["error"]) and said["chunks"] == 0
+    assert refused["-p", "nothing"]["error"] == "ImportError: TensorFlow was imported"

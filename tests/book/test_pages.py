@@ -7,9 +7,6 @@ import re
 from typing import NamedTuple
 
 import pytest
-import toy_book
-
-from book import cli
 
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 PATIENCE = 180_000  # milliseconds: a long chapter on a busy machine
@@ -49,24 +46,6 @@ ALIKE = """() => {
 }"""
 
 
-MOVED = """from lib.page import explore
-from lib.page.explore import Axis, Control, Dots, Panel
-PANEL = Panel("Networks", Axis("rate", 0, 10), Axis("right [%]", 0, 100))
-CONTROLS = [Control("rate", [1, 2, 3]), Control("way", ["plain", "fancy"], slider=False)]
-def state(rate, way):
-    return f"At a rate of {rate}, {way}, {rate} networks train.", [Dots([1, rate], [10, 20 * rate])]
-explore.figure("fig-moved", "Move it.", "A dot for each network at the rate.", CONTROLS, [PANEL], state,
-               {"rate": [1, 2]})"""
-
-
-DRAWN = """from lib import page
-from lib.page import plot
-for name in ("fig-one", "fig-two"):
-    fig, ax = plot.figure()
-    plot.parts(ax, {"bar": {"a": 0.4, "b": 0.6}}, dict(zip("ab", plot.PALETTE)))
-    page.figure(fig, name, "Two parts.", "A bar of two parts, 40 and 60.", {"part": [0.4, 0.6]})"""
-
-
 class Visit(NamedTuple):
     """What the browser said of one page; the fields after the first are what is wrong with it."""
 
@@ -81,21 +60,11 @@ class Visit(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    """A toy book built at both scales; its chapter has an explorable figure and drawings."""
-    chapter = toy_book.chapter("print('shown')", MOVED, DRAWN)
-    root = toy_book.project(tmp_path_factory.mktemp("pages") / "book", toy=chapter)
-    for command in ("run", "record", "build", "build --preview"):
-        assert cli.main(command.split(), root) == 0, command
-    return root
-
-
-@pytest.fixture(scope="module")
 def pages(request):
     """The folder of the built pages."""
     given = request.config.getoption("--book")
     if given is None:
-        return request.getfixturevalue("toy") / "_build" / "html"
+        return request.getfixturevalue("explored") / "_build" / "html"
     assert (given / "index.html").is_file(), f"--book {given}: there is no index.html"
     return given.resolve()
 
@@ -252,7 +221,7 @@ def test_a_preview_can_be_read_as_well(request, serve, browser):
     """On a phone, where what it says at its top takes most room."""
     if request.config.getoption("--book"):
         pytest.skip("asked of a toy book only")
-    address = serve(request.getfixturevalue("toy") / "_build" / "preview" / "html")
+    address = serve(request.getfixturevalue("explored") / "_build" / "preview" / "html")
     with opened(browser, "phone") as context:
         seen = visit(context, address, "chapters/toy.html", WINDOWS["phone"])
     assert seen == Visit("chapters/toy.html", *[[]] * 7)
@@ -288,8 +257,8 @@ def test_a_bad_page_is_seen(serve, browser, tmp_path):
     assert "Nothing moves" in seen.keyboard[0] and "Nothing moves" in seen.mouse[0]
 
 
-def test_the_policy_lets_the_book_work_from_a_folder_and_stops_what_is_foreign(toy, browser):
-    html = toy / "_build" / "html"
+def test_the_policy_lets_the_book_work_from_a_folder_and_stops_what_is_foreign(explored, browser):
+    html = explored / "_build" / "html"
     foreign = """<script>let ran = 1</script><p onclick="ran = 2">x</p><img src="http://elsewhere.invalid/p.png">
         <style>@import "http://elsewhere.invalid/a.css"; p {background: url(http://elsewhere.invalid/q.png)}</style>
         <iframe src="data:text/html,x"></iframe><script src="http://elsewhere.invalid/x.js"></script></body>"""

@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+from alike import arrays, same
 from scipy import stats
 
 from lib import convnets, curvature
@@ -79,14 +80,11 @@ def oracle_slope(model, x, y):
     return loss.numpy(), tape.gradient(loss, model.trainable_variables), z.numpy()
 
 
-def textbook(layers, x, y, batches, rates, design, momentum=0.0, clip=None, velocity=None):
+def textbook(layers, x, y, batches, rates, design, momentum=0.0, clip=None):
     """One network after T steps, its velocity, and losses, gradients' norms and mean outputs before each."""
     model, record = oracle(layers, design), []
     rule = keras.optimizers.SGD(momentum=momentum, global_clipnorm=clip)
     rule.build(model.trainable_variables)
-    if velocity is not None:
-        for v, part in zip(rule.momentums, [p for w in velocity for p in (w[:-1], w[-1])], strict=True):
-            v.assign(-np.reshape(part, v.shape))
     for batch, rate in zip(batches, rates, strict=True):
         loss, gradient, z = oracle_slope(model, x[batch], y[batch])
         record.append((loss, [np.linalg.norm(g) for g in as_layers(gradient)], z.mean(axis=0)))
@@ -141,16 +139,8 @@ def whole(design, members, dtype=tf.float64, seed=4):
     return [tf.constant(w, dtype) for w in layers]
 
 
-def arrays(layers):
-    return [np.asarray(layer) for layer in layers]
-
-
 def member(layers, m):
     return [np.asarray(layer[m]) for layer in layers]
-
-
-def same(a, b):
-    return all(np.array_equal(u, v, equal_nan=True) for u, v in zip(arrays(a), arrays(b), strict=True))
 
 
 def double(data):
@@ -548,19 +538,6 @@ def test_many_members_are_trained_in_groups(monkeypatch):
         how["velocity"] = [v[some] for v in start(design, 6, seed=8)]
         alone = fit([w[some] for w in layers], data, design, rates[:, some], batches[:, some], **how)
         assert all(same([w[some] for w in all_], each) for all_, each in zip(together, alone, strict=True))
-
-
-def test_training_starts_from_any_velocity():
-    design = Design((3,), (5,))
-    layers, data = problem(design)
-    velocity = [0.05 * v for v in start(design, 3, seed=8)]
-    result, *_ = fit(layers, data, design, RATES[:3], BATCHES[:3], momentum=0.9, velocity=velocity)
-    for m in range(3):
-        wanted, *_ = textbook(
-            member(layers, m), areas(N), labels(N), BATCHES[:3], RATES[:3], design, 0.9, None,
-            [v.astype(float) for v in member(velocity, m)],
-        )  # fmt: skip
-        all_near(member(result, m), wanted, 1e-5)
 
 
 # Laws of an ensemble

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from alike import arrays
 
 from lib import nets
 from lib.backend import tf
@@ -11,10 +12,6 @@ ACTIVATION = {
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
     "relu": lambda z: np.maximum(z, 0),
 }
-
-
-def arrays(layers):
-    return [layer.numpy() for layer in layers]
 
 
 def test_shapes_carry_the_bias_as_one_more_row():

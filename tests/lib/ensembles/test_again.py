@@ -34,25 +34,23 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_any_chunk_computed_again_alone_is_the_same_file(name, tmp_path, monkeypatch):
+def test_any_chunk_computed_again_alone_is_the_same_file(name, chunks, monkeypatch):
     """Where an interruption may have left any of them out: nothing is computed in the parent."""
-    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
-    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
     monkeypatch.delenv(places.ONE_THREAD)
     job, configs, chunk = CASES[name]
     seeds = [0, 1, chunk + 1] if chunk > 1 else [0, 1]
 
     def files():
         ensemble.run(job, configs, seeds, chunk=chunk, workers=2)
-        return {path.name: path.read_bytes() for path in (tmp_path / "chunks").iterdir()}
+        return {path.name: path.read_bytes() for path in chunks.iterdir()}
 
     first = files()
     assert len(first) == 2 * len(configs)
     for gone in first:
-        (tmp_path / "chunks" / gone).unlink()
+        (chunks / gone).unlink()
         assert files() == first
     monkeypatch.setenv(places.ONE_THREAD, "1")  # and by one that is itself one of many
-    for path in (tmp_path / "chunks").iterdir():
+    for path in chunks.iterdir():
         path.unlink()
     ensemble.run(job, configs, seeds, chunk=chunk)
     assert files() == first

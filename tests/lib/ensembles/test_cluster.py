@@ -346,10 +346,8 @@ def test_a_scheduler_without_workers_says_so_and_one_that_loses_its_last_too(
 
 
 @pytest.fixture
-def chunks(tmp_path, monkeypatch):
-    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
-    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
-    yield tmp_path / "chunks"
+def chunks(chunks):
+    yield chunks
     ensemble._connected.cache_clear()
 
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import jobs
 import numpy as np
 import pytest
+from alike import same
 from jobs import CALLS, HOOK, Stopped
 
 from lib.ensembles import ensemble, places
@@ -22,22 +23,16 @@ CONFIG = {"n": 4, "rates": [[3, 0.1]]}
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    """Chunks and progress of each test in a folder of its own."""
+def place(chunks):
+    """The folder of chunks."""
     CALLS.clear()
     HOOK.clear()
-    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
-    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
-    yield tmp_path / "chunks"
+    yield chunks
     HOOK.clear()
 
 
 def run(seeds, config=CONFIG, job=jobs.toy, chunk=4, workers=1):
     return ensemble.run(job, {"toy": config}, seeds, chunk=chunk, workers=workers)["toy"]
-
-
-def equal(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a)
 
 
 def progress(folder):
@@ -55,7 +50,7 @@ def test_results_come_in_the_order_of_the_seeds_for_any_number(count, place):
     seeds = np.random.default_rng(count).permutation(100)[:count]
     result = run(seeds)
     assert result["seed"].tolist() == seeds.tolist()
-    assert equal(result, alone(seeds))
+    assert same(result, alone(seeds))
     blocks = {s // 4 for s in seeds}
     assert sorted(CALLS) == [sorted(s for s in seeds if s // 4 == k) for k in sorted(blocks)]
     assert len(list(place.iterdir())) == len(blocks)
@@ -68,7 +63,7 @@ def test_each_configuration_may_have_seeds_of_its_own(place, tmp_path):
     results = ensemble.run(jobs.toy, configs, seeds, chunk=4, workers=1)
     assert list(results) == list(configs)
     for name, config in configs.items():
-        assert equal(results[name], alone(seeds[name], config))
+        assert same(results[name], alone(seeds[name], config))
     wanted = [[0, 1, 2, 3], [1, 2], [4, 5, 6, 7], [8, 9], [9]]
     assert sorted(CALLS) == wanted, "of the few those that are asked for, together where a block is one"
     assert len(list(place.iterdir())) == 5
@@ -79,7 +74,7 @@ def test_order_does_not_depend_on_who_finishes_first(tmp_path):
     (tmp_path / "0").write_text("after 4")
     config = CONFIG | {"folder": str(tmp_path)}
     result = run(range(8), config, jobs.ordered, workers=2)
-    assert equal(result, alone(range(8)))
+    assert same(result, alone(range(8)))
     ends = [line for line in jobs.notes(tmp_path) if line.startswith("end")]
     assert ends == ["end 4", "end 0"]
 
@@ -87,12 +82,12 @@ def test_order_does_not_depend_on_who_finishes_first(tmp_path):
 def test_finished_chunks_are_read_not_computed():
     first = run(range(10))
     assert len(CALLS) == 3
-    assert equal(run(range(10)), first)
-    assert equal(run(range(10), workers=2), first)
+    assert same(run(range(10)), first)
+    assert same(run(range(10), workers=2), first)
     assert len(CALLS) == 3
     more = run(range(16))
     assert CALLS[3:] == [[8, 9, 10, 11], [12, 13, 14, 15]], "whole blocks are taken, a part is another chunk"
-    assert equal({k: v[:10] for k, v in more.items()}, first)
+    assert same({k: v[:10] for k, v in more.items()}, first)
 
 
 def test_few_networks_cost_few_and_those_asked_for_together_are_companions(place):
@@ -140,7 +135,7 @@ def test_after_an_interruption_only_what_is_missing_is_computed(stop, place):
     result = run(range(18))
     assert set(Counter(map(tuple, CALLS)).values()) == {1}, "no chunk twice"
     assert len(CALLS) == 5
-    assert equal(result, alone(range(18)))
+    assert same(result, alone(range(18)))
 
 
 KILLED = """
@@ -168,7 +163,7 @@ def test_a_killed_process_leaves_its_finished_chunks(place):
     assert len(list(place.glob("*.chunk"))) == 2
     result = run(range(18))
     assert sorted(c[0] for c in CALLS) == [8, 12, 16], "the chunks of the killed process are used"
-    assert equal(result, alone(range(18)))
+    assert same(result, alone(range(18)))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -191,7 +186,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_written(workers, place, mo
     assert len(list(place.iterdir())) == 2, "no half file is left"
     assert len(CALLS) == (3 if workers == 1 else 0)
     CALLS.clear()
-    assert equal(run(range(20)), alone(range(20)))
+    assert same(run(range(20)), alone(range(20)))
     assert len(CALLS) == 3, "what was written is used"
 
 
@@ -360,7 +355,8 @@ def test_an_edit_of_what_was_imported_is_refused_and_poisons_nothing(
     (tmp_path / "edited.py").write_text(JOB)
     (tmp_path / "script.py").write_text(EDITED % (workers, workers))
     env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    env.pop(places.ONE_THREAD)
+    if workers > 1:
+        env.pop(places.ONE_THREAD)  # alone it starts no worker, which would first import TensorFlow
     command = [sys.executable, str(tmp_path / "script.py"), old, new]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100)
     refused = new == "seeds), 2)"

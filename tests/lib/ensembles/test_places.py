@@ -16,14 +16,8 @@ import pytest
 from lib.ensembles import ensemble, machine, places
 
 HERE = Path(__file__).resolve().parents[2]  # where the jobs lie
+pytestmark = pytest.mark.usefixtures("chunks")
 PATIENCE = 60  # seconds; a process that waits as it should not, waits for longer
-
-
-@pytest.fixture(autouse=True)
-def chunks(tmp_path, monkeypatch):
-    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
-    monkeypatch.setenv("SGD_BOOK_PROGRESS", str(tmp_path / "progress"))
-    return tmp_path / "chunks"
 
 
 def run(job, seeds, folder, **more):

@@ -15,6 +15,7 @@ from pathlib import Path
 import jobs
 import numpy as np
 import pytest
+from alike import same
 
 from lib import nets
 from lib.ensembles import ensemble, store
@@ -23,19 +24,14 @@ CONFIG = {"n": 4, "rates": [[3, 0.1]]}
 CHUNK = {"a": np.arange(6, dtype=np.float32).reshape(3, 2), "b": np.array([True, False, True])}
 
 
-def equal(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a)
-
-
 def named(key="k", seeds=(0, 1)):
     return store.Chunk(key, seeds)
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
+def place(chunks):
     """The folder of chunks."""
-    monkeypatch.setenv("SGD_BOOK_CHUNKS", str(tmp_path / "chunks"))
-    return tmp_path / "chunks"
+    return chunks
 
 
 # Keys
@@ -201,7 +197,7 @@ def test_what_is_written_is_read(chunk, place):
 def test_a_chunk_is_replaced_whole():
     store.write(named(), {"a": np.zeros(1000)})
     store.write(named(), CHUNK)
-    assert equal(store.read(named()), CHUNK)
+    assert same(store.read(named()), CHUNK)
 
 
 def test_no_chunk_is_nothing(place):
@@ -240,7 +236,7 @@ def test_damaged_chunks_are_nothing(place):
         path.write_bytes(content)
         assert store.read(named()) is None
     path.write_bytes(whole)
-    assert equal(store.read(named()), CHUNK)
+    assert same(store.read(named()), CHUNK)
 
 
 def test_objects_are_not_written(place):
@@ -273,7 +269,7 @@ def test_a_full_disk_leaves_the_old_chunk_and_no_half_file(owner, name, value, p
     assert caught.value.errno == errno.ENOSPC
     assert caught.value.filename == str(place)
     assert list(place.iterdir()) == [named().path]
-    assert equal(store.read(named()), CHUNK)
+    assert same(store.read(named()), CHUNK)
 
 
 def test_an_interruption_leaves_no_half_file(place, monkeypatch):
@@ -316,7 +312,7 @@ def test_a_chunk_of_this_run_is_told_from_one_that_was_kept(monkeypatch):
     store._written.clear()
     store.write(mine, CHUNK)
     for chunk in (mine, old, old):
-        assert equal(store.read(chunk), CHUNK)
+        assert same(store.read(chunk), CHUNK)
     assert store.origins() == {"computed": 1, "kept": 1}
     old.path.write_bytes(b"damaged")
     assert store.read(old) is None and store.read(named("gone")) is None

@@ -1,9 +1,5 @@
 """Text cells, the answer and parts, in an IPython shell without a kernel."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
@@ -11,7 +7,6 @@ from IPython.utils.capture import capture_output
 from lib.page import cells, params
 from lib.page.text import TEXT_MIME
 
-ROOT = Path(__file__).resolve().parents[3]
 START = "from lib import page\npage.answer()"
 
 
@@ -118,12 +113,3 @@ def test_an_edited_cell_changes_the_parameters_of_a_running_notebook(run, monkey
         assert run.names["P"].overridden == changed
         with pytest.raises(params.ParameterError, match="nest: no such parameter; did you mean nets?"):
             run(f"{cell}\nnest: int = 4", check)
-
-
-def test_outside_a_notebook_a_chapter_says_in_one_line_how_it_is_run():
-    done = subprocess.run(
-        [sys.executable, "-c", START], cwd=ROOT, capture_output=True, text=True, timeout=100
-    )
-    assert done.returncode == 1 and done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert "papermill chapter.ipynb out.ipynb" in line

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import toy_book
 
-from book import cli, gate, markup, sphinx_book
+from book import gate, markup, sphinx_book
 from lib import stats
 from lib.page import explore, panels
 from lib.page.explore import Axis, Control, Dots, Estimate, Line, Note, Panel, Rule
@@ -387,34 +387,11 @@ def test_the_style_sheet_has_every_colour_in_both_themes():
 
 # ---- in a browser
 
-CELL = """
-from lib import stats
-from lib.page import explore, text
-from lib.page.explore import Axis, Control, Dots, Estimate, Line, Note, Panel, Rule
-
-def state(rate, way="plain"):
-    e = stats.Estimate(10.0 * rate, 9.0 * rate, 11.0 * rate, 3, "t")
-    marks = [Dots([rate, 1], [20 * rate, 10], [rate, 0]), Estimate(rate, e), Rule(50, "half")]
-    said = f"At a rate of {rate}, {way}, {rate} of 3 networks train. " + "It goes on and on. " * rate
-    return said.strip(), marks, [Line([0, 10], [0, 10 * rate], rate), Note(1, 90, f"rate {rate}")]
-
-axes = Axis("rate", 0, 10), Axis("right [%]", 0, 100)
-for name, values in (("fig-one", [1, 2, 3]), ("fig-two", [4, 5])):
-    controls = [Control("rate", values, "steps"), Control("way", ["plain", "fancy"], slider=False)]
-    explore.figure(name, f"Move the rate of *{name}*.", "Dots and lines for each rate and way.", controls,
-                   [Panel("Left", *axes), Panel("Right", *axes)], state, {"rate": [1, 2]})
-display(text.bundle(text.fill("Move {numref}`fig-two`."), "Move it."), raw=True)
-"""
-
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def built(explored):
     """The pages of a toy book with two explorable figures on one page."""
-    chapter = toy_book.chapter(CELL)
-    root = toy_book.project(tmp_path_factory.mktemp("explore") / "book", toy=chapter)
-    for command in ("run", "record", "build"):
-        assert cli.main([command], root) == 0, command
-    return root / "_build" / "html"
+    return explored / "_build" / "html"
 
 
 def test_it_is_a_figure_like_the_others(built):
@@ -467,9 +444,13 @@ def parts(page, name="fig-one"):
     )
 
 
+DURATION = "e => getComputedStyle(e).transitionDuration"
+
+
 def test_the_mouse_moves_the_outcome_and_the_drawing(visit):
     page = visit()
     slider, outcome, dot = parts(page)
+    assert dot.evaluate(DURATION).startswith("0.35s")
     before = dot.get_attribute("cx")
     box = slider.bounding_box()
     page.mouse.click(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
@@ -537,15 +518,6 @@ def test_play_goes_through_the_states_and_stops(visit):
     assert slider.input_value() == "0" and button.is_visible()
 
 
-def test_the_drawing_keeps_its_place_when_the_sentence_grows(visit):
-    page = visit(viewport={"width": 400, "height": 900})
-    slider, _, _ = parts(page)
-    panels = page.locator("#fig-one .sgd-panels")
-    before = panels.bounding_box()["y"]
-    slider.fill("2")
-    assert panels.bounding_box()["y"] == before
-
-
 def test_with_scripts_off_everything_can_be_read(visit):
     page = visit(java_script_enabled=False)
     figure = page.locator("#fig-one")
@@ -559,6 +531,7 @@ def test_with_scripts_off_everything_can_be_read(visit):
 
 @pytest.mark.parametrize("scripts", [True, False])
 def test_a_telephone_shows_it_without_scrolling_sideways(visit, scripts):
+    """And the drawing keeps its place when the sentence grows."""
     page = visit(viewport={"width": 360, "height": 740}, java_script_enabled=scripts)
     widths = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     wide = page.locator("html").evaluate(f"() => {widths}")
@@ -566,24 +539,20 @@ def test_a_telephone_shows_it_without_scrolling_sideways(visit, scripts):
     boxes = [page.locator("#fig-one svg").nth(k).bounding_box() for k in range(2)]
     assert boxes[1]["y"] > boxes[0]["y"] + boxes[0]["height"] - 1  # one above the other
     assert all(b["x"] >= 0 and b["x"] + b["width"] <= 360 for b in boxes)
+    if scripts:
+        parts(page)[0].fill("2")
+        assert page.locator("#fig-one svg").first.bounding_box()["y"] == boxes[0]["y"]
 
 
-def test_colours_follow_the_theme_without_drawing_anew(visit):
-    page = visit(color_scheme="light")
+def test_colours_follow_the_theme_without_drawing_anew_and_nothing_moves_where_that_is_not_wanted(visit):
+    page = visit(color_scheme="light", reduced_motion="reduce")
     dot = parts(page)[2]
+    assert dot.evaluate(DURATION) == "0s"
     colors = []
     for theme in ("light", "dark"):
         page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
         colors.append(dot.evaluate("e => getComputedStyle(e).fill"))
     assert colors[0] == "rgb(201, 127, 0)" and colors[1] != colors[0]
-
-
-def test_motion_is_left_out_where_it_is_not_wanted(visit):
-    moves = [
-        parts(visit(reduced_motion=wish))[2].evaluate("e => getComputedStyle(e).transitionDuration")
-        for wish in ("no-preference", "reduce")
-    ]
-    assert moves[0].startswith("0.35s") and moves[1] == "0s"
 
 
 def test_what_the_browser_kept_of_the_reader_is_shown(visit):

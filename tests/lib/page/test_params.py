@@ -1,9 +1,6 @@
 import json
 import math
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -385,18 +382,6 @@ def test_papermills_words_are_coerced(toy):
     wanted = {"networks": 1000, "rate": 0.001, "wide": False, "sizes": [1, 2]}
     assert {name: record.asdict()[name] for name in wanted} == wanted
     assert record.overridden == tuple(wanted)
-
-
-def test_papermill_by_command_refuses(toy):
-    """As a reader would call it, from a folder that is not the project."""
-    words = "-m papermill --no-progress-bar toy.ipynb out.ipynb -p networs 3".split()
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=300
-    )
-    last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode != 0
-    assert last.startswith("ParameterError: networs: no such parameter; did you mean networks?")
 
 
 def test_papermill_help_shows_every_parameter(toy, capsys):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp, softmax
 
-from lib import data, nets, order, train
+from lib import nets, order, train
 from lib.backend import tf
 from lib.ensembles import ensemble
 from lib.questions import drift, quiet
@@ -34,11 +34,6 @@ def result_of(setting, seed=5):
 
 def layers_of(result, arm=0):
     return [result[f"w{k}"][0, arm] for k in range(3) if f"w{k}" in result]
-
-
-@pytest.fixture(scope="module")
-def mnist():
-    return data.split_nielsen(data.load())
 
 
 # Settings
@@ -195,16 +190,16 @@ def plain_sgd(layers, x, y, batches, rate, decay, loss):
 
 
 @pytest.mark.parametrize("hidden, loss, scale", [((3,), "cross-entropy", 1), ((4, 3), "squared error", 0.1)])
-def test_a_leg_is_plain_sgd_of_each_arm(hidden, loss, scale, mnist):
+def test_a_leg_is_plain_sgd_of_each_arm(hidden, loss, scale, split):
     rates = tuple(scale * r for r in TWO["rates"])
     setting = small(hidden=hidden, loss=loss, rates=rates, decays=TWO["decays"])
     result = result_of(setting)
-    x = mnist.train[0][:42].astype(np.float32) / np.float32(255)
+    x = split.train[0][:42].astype(np.float32) / np.float32(255)
     batches = drift.batches(setting, 5, 0, 300)
     begin = [w.numpy() for w in drift.fresh(5, hidden, 2)]
     for arm in range(2):
         wanted = plain_sgd(
-            [w[arm] for w in begin], x, mnist.train[1][:42], batches, rates[arm], TWO["decays"][arm], loss
+            [w[arm] for w in begin], x, split.train[1][:42], batches, rates[arm], TWO["decays"][arm], loss
         )
         for w, v, b in zip(layers_of(result, arm), wanted, begin, strict=True):
             assert np.abs(v - b[arm]).max() > 0.01  # it has moved
@@ -229,10 +224,10 @@ def test_a_clone_leaves_with_another_order():
     assert not np.array_equal(on["w1"], clone["w1"])
 
 
-def test_what_a_snapshot_says_of_its_networks(mnist):
+def test_what_a_snapshot_says_of_its_networks(split):
     result = result_of(small(**TWO))
     for arm in range(2):
-        for name, part, n in (("train", mnist.train, 42), ("validation", mnist.validation, 20)):
+        for name, part, n in (("train", split.train, 42), ("validation", split.validation, 20)):
             (_, h), z = plain(layers_of(result, arm), part[0][:n].astype(float) / 255)
             labels = part[1][:n]
             loss = logsumexp(z, axis=1) - z[np.arange(n), labels]
@@ -348,7 +343,7 @@ def test_outputs_that_are_not_finite_are_wrong_and_not_taken_for_a_class():
 # The objective, and less noise
 
 
-def test_the_objective_is_watched_at_its_times_once_each(mnist):
+def test_the_objective_is_watched_at_its_times_once_each(split):
     whole = small(watched=(100, 200), **TWO)  # 300 updates
     found, wanted = result_of(whole), 0.0
     assert drift.looks_of(whole) == [100, 200] and found["looks"].tolist() == [[2, 2]]
@@ -370,10 +365,10 @@ def test_arms_can_be_taken_from_other_arms():
     assert drift.walk(on, [300])[300].taken == ()
 
 
-def test_noise_is_taken_off_in_parts(mnist):
+def test_noise_is_taken_off_in_parts(split):
     """At the anchor: with none left the step of all images, with a quarter of the variance half way there."""
-    inputs = train.Inputs(mnist.train[0][:42].astype(np.float32) / np.float32(255))
-    targets = np.eye(10, dtype=np.float32)[mnist.train[1][:42]]
+    inputs = train.Inputs(split.train[0][:42].astype(np.float32) / np.float32(255))
+    targets = np.eye(10, dtype=np.float32)[split.train[1][:42]]
     layers = tuple(tf.repeat(w[:1], 3, axis=0) for w in drift.fresh(5, (4, 3), 1))
     slope = train.gradient(layers, inputs, targets, hidden="relu", loss="cross-entropy")
     arms = (0.1,) * 3, (0.01,) * 3, (0.0, 0.25, 1.0)  # rates, decays, what is left of the noise

@@ -6,6 +6,7 @@ from dataclasses import replace
 import nielsen
 import numpy as np
 import pytest
+from alike import same
 
 from lib import data, nets, order, streams, train
 from lib.questions import phases
@@ -14,19 +15,14 @@ from lib.questions.phases import Phase
 QUADRATIC = {"hidden": "sigmoid", "loss": "quadratic"}
 
 
-@pytest.fixture(scope="session")
-def split():
-    return data.split_nielsen(data.load())
-
-
 # Nielsen's algorithm, one image at a time
 
 
 @pytest.fixture(scope="session")
 def columns(split):
-    """5000 training images for the port: columns, and classes as columns."""
-    x, y = split.train
-    return [(image[:, None] / 256, np.eye(10)[:, [digit]]) for image, digit in zip(x[:5000], y, strict=False)]
+    """The training images for the port: columns, and classes as columns."""
+    pairs = zip(*(part[:250] for part in split.train), strict=True)
+    return [(image[:, None] / 256, np.eye(10)[:, [digit]]) for image, digit in pairs]
 
 
 @pytest.fixture(scope="session")
@@ -46,69 +42,6 @@ def difference(network, layers, member):
     other = port(layers, member)
     pairs = zip(network.weights + network.biases, other.weights + other.biases, strict=True)
     return max(np.abs(a - b).max() for a, b in pairs)
-
-
-def permuted(seed, epochs, size):
-    rng = np.random.default_rng(seed)
-    return np.concatenate([rng.permutation(5000).reshape(-1, size) for _ in range(epochs)])
-
-
-@pytest.fixture(scope="session")
-def engine(split):
-    """The engine's weights after the given batches, with eta as in the source."""
-    x, y = split.train
-    inputs, targets = train.Inputs(data.scale(x[:5000], 256, np.float64)), np.eye(10)[y[:5000]]
-
-    def run(layers, batches, eta):
-        rates = np.full(len(batches), eta / batches.shape[1])
-        return train.fit(layers, inputs, targets, batches, rates, **QUADRATIC)
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def stations(engine):
-    """Two networks at the start, after 2 epochs of training, and broken by 3 updates with batch 5000."""
-    fresh = nets.normal([0, 1], nets.shapes((784, 20, 10)))
-    healthy = engine(fresh, permuted(0, 2, 10), 3.0)
-    return {"fresh": fresh, "healthy": healthy, "broken": engine(healthy, permuted(1, 3, 5000), 300.0)}
-
-
-def follow(engine, columns, layers, batches, eta, looks):
-    """The largest difference after every update, from the start and from the update before."""
-    networks = [port(layers, m) for m in range(2)]
-    step, worst = layers, 0
-    for t, batch in enumerate(batches, start=1):
-        for network in networks:
-            network.update_mini_batch([columns[i] for i in batch], eta)
-        step = engine(step, batches[t - 1 : t], eta)
-        results = [step] + ([engine(layers, batches[:t], eta)] if t in looks else [])
-        worst = max(worst, *(difference(n, r, m) for r in results for m, n in enumerate(networks)))
-    moved = min(difference(network, layers, m) for m, network in enumerate(networks))
-    return worst, moved
-
-
-# In blocks of 10 batches: one, one and a remainder, three, three and a remainder.
-LOOKS = [*range(1, 13), 30, 37]
-
-
-@pytest.mark.parametrize("start", ["fresh", "broken"])
-def test_batches_of_10_with_eta_3_are_nielsens_after_every_update(start, stations, engine, columns):
-    """Training and recovering: weights of up to 30 to 1e-13; 4e-15 was measured."""
-    batches = permuted(2, 1, 10)[:37]
-    worst, moved = follow(engine, columns, stations[start], batches, 3.0, LOOKS)
-    assert worst < 1e-13
-    assert moved > 1e-3
-
-
-def test_batches_of_5000_with_eta_300_break_networks_as_nielsens_do(stations, engine, columns, tests, split):
-    """Weights of up to 30 to 1e-10 after each of three updates; 7e-13 was measured."""
-    worst, moved = follow(engine, columns, stations["healthy"], permuted(1, 3, 5000), 300.0, range(1, 4))
-    assert worst < 1e-10
-    assert moved > 10
-    networks = [port(stations[name], 0) for name in ("healthy", "broken")]
-    healthy, broken = (network.evaluate(tests[0][:1000], tests[1][:1000]) for network in networks)
-    assert healthy > 600 and broken < 400, "it is the break that is compared"
 
 
 # A chain of jobs against it, for three networks.
@@ -141,16 +74,6 @@ def fresh_layers(purpose="initial", depth=0):
     return [w.numpy() for w in nets.normal(SEEDS, nets.shapes((784, 6, 10)), stream)]
 
 
-def same_layers(a, b):
-    return all(np.array_equal(u, v) for u, v in zip(a, b, strict=True))
-
-
-def same(a, b, members=slice(None)):
-    return a.keys() == b.keys() and all(
-        np.array_equal(a[k][members], b[k][members], equal_nan=True) for k in a
-    )
-
-
 def right(result):
     """How many of the 10,000 test images are classified rightly."""
     return np.rint(result["accuracy"] * 100).astype(int)
@@ -161,13 +84,12 @@ def by_nielsen(networks, columns, number, phase):
     for epoch in range(phase.epochs):
         for seed, network in zip(SEEDS, networks, strict=True):
             images = order.epoch(("phase order", seed, number, epoch), phase.images)
-            for _ in network.epoch([columns[i] for i in images], phase.batch, phase.rate):
-                pass
+            network.epoch([columns[i] for i in images], phase.batch, phase.rate)
         yield
 
 
 def test_a_chain_of_jobs_is_nielsens_with_the_same_orders(columns, tests):
-    """Weights to 1e-11 after each phase, and the same images right. 60 does not divide 250."""
+    """Weights of up to 20 to 1e-11 after each phase, and the same images right. 60 does not divide 250."""
     healthy = small(batch=60)
     broken = small(after=healthy, batch=5000, rate=300.0)
     recovered = small(after=broken, batch=60)
@@ -187,6 +109,7 @@ def test_a_chain_of_jobs_is_nielsens_with_the_same_orders(columns, tests):
             assert difference(network, layers_of(result), m) < 1e-11
         before = result
     assert len(np.unique(counts)) > 3
+    assert np.abs(result["layer1"]).max() > 10, "it is the break that is compared"
 
 
 def test_the_number_of_updates_in_an_epoch(columns):
@@ -196,8 +119,7 @@ def test_the_number_of_updates_in_an_epoch(columns):
         network = port(fresh_layers(), 1)
         for epoch in range(2):
             first = order.epoch(("phase order", 47, 0, epoch), 250)[:images]
-            for _ in network.epoch([columns[i] for i in first], 60, 3.0):
-                pass
+            network.epoch([columns[i] for i in first], 60, 3.0)
         assert difference(network, layers_of(result), 1) < 1e-12
 
 
@@ -241,20 +163,14 @@ def test_a_look_is_what_nielsens_network_shows(columns, tests, monkeypatch):
 
 
 def test_a_phase_starts_with_standard_normal_networks_of_its_seeds():
-    assert same_layers(layers_of(result_of(small(epochs=0))), fresh_layers())
+    assert same(layers_of(result_of(small(epochs=0))), fresh_layers())
 
 
-def test_the_shapes_of_the_result():
-    result = result_of(small(looks=(0, 2)))
-    looks = {
-        "accuracy": (), "output_sd": (10,), "output_slope": (10,), "hidden_sd": (6,), "hidden_slope": (6,),
-        "gradient": (2,), "norm": (2,), "finite": (), "recall": (10,),
-    }  # fmt: skip
-    shapes = {name: (3, 2, *shape) for name, shape in looks.items()}
-    layers = networks((3, 785, 6), (3, 7, 10))
-    assert {k: v.shape for k, v in result.items()} == shapes | layers
-    assert result["finite"].dtype == bool and result["finite"].all()
-    assert set(result) - set(result_of(small(keep=False))) == set(layers)
+def test_the_networks_are_in_the_result_where_they_are_kept():
+    result, without = (result_of(small(looks=(0, 2), keep=keep)) for keep in (True, False))
+    assert same({k: result[k] for k in without}, without)
+    assert result.keys() - without.keys() == {"layer0", "layer1"}
+    assert result["finite"].shape == (3, 2) and result["finite"].dtype == bool and result["finite"].all()
 
 
 @pytest.mark.parametrize(
@@ -272,20 +188,15 @@ def test_looking_does_not_change_what_is_looked_at():
     often = small(epochs=3, batch=60, optimiser="momentum", rate=0.3, looks=(0, 1, 2, 3))
     often, once = (result_of(phase) for phase in (often, replace(often, looks=(2,))))
     assert np.array_equal(often["accuracy"][:, 2:], once["accuracy"])
-    assert same_layers(layers_of(often), layers_of(once))
+    assert same(layers_of(often), layers_of(once))
 
 
-def test_an_optimiser_keeps_its_memory_through_the_epochs_of_a_phase():
-    """Two steps of momentum from two plain ones; the next phase starts without it."""
-    one = {"epochs": 1, "batch": 250}
-    start = fresh_layers()
-    once, twice = layers_of(result_of(small(**one))), layers_of(result_of(small(batch=250)))
-    result = layers_of(result_of(small(batch=250, optimiser="momentum")))
-    apart = layers_of(result_of(small(**one, after=small(**one, optimiser="momentum"), optimiser="momentum")))
-    for w0, w1, w2, moved, without in zip(start, once, twice, result, apart, strict=True):
-        assert np.abs(w1 - w0).max() > 1e-3
-        np.testing.assert_allclose(moved, w2 - 0.9 * (w0 - w1), atol=1e-12)
-        np.testing.assert_allclose(without, w2, atol=1e-12)
+def test_the_next_phase_starts_without_the_memory_of_the_optimiser():
+    """A step of momentum in each of two phases is two plain ones."""
+    one = {"epochs": 1, "batch": 250, "optimiser": "momentum"}
+    apart = layers_of(result_of(small(**one, after=small(**one))))
+    for a, b in zip(apart, layers_of(result_of(small(batch=250))), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
 
 
 @pytest.mark.parametrize("optimiser", ["normalised", "adam"])
@@ -509,7 +420,7 @@ def test_each_phase_of_a_chain_draws_anew(trained):
 @pytest.mark.parametrize("factor", [0, -2.5])
 def test_shrink_multiplies_all_parameters_exactly(factor, trained):
     before, after = changed(trained, "shrink", factor)
-    assert same_layers(after, [factor * w for w in before])
+    assert same(after, [factor * w for w in before])
 
 
 def test_shrink_and_perturb_adds_normal_noise_of_its_standard_deviation(trained):
@@ -520,7 +431,7 @@ def test_shrink_and_perturb_adds_normal_noise_of_its_standard_deviation(trained)
             assert abs(noise.mean()) < 5 / np.sqrt(noise.size)
             assert noise.std() == pytest.approx(1, abs=5 / np.sqrt(2 * noise.size))
             np.testing.assert_allclose(noise, fresh, atol=1e-12)
-    assert same_layers(changed(trained, "shrink and perturb", 0.5, 0)[1], changed(trained, "shrink", 0.5)[1])
+    assert same(changed(trained, "shrink and perturb", 0.5, 0)[1], changed(trained, "shrink", 0.5)[1])
 
 
 def test_shuffle_changes_places_within_the_weights_and_within_the_biases(trained):
@@ -605,8 +516,8 @@ def test_recycle_takes_those_below_its_threshold(trained):
         for k in range(2):
             moved = after[k][:, -1] != before[k][:, -1]  # the bias of every unit
             assert np.array_equal(moved, sd[k] < least - 1e-9)
-    assert same_layers(*changed(trained, "recycle", 0))
-    assert same_layers(changed(trained, "recycle", 0.51)[1], fresh_layers("change", 1))
+    assert same(*changed(trained, "recycle", 0))
+    assert same(changed(trained, "recycle", 0.51)[1], fresh_layers("change", 1))
 
 
 CHANGES = [
@@ -622,14 +533,14 @@ def test_every_change_is_tried():
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_a_change_depends_on_the_seed_alone(change, trained):
     before, after = changed(trained, *change)
-    assert not same_layers(before, after)
-    assert same_layers(changed(trained, *change)[1], after), "twice the same"
+    assert not same(before, after)
+    assert same(changed(trained, *change)[1], after), "twice the same"
     _, again = changed({k: v[[2, 0, 1]] for k, v in trained.items()}, *change, seeds=[48, 46, 47])
-    assert same_layers([w[[2, 0, 1]] for w in after], again), "in other places"
+    assert same([w[[2, 0, 1]] for w in after], again), "in other places"
     _, other = changed(trained, *change, seeds=[49, 47, 50])
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(after, other, strict=True)), "in other company"
     drawn = change[0] not in ("shrink", "by inputs")
-    assert same_layers([w[[0, 2]] for w in after], [w[[0, 2]] for w in other]) == (not drawn)
+    assert same([w[[0, 2]] for w in after], [w[[0, 2]] for w in other]) == (not drawn)
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
@@ -637,7 +548,7 @@ def test_a_change_in_float32_is_that_in_float64_rounded(change, trained):
     rounded = {k: w.astype(np.float32) for k, w in copies(trained).items()}
     _, single = changed(rounded, *change, precision="float32")
     _, double = changed(rounded, *change)
-    assert same_layers(single, [w.astype(np.float32) for w in double])
+    assert same(single, [w.astype(np.float32) for w in double])
     assert all(w.dtype == np.float32 for w in single)
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from alike import arrays, same
 from scipy.special import logsumexp
 
 from lib import data, nets, streams, train
@@ -26,14 +27,6 @@ GREEDY = (Stage(1, ONE), Stage(2, ((2, 0.02), (3, 0.01)), learns=(1, 2)), Stage(
 @pytest.fixture(scope="session")
 def mnist():
     return data.load()
-
-
-def arrays(layers):
-    return [np.asarray(layer) for layer in layers]
-
-
-def same(a, b):
-    return all(np.array_equal(u, v) for u, v in zip(arrays(a), arrays(b), strict=True))
 
 
 def plain(layers, member, x):
