@@ -8,8 +8,10 @@ look(model, x_train, y_train)
 import io
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from inspect import signature
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,7 @@ class Report:
         diagnosis: Name in `lib.own.diagnosis.MECHANISMS`.
         images: Number of images that it was looked at with.
         reach: Largest value in images that should be scaled, and are not; 0 in others.
+        common: Share of the images that are of the most frequent class, in %.
         remarks: Mistakes beside the network that were seen, in sentences.
         reason: Why it was measured through Keras; empty where it was not.
         compiled: Whether it was compiled: else its updates are not known, and are 0 here.
@@ -62,6 +65,7 @@ class Report:
     diagnosis: str
     images: int
     reach: float
+    common: float
     remarks: tuple[str, ...] = ()
     reason: str = ""
     compiled: bool = True
@@ -94,7 +98,7 @@ class Report:
 
     def says(self) -> str:
         """What the diagnosis is, in a sentence."""
-        f, chance = self._first(), 100 / self.net.classes
+        f = self._first()
         if self.diagnosis == "healthy" and f.loss < diagnosis.LEARNED * f.level:
             return "It learns."
         if self.diagnosis == "healthy":
@@ -104,7 +108,7 @@ class Report:
             return f"{had}, and nothing that was measured keeps it from learning."
         if self.diagnosis == "step too large" and not self.updates:
             return "Its first steps would overshoot. Many networks get over that: train an epoch, look again."
-        if self.diagnosis == "none of these" and f.accuracy > 2 * chance:
+        if self.diagnosis == "none of these" and self._begun():
             return "It learns in part, and none of the book's mechanisms is seen."
         return diagnosis.MECHANISMS[self.diagnosis].says
 
@@ -119,6 +123,9 @@ class Report:
             off = [k for k in of if f.lost[k] >= diagnosis.MOST or f.slope[k] < diagnosis.OFF]
             k = min(off, key=lambda k: f.slope[k], default=-1)  # else it is the output
             layer, unit = units[k]
+            if not np.isfinite(f.lost[k]):  # units that are not seen, see `look`
+                layer = self.net.names[int(np.flatnonzero(f.nonzero == 0)[-1])]
+                return f"{layer}: the gradient is zero to the bit; what comes after it lets nothing through."
             return (
                 f"{layer}: {f.lost[k]:.0%} of the {unit} units are off for all {self.images} images, "
                 f"and the mean slope is {f.slope[k]:.2g}."
@@ -145,7 +152,10 @@ class Report:
 
     def _sure(self) -> bool:
         f = self._first()
-        return bool(f.loss > 1.2 * f.level and f.accuracy > 200 / self.net.classes)
+        return bool(f.loss > 1.2 * f.level) and self._begun()
+
+    def _begun(self) -> bool:  # a ninth of the way from always the most frequent class to all right
+        return bool(self._first().accuracy > self.common + (100 - self.common) / 9)
 
     def _pulled(self) -> bool:  # as in the rule of lib.own.diagnosis
         return self.rule.decay * self.rate * self.updates > 1
@@ -192,7 +202,7 @@ class Report:
             close = self._smooth() and np.nanmin([1, *f.slope[self._smooth()]]) < 4 * diagnosis.SHUT
             names = ["fitting initialisation"] * bool(close) + ["rate / 10"] * bool(sure) + ["labels", "few"]
             names += [] if sure or self._pulled() else ["rate x 10"]
-            names = ["on"] * bool(f.accuracy > 200 / self.net.classes and not sure) + names
+            names = ["on"] * (self._begun() and not sure) + names
         void = {
             "LeakyReLU": not hidden & set(RECTIFIERS),
             "fitting loss": self.net.output == FITTING.get(self.net.loss),
@@ -264,7 +274,7 @@ class Report:
         if np.isfinite(self.rate) and np.isfinite(f.stride).any():
             said.append(f"A first step moves pre-activations by up to {np.nanmax(f.stride):.2g} widths.")
         if self.reason:
-            said.append(f"Measured through Keras alone: this book's own engine does not know {self.reason}.")
+            said.append(f"Measured through Keras alone, as this book's own engine cannot: {self.reason}.")
         return said
 
     def figure(self) -> Figure:
@@ -353,7 +363,13 @@ def _plain(value: Any) -> Any:
 
 
 def look(
-    model: Any, x: np.ndarray, y: np.ndarray, *, rate: float | None = None, batch: int = 32, seed: int = 0
+    model: Any,
+    x: np.ndarray,
+    y: np.ndarray | None = None,
+    *,
+    rate: float | None = None,
+    batch: int = 32,
+    seed: int = 0,
 ) -> Report:
     """Measure a Keras model as it is, and say what is wrong with it.
 
@@ -384,9 +400,15 @@ def look(
     rated = rate is None or isinstance(rate, Real) and 0 <= rate < np.inf
     fits = rated and isinstance(batch, Integral) and batch >= 1
     must(fits, "rate", "at least 0 and batch a whole number from 1", f"{rate!r} and {batch!r}")
-    given, compiled, reason = model, model.get_compile_config(), ""
+    given, reason = model, ""
+    try:
+        compiled = model.get_compile_config()
+    except Exception as e:  # whatever the reader's own code raises
+        said = " ".join(str(e).split())[:200]
+        raise ModelError(f"the optimiser or the loss of the model cannot be read: {said}") from None
     if not getattr(model, "inputs", None):
         model = _opened(model, x)
+    model = kerasmodels.single(model)
     try:
         known, watched = kerasmodels.known(_text(model, compiled), optimised=False), None
     except kerasmodels.UnknownError as e:
@@ -405,7 +427,9 @@ def look(
         found = symptoms.measure(layers, x, y, rate=told, batch=batch, seeds=[seed], curved=curved, **how)
     updates = int(given.optimizer.iterations) if compiled else 0
     name = str(diagnosis.diagnose(found, net, known.rule, rate, updates)[0])
-    own = any(type(layer).__name__ in SCALING for layer in model.layers)
+    if watched and name == "step too small" and (found.nonzero == 0).any():
+        name = "dead units"  # of a kind, or in a place, that is not seen
+    own = not SCALING.isdisjoint(type(layer).__name__ for layer in _all_layers(model))
     far = not own and np.sqrt(np.mean(np.square(x, dtype=np.float64))) > FAR
     reach = float(np.abs(x).max()) if far else 0.0
     outputs = np.asarray(model(x, training=False))
@@ -415,20 +439,35 @@ def look(
     running = _running(watched, x, y, found) if watched else ""
     remarks = tuple(filter(None, (_logits(model, compiled), order, _alike(model), running)))
     told = remarks, str(reason), bool(compiled), _fitted(model)
-    return Report(found, net, known.rule, float(rate), updates, name, len(x), reach, *told)
+    common = 100 * float(np.bincount(y).max()) / len(y)
+    return Report(found, net, known.rule, float(rate), updates, name, len(x), reach, common, *told)
 
 
-SCALING = ("Rescaling", "Normalization", "BatchNormalization", "LayerNormalization")  # layers, of images
+# layers and operations that scale images, or take numbers that are names
+SCALING = {"Rescaling", "Normalization", "BatchNormalization", "LayerNormalization"}
+SCALING |= {"TrueDivide", "Divide", "Multiply", "Subtract"}
+SCALING |= {"Embedding", "Discretization", "Hashing", "StringLookup", "IntegerLookup", "CategoryEncoding"}
+
+
+def _all_layers(model: Any) -> Iterator[Any]:
+    """Layers and operations of a model and of the models in it."""
+    for layer in getattr(model, "operations", None) or getattr(model, "layers", ()):
+        yield layer
+        yield from _all_layers(layer)
 
 
 def _opened(model: Any, x: Any) -> Any:
     """A model of a class of its own as a graph of the layers that it calls, with the same weights."""
     try:
-        image = tf.keras.Input(np.shape(x)[1:])
-        return tf.keras.Model(image, model.call(image))
+        image, training = tf.keras.Input(np.shape(x)[1:]), signature(model.call).parameters.get("training")
+        given = {"training": None} if training and training.default is training.empty else {}
+        return tf.keras.Model(image, model.call(image, **given))
     except Exception as e:  # whatever the reader's own code raises
         said = " ".join(str(e).split())[:200]
-        raise ModelError(f"{type(model).__name__} cannot be opened on images as in x: {said}") from None
+        raise ModelError(
+            f"{type(model).__name__} cannot be opened on images as in x: {said}; its call must be of "
+            "layers of Keras and keras.ops"
+        ) from None
 
 
 def _text(model: Any, compiled: dict | None) -> str:
@@ -443,9 +482,11 @@ def _running(watched: kerasmodels.Watched, x: np.ndarray, y: np.ndarray, found: 
     layers = [n for n in watched.model.layers if type(n).__name__ == "BatchNormalization"]
     if not layers or not found.loss[0] > diagnosis.LEARNED * found.level[0]:
         return ""
-    before = watched.model.get_weights()  # a pass as in training moves the running means
+    held = watched.model.variables  # a pass as in training moves the running means, and what Dropout draws
+    before = [v.numpy() for v in held]
     loss = float(watched.mean(x, y, training=True)[0])
-    watched.model.set_weights(before)
+    for v, value in zip(held, before, strict=True):
+        v.assign(value)
     if not loss < 0.75 * min(found.loss[0], found.level[0]):
         return ""
     return (
@@ -502,13 +543,21 @@ def _alike(model: Any) -> str:
 def _data(model: Any, x: Any, y: Any, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """The images and labels that are looked at: float32 as the model takes them, int32 (N,)."""
     for name, value in (("x", x), ("y", y)):
-        array = hasattr(value, "__len__") and not hasattr(value, "element_spec")
-        hint = "of a tf.data.Dataset take x, y = next(iter(dataset.unbatch().batch(1000)))"
+        sparse = hasattr(value, "toarray")  # of SciPy
+        array = hasattr(value, "__len__") and not hasattr(value, "element_spec") and not sparse
+        hint = (
+            f"{name}.toarray() is one"
+            if sparse
+            else "of a tf.data.Dataset take x, y = next(iter(dataset.unbatch().batch(1000)))"
+        )
         must(array, name, "an array", f"{type(value).__name__}; {hint}")
     got = f"{len(x)} images and {len(y)} labels"
     must(len(x) == len(y) > 0, "x and y", "as many, and at least one", got)
     chosen = np.unique(np.linspace(0, len(x) - 1, min(len(x), COUNT)).round().astype(int))
-    x, y = np.asarray(x)[chosen], np.asarray(y)[chosen]
+    try:
+        x, y = np.asarray(x)[chosen], np.asarray(y)[chosen]
+    except ValueError:
+        raise ValueError("x and y must be arrays, got rows of different shapes") from None
     return _images(x, model.input_shape[1:]), _labels(y, classes)
 
 
@@ -541,13 +590,13 @@ def _labels(y: np.ndarray, classes: int) -> np.ndarray:
         raise ValueError(f"{wanted}; got {y.dtype}. np.unique(y, return_inverse=True)[1] numbers them")
     if y.ndim == 2 and y.shape[1] == classes > 1:
         if not ((y == 0) | (y == 1)).all() or (y.sum(axis=1) != 1).any():
-            raise ValueError(f"{wanted}; got rows that are not one 1 and else 0")
+            raise ValueError(f"{wanted}; got rows that are not one 1 and else 0 (several labels, or values)")
         y = y.argmax(axis=1)
     if y.shape not in ((len(y),), (len(y), 1)):
         raise ValueError(f"{wanted}; got shape {y.shape}")
     y = y.reshape(-1)
     if not np.isfinite(y).all() or (y != np.round(y)).any() or y.min() < 0 or y.max() >= classes:
-        raise ValueError(f"{wanted}; got {y.min()} to {y.max()}")
+        raise ValueError(f"{wanted}; got {y.min()} to {y.max()}. Regression is not looked at")
     if y.min() == y.max():
         raise ValueError(f"y must hold more than one class, got {y.min()} alone")
     return y.astype(np.int32)

@@ -5,6 +5,7 @@ A model travels as its JSON text, which holds architecture and compiled optimise
 
 import functools
 import json
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -96,7 +97,9 @@ def load(path: str | Path) -> Any:
             "of layers, losses and functions that Keras has"
         )
     try:
-        return tf.keras.models.load_model(path, safe_mode=True)
+        with warnings.catch_warnings():  # of an optimiser that has made no step: nothing is lost
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            return tf.keras.models.load_model(path, safe_mode=True)
     except Exception as e:  # what Keras raises for files of all kinds is no closed list
         raise ModelError(f"{path}: no Keras model: {' '.join(str(e).split())[:200]}") from None
 
@@ -213,10 +216,19 @@ def _activation(value: Any) -> tuple:
     if isinstance(value, dict):
         raise UnknownError("an activation of the reader's own")
     names = {"leaky_relu": ("leaky relu", 0.2), "swish": ("silu",), None: ("linear",)}
+    names["softmax_v2"] = ("softmax",)  # as TensorFlow calls its own
     step = names.get(value, (value,))
     if step[0] not in sequential.ACTIVATIONS:
         raise UnknownError(f"activation {value!r}")
     return step
+
+
+def _place(image: tuple, steps: list[tuple]) -> tuple:
+    """Shape of the last step's values."""
+    try:
+        return sequential.places(image, steps)[-1]
+    except ValueError as e:
+        raise UnknownError(str(e)) from None
 
 
 def _square(config: Mapping, *names: str) -> list[int]:
@@ -249,7 +261,7 @@ def _steps(kind: str, config: Mapping, decays: set, before: list, image: tuple) 
     if kind in ("MaxPooling2D", "AveragePooling2D"):
         return [(pool, *_square(config, "pool_size", "strides"), config["padding"])]
     if kind in ("GlobalAveragePooling2D", "GlobalMaxPooling2D") and not config.get("keepdims"):
-        height, width, _ = sequential.places(image, before)[-1]
+        height, width, _ = _place(image, before)
         if height == width:
             return [(pool, height, height, "valid"), ("flatten",)]
     if kind == "Flatten" and config.get("data_format") != "channels_first":
@@ -277,9 +289,14 @@ _LOSSES = {
 }
 
 
+_MEANS = "sum_over_batch_size", "mean", "auto"  # reductions
+
+
 def loss_of(compiled: Mapping | None) -> Any:
     """The compiled loss: the one of a list of one, and by name if it is a function of Keras."""
-    loss = (compiled or {}).get("loss")
+    loss, weights = ((compiled or {}).get(name) for name in ("loss", "loss_weights"))
+    if weights not in (None, 1, [1]):
+        raise UnknownError(f"loss_weights={weights}; leave them out, a learning rate does the same")
     if isinstance(loss, dict) and "class_name" not in loss:
         loss = list(loss.values())
     if isinstance(loss, list) and len(loss) == 1:
@@ -306,6 +323,8 @@ def _judged(loss: str | dict, output: str, outputs: int) -> tuple[str, float, st
     name = config.get("name", loss.get("class_name")) if isinstance(loss, dict) else loss
     if config.get("label_smoothing"):
         raise UnknownError(f"the label_smoothing of loss {name!r}; it must be 0")
+    if config.get("reduction", _MEANS[0]) not in _MEANS or config.get("ignore_class") is not None:
+        raise UnknownError(f"the reduction or the ignore_class of loss {name!r}; it must be a mean over all")
     if not isinstance(name, str) or name not in _LOSSES:
         raise UnknownError(f"loss {name!r}; known are {', '.join(_LOSSES)}")
     kind, classes = _LOSSES[name], max(outputs, 2)
@@ -317,7 +336,11 @@ def _judged(loss: str | dict, output: str, outputs: int) -> tuple[str, float, st
             "classes give it activation='sigmoid' and the loss 'binary_crossentropy'; for more, one for each"
         )
     if config.get("from_logits"):
-        if output not in ("linear", fits):  # where it fits, Keras takes the logits before it by itself
+        if output not in (
+            "linear",
+            fits,
+            UNTOLD,
+        ):  # where it fits, Keras takes the logits before it by itself
             raise ModelError(
                 f"the loss takes its outputs for logits (from_logits=True), but they are {output}: take the "
                 "activation of the last layer away"
@@ -333,9 +356,9 @@ def _judged(loss: str | dict, output: str, outputs: int) -> tuple[str, float, st
 
 
 def _net(image: tuple, steps: list[tuple], compiled: Mapping) -> Net:
-    *more, outputs = sequential.places(image, steps)[-1]
+    *more, outputs = _place(image, steps)
     if more:
-        raise ModelError(f"the model gives {(*more, outputs)} for an image, wanted one row of numbers")
+        raise ModelError(f"the model gives {(*more, outputs)} for an image, wanted one row of numbers{_ROW}")
     output = steps[-1][0]
     kind, factor, output = _judged(loss_of(compiled) or _fitting(output), output, outputs)
     if outputs == 1:
@@ -349,6 +372,8 @@ def _net(image: tuple, steps: list[tuple], compiled: Mapping) -> Net:
 def _rule(optimiser: Any, decay: float, needed: bool) -> tuple[Rule, float]:
     if not optimiser:
         return Rule(decay=decay), float("nan")
+    while "inner_optimizer" in optimiser["config"]:
+        optimiser = optimiser["config"]["inner_optimizer"]
     kind, config = optimiser["class_name"], optimiser["config"]
     rate, clip = config["learning_rate"], config.get("global_clipnorm")
     rate = float(rate) if isinstance(rate, float | int) else float("nan")  # of a schedule
@@ -368,6 +393,9 @@ def _rule(optimiser: Any, decay: float, needed: bool) -> tuple[Rule, float]:
 # --- as Keras knows it ---
 
 _SAID = ("relu", "sigmoid", "tanh")  # activations whose slope their value tells
+UNTOLD = "not told"  # of outputs that come from a layer of the reader's own
+_PASSED = ("Dropout", "Flatten", "Identity", "Reshape", "Squeeze")  # layers that hand values on
+_ROW = "; Flatten or a global pooling makes one of it"
 _UNITS = ("Activation", "Dense", "LeakyReLU", "ReLU", "Softmax")  # and all convolutions
 
 
@@ -402,10 +430,13 @@ def _outlined(model: Any, compiled: Mapping | None) -> tuple[Known, list, str | 
     found = [each for each in found if each[0] != "linear"]
     shape = getattr(model, "output_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 2 or not isinstance(shape[1], int):
-        raise ModelError(f"the model gives {shape} for images, wanted one row of numbers for each")
-    if not found or found[-1][2] is not model.outputs[0]:
-        found.append(("linear", before, None))
+        raise ModelError(f"the model gives {shape} for images, wanted one row of numbers for each{_ROW}")
+    source, made = _made(model)
+    if not found or found[-1][2] is not source:
+        found.append((made, before, None))
     units, at, values = zip(*found, strict=True)
+    if not compiled and units[-1] == UNTOLD:
+        raise ModelError("the model must be compiled: its last layer does not tell what its outputs are")
     loss = loss_of(compiled) or _fitting(units[-1])
     kind, factor, output = _judged(loss, units[-1], shape[1])
     units = (*units[:-1], output)
@@ -425,7 +456,29 @@ def _name(layer: Any) -> str:
         given = "activation" in config
         return _activation(config["activation"])[0] if given else _steps(kind, config, set(), [], ())[0][0]
     except UnknownError:
-        return str(config.get("activation", kind))
+        return getattr(getattr(layer, "activation", None), "__name__", kind)
+
+
+def _made(model: Any) -> tuple[Any, str]:
+    """What a model's outputs are, but for layers that hand it on, and the activation that made it."""
+    source = model.outputs[0]
+    while type(layer := source._keras_history.operation).__name__ in _PASSED:
+        source = layer.input
+    if getattr(layer, "layers", None):
+        return source, _made(layer)[1]
+    kind = type(layer)
+    if isinstance(layer, tf.keras.layers.Layer) and kind.__module__.startswith("keras."):
+        return source, _name(layer) if kind.__name__ in _UNITS or "Conv" in kind.__name__ else "linear"
+    name = kind.__name__.lower()  # of keras.ops
+    return source, name if name in sequential.ACTIVATIONS else UNTOLD
+
+
+def single(model: Any) -> Any:
+    """A model of one input and one output, which may lie in a list or under a name: as a plain one."""
+    if isinstance(model, tf.keras.Sequential) or [*map(len, (model.inputs, model.outputs))] != [1, 1]:
+        return model
+    bare = all(isinstance(end, tf.keras.KerasTensor) for end in (model.input, model.output))
+    return model if bare else tf.keras.Model(model.inputs[0], model.outputs[0])
 
 
 # --- Keras's own loop ---
@@ -444,7 +497,7 @@ class Watched:
         Raises:
             ModelError: As `outline` does.
         """
-        self.model = model
+        self.model = model = single(model)
         self.known, values, chosen = _outlined(model, compiled)
         self.net = net = self.known.net
         loss, sparse = tf.keras.losses.get(chosen), "sparse" in str(chosen).lower()
