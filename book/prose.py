@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
+from markdown_it.tree import SyntaxTreeNode
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 
@@ -108,20 +108,17 @@ def _parser() -> MarkdownIt:
     return create_md_parser(MdParserConfig(enable_extensions=extensions), RendererHTML)
 
 
-def _inline(tokens: list[Token]) -> str:
+def _inline(nodes: list[SyntaxTreeNode]) -> str:
     """Plain text of a paragraph: values, sources and whatever else is no prose as placeholders."""
     parts = []
-    for token in tokens:
-        if token.type == "text":
-            parts.append(token.content)
-        elif token.type == "myst_role":
-            parts.append(SOURCE if token.meta["name"].startswith("cite") else OTHER)
-        elif token.type == "link_open" and re.match(r"https?:", str(token.attrs.get("href", ""))):
-            parts.append(SOURCE)
-        elif token.type == "image":
-            parts.append(_inline(token.children or []))
+    for node in nodes:
+        if node.type == "text":
+            parts.append(node.content)
+        elif node.type == "myst_role":
+            parts.append(SOURCE if node.meta["name"].startswith("cite") else OTHER)
         else:
-            parts.append(_INLINE.get(token.type, ""))
+            source = node.type == "link" and re.match(r"https?:", str(node.attrs.get("href", "")))
+            parts.append(SOURCE * bool(source) + _INLINE.get(node.type, "") + _inline(node.children))
     return "".join(parts)
 
 
@@ -131,24 +128,19 @@ def paragraphs(markdown: str) -> Iterator[str]:
     Yields:
         Plain text with placeholders.
     """
-    quoted, row = 0, None
-    for token in _parser().parse(markdown):
-        quoted += {"blockquote_open": 1, "blockquote_close": -1}.get(token.type, 0)
-        if token.type == "tr_open":
-            row = []
-        elif token.type == "tr_close":
-            yield " | ".join(row)
-            row = None
-        elif token.type == "inline" and not quoted:
-            text = _inline(token.children or [])
-            if row is None:
-                yield text
-            else:
-                row.append(text)
-        elif token.type == "colon_fence":  # an admonition, a card: its text is prose, its options are not
-            kept = [line for line in token.content.splitlines() if not re.match(r":[\w-]+:", line)]
-            yield re.sub(r"\{[\w-]+\}", "", token.info).strip(" :")
+    todo = [SyntaxTreeNode(_parser().parse(markdown))]
+    while todo:
+        node = todo.pop()
+        if node.type == "inline":
+            yield _inline(node.children)
+        elif node.type == "tr":
+            yield " | ".join(_inline(part.children) for part in node.walk() if part.type == "inline")
+        elif node.type == "colon_fence":  # an admonition, a card: its text is prose, its options are not
+            kept = [line for line in node.content.splitlines() if not re.match(r":[\w-]+:", line)]
+            yield re.sub(r"\{[\w-]+\}", "", node.info).strip(" :")
             yield from paragraphs("\n".join(kept))
+        elif node.type != "blockquote":
+            todo += reversed(node.children)
 
 
 def sentences(text: str) -> list[str]:

@@ -9,8 +9,6 @@ what failed is kept beside it as ``<chapter>.failed.ipynb``.
 import contextlib
 import errno
 import fcntl
-import hashlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -74,12 +72,7 @@ def content_keys(
     reached = sources.modules([plain(text) for _, kind, text, _ in cells if kind == "code"], root, "", root)
     files = {name: sources.meaning(path.read_bytes()) for name, path in reached.items()}
     made_by = machine.environment(machine.pinned(root), anywhere)
-    return [digest([cells, files, dict(values), CONTENT_SHA256, made_by]) for values in runs]
-
-
-def digest(content: Any) -> str:
-    """SHA-256 of plain data, in hexadecimal digits."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return [store.digest([cells, files, dict(values), CONTENT_SHA256, made_by]) for values in runs]
 
 
 def load(notebook: Path) -> nbformat.NotebookNode:

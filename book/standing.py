@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from book import run
-from lib.ensembles import machine
+from lib.ensembles import machine, store
 
 MARK = ".made.json"
 _NAMED = ("_config.yml", "_toc.yml", "CITATION.cff", "results/verdicts.json", *machine.REQUIREMENTS)
@@ -20,10 +20,8 @@ _VARIABLES = ("SGD_BOOK_URL", "SGD_BOOK_REPOSITORY")
 
 
 def _hash(files: Iterable[Path], root: Path, *texts: str) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(set(files)):
-        digest.update(f"{path.relative_to(root)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return hashlib.sha256("\0".join([digest.hexdigest(), *texts]).encode()).hexdigest()
+    hashes = {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return store.digest([hashes, texts])
 
 
 def sources(root: Path, pages: Iterable[Path]) -> str:

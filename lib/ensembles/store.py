@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Chunk(NamedTuple):
     @property
     def digest(self) -> str:
         """Of the two: 64 hexadecimal digits."""
-        return _sha256(json.dumps(self))
+        return digest(self)
 
     @property
     def path(self) -> Path:
@@ -65,8 +65,9 @@ def folder() -> Path:
     return Path(os.environ.get("SGD_BOOK_CHUNKS") or home / "_build" / "chunks")
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def digest(content: Any) -> str:
+    """SHA-256 of plain data, in hexadecimal digits; TypeError where JSON cannot hold it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def code(job: Callable) -> str:
@@ -80,7 +81,7 @@ def code(job: Callable) -> str:
         Changed: The file of a module says something else than when this process imported it.
     """
     modules = hashes(job)
-    return _sha256(json.dumps([job.__qualname__, modules, machine.environment()], sort_keys=True))
+    return digest([job.__qualname__, modules, machine.environment()])
 
 
 def hashes(job: Callable) -> dict[str, str]:
@@ -136,10 +137,9 @@ def key(code: str, config: Mapping, chunk: int, before: Chunk | None = None) -> 
     """
     own = {name: value for name, value in config.items() if name != "after"}
     try:
-        text = json.dumps([code, own, chunk, before and before.digest], sort_keys=True)
+        return digest([code, own, chunk, before and before.digest])
     except TypeError as e:
         raise ValueError(f"config must be plain data, what JSON can hold: {e}") from None
-    return _sha256(text)
 
 
 REMEDY = (  # where the project itself cannot be written
