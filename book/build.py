@@ -329,7 +329,7 @@ def keep_record(root: Path, say: Say = say, scale: str = "full") -> int:
             record.write(root / record.VERDICTS, record.verdicts(notebooks), record.provenance(notebooks))
             for chapter, notebook in zip(chapters(root), notebooks, strict=True):
                 if (picture := record.cover(notebook)) is not None:
-                    run.write(root / f"results/{chapter.name}.svg", picture)
+                    store.put(root / f"results/{chapter.name}.svg", picture.encode())
     say(f"recorded in {record.VERDICTS + ' and ' if scale == 'full' else ''}{record.TIMINGS}")
     return 0
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from book import gate, run
+from lib.ensembles import store
 
 VERDICTS = "results/verdicts.json"
 TIMINGS = "results/timings.json"
@@ -93,7 +94,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def write(path: Path, content: Mapping[str, Any], made: Mapping[str, Any]) -> None:
     """Write a recorded file, with what made it, whole or not at all."""
-    run.write(path, json.dumps({**content, PROVENANCE: made}, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps({**content, PROVENANCE: made}, indent=1, ensure_ascii=False) + "\n"
+    store.put(path, text.encode())
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple]:

@@ -201,7 +201,7 @@ def run(
         for private in ("input_path", "output_path"):
             executed.metadata.papermill.pop(private, None)
         gate.seal(executed, {"key": key})
-        write(out, nbformat.writes(executed))
+        store.put(out, nbformat.writes(executed).encode())
         return executed
     except Exception as error:
         kept = ""
@@ -228,24 +228,6 @@ def reason(error: BaseException, folder: str = "its folder") -> str:
 
 def _relative(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        OSError: when it cannot be written; what was there before is then still there.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -326,7 +326,7 @@ class Results:
         notebook = nbformat.reads(result["notebook"] or self.plan.text, as_version=4)
         about = {"key": self.keys[one.name], "seconds": round(result["seconds"], 1)}
         gate.seal(notebook, about | ({"failed": failed} if failed else {}))
-        run.write(self.path(one, bool(failed)), nbformat.writes(notebook))
+        store.put(self.path(one, bool(failed)), nbformat.writes(notebook).encode())
         if not failed:
             self.path(one, failed=True).unlink(missing_ok=True)
         self._take(one, notebook)
@@ -337,7 +337,7 @@ class Results:
         made |= {"swept": self.plan.swept, "measure": self.measure}
         forms = {"results.json": summary.as_json, "results.csv": summary.as_csv, "index.html": summary.html}
         for name, form in forms.items():
-            run.write(self.out / name, form(made, list(self.records.values())))
+            store.put(self.out / name, form(made, list(self.records.values())).encode())
 
 
 # ---- many runs -------------------------------------------------------------------------------------------

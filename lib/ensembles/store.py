@@ -15,11 +15,10 @@ import io
 import json
 import os
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -160,6 +159,30 @@ def check_writable(*folders: Path) -> None:
             raise PermissionError(f"{there} cannot be written. {REMEDY}")
 
 
+def put(path: Path, content: bytes, lasting: bool = True) -> None:
+    """Write a file whole or not at all.
+
+    Args:
+        path: Of the file; its folder is made.
+        content: Of the file.
+        lasting: Whether to wait until it is on the disk.
+
+    Raises:
+        OSError: It cannot be written; what was there before is then still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            if lasting:
+                os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 _written: set[Path] = set()  # by this process
 _found: set[Path] = set()  # kept by an earlier one, and read
 
@@ -206,13 +229,7 @@ def write(chunk: Chunk, result: Mapping[str, np.ndarray]) -> None:
         archive.comment = json.dumps(chunk).encode()[-65535:]
     content = buffer.getvalue()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with ExitStack() as at_last:
-            at_last.callback(Path(temporary).unlink, missing_ok=True)  # there where something went wrong
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
-            os.replace(temporary, path)
+        put(path, hashlib.sha256(content).digest() + content, lasting=False)  # a damaged one is seen
         _written.add(path)
     except OSError as e:
         why = f"{e.strerror}: cannot keep finished chunks there (SGD_BOOK_CHUNKS names another folder)"

@@ -16,7 +16,7 @@ import pytest
 import toy_book
 
 from book import build, cli, contents, gate, latex, markup, record, run, sphinx_book, standing
-from lib.ensembles import machine, places
+from lib.ensembles import machine, places, store
 from lib.page.text import TEXT_MIME
 
 
@@ -80,7 +80,7 @@ def good(project, executed_twice):
     """The same with a good book published."""
     root, built, extra = project
     for name, text in executed_twice.items():
-        run.write(root / "_build" / "executed" / "full" / f"{name}.ipynb", text)
+        store.put(root / "_build" / "executed" / "full" / f"{name}.ipynb", text.encode())
     assert build.keep_record(root, lambda _: None) == 0
     assert build.build(root, "full", lambda _: None) == 0
     return root, built, extra
