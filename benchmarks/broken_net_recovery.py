@@ -8,30 +8,20 @@ outputs; one epoch of plain gradient descent at rate 3 on the mean gradient of a
 images.
 """
 
-import functools
 import itertools
 import random
 import sys
-from typing import NamedTuple
+from functools import cache, partial
 
 import numpy as np
-from side_by_side import (
-    Benchmark,
-    Contestant,
-    Measure,
-    SeededTrain,
-    cores,
-    engine,
-    floor,
-    in_processes,
-    main,
-    timed,
-)
+import side_by_side as side
+from side_by_side import Contestant, Measure, Problem, SeededTrain
 
 SIZES = (784, 20, 10)
 SHAPES = tuple(itertools.pairwise(SIZES))
 IMAGES, BATCH, RATE = 50_000, 10, 3.0
 STEPS = IMAGES // BATCH
+FLOPS = side.dense_flops(SIZES, BATCH, STEPS)
 # Test accuracy of each network when the recipe is followed. It is 0.90 for most; in one network of twelve an
 # output is late and its digit is missed (0.80 to 0.82), rarely two are (0.72 the lowest of 400 networks).
 LEARNED = (0.65, 0.93)
@@ -40,17 +30,8 @@ LEARNED = (0.65, 0.93)
 # --- the recipe ---
 
 
-class Problem(NamedTuple):
-    """Images float64 (N, 784), targets float64 (N, 10), labels of the test images uint8 (N,)."""
-
-    x: np.ndarray
-    targets: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-
-
-@functools.cache
-def images() -> NamedTuple:
+@cache
+def images() -> tuple:
     """Give the images as bytes."""
     from lib import data
 
@@ -58,21 +39,15 @@ def images() -> NamedTuple:
 
 
 def problem() -> Problem:
-    """Give the recipe's training images and the test images; made anew, since they take 400 MB."""
+    """Give the recipe's training images and the test images; made anew, since they take 400 MB.
+
+    Images float64 (N, 784), targets float64 (N, 10), labels of the test images uint8 (N,).
+    """
     from lib import data
 
     (x, y), (x_test, y_test) = images().train, images().test
     x, x_test = (data.scale(a, 256, "float64") for a in (x, x_test))
     return Problem(x, np.eye(SIZES[-1])[y], x_test, y_test)
-
-
-def training_flops() -> int:
-    """Floating-point operations in the matrix products of one network's training.
-
-    2 B D H for each layer's forward product and for its weight gradient, and for the input gradient of the
-    second. All else (biases, sigmoid, the update, the test images) is left out.
-    """
-    return STEPS * sum(2 * BATCH * d * h * (2 if layer == 0 else 3) for layer, (d, h) in enumerate(SHAPES))
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
@@ -86,7 +61,7 @@ def start_nielsen_loop() -> Measure:
     # The source's algorithm and data structures: columns, lists of layers, one image at a time, gradients
     # summed over the batch in new arrays. Threads of the BLAS library make no difference.
     p = problem()
-    training = [(x[:, None], y[:, None]) for x, y in zip(p.x, p.targets, strict=True)]
+    training = [(x[:, None], y[:, None]) for x, y in zip(p.x, p.y, strict=True)]
     test = [(x[:, None], y) for x, y in zip(p.x_test, p.y_test, strict=True)]
     draw = np.random.default_rng(0).standard_normal
     shuffle = random.Random(0).shuffle
@@ -120,17 +95,14 @@ def start_nielsen_loop() -> Measure:
             x = sigmoid(np.dot(w, x) + b)
         return np.argmax(x) == y
 
-    def train(networks: int) -> list[float]:
-        accuracies = []
-        for _ in range(networks):
-            net = [draw((h, d)) for d, h in SHAPES], [draw((h, 1)) for _, h in SHAPES]
-            shuffle(training)
-            for i in range(0, IMAGES, BATCH):
-                net = update(*net, training[i : i + BATCH])
-            accuracies.append(np.mean([right(*net, x, y) for x, y in test]))
-        return accuracies
+    def one() -> list[float]:
+        net = [draw((h, d)) for d, h in SHAPES], [draw((h, 1)) for _, h in SHAPES]
+        shuffle(training)
+        for i in range(0, IMAGES, BATCH):
+            net = update(*net, training[i : i + BATCH])
+        return [np.mean([right(*net, x, y) for x, y in test])]
 
-    return timed(train)
+    return side.timed(side.repeated(one))
 
 
 def with_ones(x: np.ndarray) -> np.ndarray:
@@ -151,34 +123,26 @@ def numpy_alone() -> SeededTrain:
     with_one = np.ones((BATCH, hidden + 1))
     h = with_one[:, :hidden]
 
-    def train(seed: int, networks: int) -> list[float]:
-        rng = np.random.default_rng(seed)
-        accuracies = []
-        for _ in range(networks):
-            first, last = (rng.standard_normal((h, d + 1)) for d, h in SHAPES)
-            for chosen in rng.permutation(IMAGES).reshape(STEPS, BATCH):
-                batch = x.take(chosen, 0)
-                h[:] = sigmoid(batch @ first.T)
-                output = sigmoid(with_one @ last.T)
-                d = output - targets.take(chosen, 0)
-                d *= RATE / BATCH
-                d *= output
-                d *= 1 - output
-                below = d @ last[:, :hidden]
-                below *= h
-                below *= 1 - h
-                last -= d.T @ with_one
-                np.matmul(below.T, batch, out=gradient)
-                first -= gradient
-            scores = with_ones(sigmoid(x_test @ first.T)) @ last.T
-            accuracies.append(np.mean(scores.argmax(axis=1) == y_test))
-        return accuracies
+    def one(rng: np.random.Generator) -> list[float]:
+        first, last = (rng.standard_normal((h, d + 1)) for d, h in SHAPES)
+        for chosen in rng.permutation(IMAGES).reshape(STEPS, BATCH):
+            batch = x.take(chosen, 0)
+            h[:] = sigmoid(batch @ first.T)
+            output = sigmoid(with_one @ last.T)
+            d = output - targets.take(chosen, 0)
+            d *= RATE / BATCH
+            d *= output
+            d *= 1 - output
+            below = d @ last[:, :hidden]
+            below *= h
+            below *= 1 - h
+            last -= d.T @ with_one
+            np.matmul(below.T, batch, out=gradient)
+            first -= gradient
+        scores = with_ones(sigmoid(x_test @ first.T)) @ last.T
+        return [np.mean(scores.argmax(axis=1) == y_test)]
 
-    return train
-
-
-def start_numpy_vectorised() -> Measure:
-    return timed(functools.partial(numpy_alone(), 0))
+    return side.seeded(one)
 
 
 def numpy_training(chunk: int) -> SeededTrain:
@@ -186,6 +150,8 @@ def numpy_training(chunk: int) -> SeededTrain:
 
     The first layers of a chunk lie side by side, so that each of their products is one.
     """
+    # On one core chunks of 1, 2, 4, 8, 16, 32, 64 take 0.26, 0.18, 0.15, 0.15, 0.14, 0.14, 0.17 s per
+    # network; with weights as (out, in) 0.15, 0.17, 0.15, 0.14 from 4 to 32.
     x, targets, x_test, y_test = problem()
     x, x_test = with_ones(x), with_ones(x_test)
     inputs, hidden, outputs = SIZES
@@ -213,17 +179,7 @@ def numpy_training(chunk: int) -> SeededTrain:
             first -= gradient
         return accuracy(first, w, b)
 
-    def train(seed: int, networks: int) -> list[float]:
-        rng = np.random.default_rng(seed)
-        return [a for _ in range(-(-networks // chunk)) for a in train_chunk(rng)]
-
-    return train
-
-
-def start_numpy_processes() -> Measure:
-    # On one core chunks of 1, 2, 4, 8, 16, 32, 64 take 0.26, 0.18, 0.15, 0.15, 0.14, 0.14, 0.17 s per
-    # network; with weights as (out, in) 0.15, 0.17, 0.15, 0.14 from 4 to 32.
-    return in_processes(functools.partial(numpy_training, chunk=16))
+    return side.seeded(train_chunk)
 
 
 def start_keras_fit() -> Measure:
@@ -234,11 +190,10 @@ def start_keras_fit() -> Measure:
     import keras
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(len(cores()))
-    tf.config.threading.set_inter_op_parallelism_threads(len(cores()))
+    side.tensorflow_threads(len(side.cores()))
     keras.config.set_floatx("float64")
     tf.random.set_seed(0)
-    x, targets, x_test, y_test = problem()
+    p = problem()
     # with a plain integer seed, Keras would draw the same numbers for every layer and every network
     normal = keras.initializers.RandomNormal(stddev=1.0, seed=keras.random.SeedGenerator(0))
     model = keras.Sequential([keras.Input((SIZES[0],))])
@@ -251,21 +206,15 @@ def start_keras_fit() -> Measure:
         steps_per_execution=500,
         jit_compile=False,
     )
-    images = tf.data.Dataset.from_tensor_slices((x, targets)).shuffle(IMAGES)
+    images = tf.data.Dataset.from_tensor_slices((p.x, p.y)).shuffle(IMAGES)
     batches = images.batch(BATCH, drop_remainder=True).prefetch(8)
 
-    def train(networks: int) -> list[float]:
-        accuracies = []
-        for _ in range(networks):
-            for layer in model.layers:
-                layer.kernel.assign(normal(layer.kernel.shape))
-                layer.bias.assign(normal(layer.bias.shape))
-            model.fit(batches, epochs=1, verbose=0)
-            scores = model.predict(x_test, batch_size=len(x_test), verbose=0)
-            accuracies.append(np.mean(scores.argmax(axis=1) == y_test))
-        return accuracies
+    def renew():
+        for layer in model.layers:
+            layer.kernel.assign(normal(layer.kernel.shape))
+            layer.bias.assign(normal(layer.bias.shape))
 
-    return timed(train)
+    return side.keras_fit(model, renew, p, batches)
 
 
 def jax_training(chunk: int, transposed: bool = True) -> SeededTrain:
@@ -275,6 +224,15 @@ def jax_training(chunk: int, transposed: bool = True) -> SeededTrain:
         chunk: Networks at once, on the same batches.
         transposed: Whether weights are (out, in), not (in, out).
     """
+    # Tried for one network, in seconds: with two threads 0.26, with one (NPROC=1) 0.23, as (out, in) 0.22,
+    # under a vmap over one network 0.18, as here. No faster: the gradient by hand, scan, its unrolling,
+    # all images put in order first, a loop over gathered batches.
+    # Tried for many, in seconds per network: in chunks of 8, 16, 32, 64 0.12, 0.11, 0.09, 0.13 with weights
+    # as (out, in), as here, and 0.13, 0.16, 0.09, 0.08 with first layers side by side by hand; with weights
+    # as (in, out) 0.12 in chunks of 8, and 0.13 and more with the networks along a middle axis; without XLA's
+    # threads for products 0.12 to 0.15.
+    # On one core chunks of 1, 4, 8, 16, 32 take 0.22, 0.144, 0.136, 0.130, 0.133 s per network; first layers
+    # side by side by hand 0.27, 0.149, 0.140, 0.130, 0.129; with weights as (in, out) 0.145 and more.
     import jax
     from jax import lax
     from jax import numpy as jnp
@@ -305,7 +263,7 @@ def jax_training(chunk: int, transposed: bool = True) -> SeededTrain:
         order = jax.random.permutation(for_order, IMAGES).reshape(STEPS, BATCH)
 
         def step(i, nets):
-            return jax.vmap(update, in_axes=(0, None, None))(nets, p.x[order[i]], p.targets[order[i]])
+            return jax.vmap(update, in_axes=(0, None, None))(nets, p.x[order[i]], p.y[order[i]])
 
         nets = lax.fori_loop(0, STEPS, step, jax.vmap(draw)(jax.random.split(for_nets, chunk)))
         return lax.map(lambda net: jnp.mean(jnp.argmax(outputs(net, p.x_test), axis=1) == p.y_test), nets)
@@ -317,67 +275,41 @@ def jax_training(chunk: int, transposed: bool = True) -> SeededTrain:
     return train
 
 
-def start_jax(chunk: int, transposed: bool = True) -> Measure:
-    # Tried for one network, in seconds: with two threads 0.26, with one (NPROC=1) 0.23, as (out, in) 0.22,
-    # under a vmap over one network 0.18, as here. No faster: the gradient by hand, scan, its unrolling,
-    # all images put in order first, a loop over gathered batches.
-    # Tried for many, in seconds per network: in chunks of 8, 16, 32, 64 0.12, 0.11, 0.09, 0.13 with weights
-    # as (out, in), as here, and 0.13, 0.16, 0.09, 0.08 with first layers side by side by hand; with weights
-    # as (in, out) 0.12 in chunks of 8, and 0.13 and more with the networks along a middle axis; without XLA's
-    # threads for products 0.12 to 0.15.
-    return timed(functools.partial(jax_training(chunk, transposed), 0))
-
-
-def start_jax_processes() -> Measure:
-    # On one core chunks of 1, 4, 8, 16, 32 take 0.22, 0.144, 0.136, 0.130, 0.133 s per network; first layers
-    # side by side by hand 0.27, 0.149, 0.140, 0.130, 0.129; with weights as (in, out) 0.145 and more.
-    return in_processes(functools.partial(jax_training, chunk=16))
-
-
-def start_ours(precision: str = "float64", chunk: int | None = None, workers: int | None = None) -> Measure:
+def ours(
+    networks: int, precision: str = "float64", chunk: int | None = None, workers: int | None = None
+) -> list[float]:
+    """Test accuracies of networks trained by the chapter's own job."""
     from lib.questions import phases
 
     phase = phases.Phase(epochs=1, looks=(1,), precision=precision).config()
-
-    def train(networks: int) -> list[float]:
-        found = engine(phases.job, phase, networks, chunk or phases.CHUNK, workers)
-        return (found["accuracy"][:, -1] / 100).tolist()
-
-    return timed(train)
+    found = side.engine(phases.job, phase, networks, chunk or phases.CHUNK, workers)
+    return (found["accuracy"][:, -1] / 100).tolist()
 
 
-def ours(networks: int, warm_up: int = 0, **options) -> Contestant:
+def engine(networks: int, warm_up: int = 0, **options) -> Contestant:
     """A contestant with the engine, which loads the images itself."""
-    start = functools.partial(start_ours, **options)
-    return Contestant(
-        start, ("lib.questions.phases", "lib.ensembles.ensemble"), networks, warm_up, loads=False
-    )
+    modules = ("lib.questions.phases", "lib.ensembles.ensemble")
+    return Contestant(partial(side.timed, partial(ours, **options)), modules, networks, warm_up, loads=False)
 
 
 ONE: dict[str, int | None] = {"OPENBLAS_NUM_THREADS": 1}
 
 CONTESTANTS = {
     "nielsen-loop": Contestant(start_nielsen_loop, (), 1, threads=ONE),
-    "numpy-vectorised": Contestant(start_numpy_vectorised, (), 3, threads=ONE),
-    "numpy-processes": Contestant(start_numpy_processes, (), 32, threads=ONE, loads=False),
-    "numpy-own": Contestant(functools.partial(in_processes, numpy_alone), (), 8, 2, threads=ONE, loads=False),
+    "numpy-vectorised": Contestant(side.alone(numpy_alone), (), 3, threads=ONE),
+    "numpy-processes": Contestant(side.in_processes(numpy_training, 16), (), 32, threads=ONE, loads=False),
+    "numpy-own": Contestant(side.in_processes(numpy_alone), (), 8, 2, threads=ONE, loads=False),
     "keras-fit": Contestant(start_keras_fit, ("tensorflow", "keras"), 2),
-    "jax-single": Contestant(functools.partial(start_jax, 1, False), ("jax",), 3, threads={"NPROC": 1}),
-    "jax-vmap": Contestant(functools.partial(start_jax, 32), ("jax",), 32),
-    "jax-processes": Contestant(start_jax_processes, ("jax",), 32, loads=False),
-    "jax-own": Contestant(
-        functools.partial(in_processes, functools.partial(jax_training, 1, False)),
-        ("jax",),
-        8,
-        2,
-        loads=False,
-    ),
-    "ours-single": ours(3, 1, chunk=1, workers=1),
-    "ours": ours(80),
-    "ours-float32": ours(80, precision="float32"),
-    "floor": floor(training_flops(), np.float64),
+    "jax-single": Contestant(side.alone(jax_training, 1, False), ("jax",), 3, threads={"NPROC": 1}),
+    "jax-vmap": Contestant(side.alone(jax_training, 32), ("jax",), 32),
+    "jax-processes": Contestant(side.in_processes(jax_training, 16), ("jax",), 32, loads=False),
+    "jax-own": Contestant(side.in_processes(jax_training, 1, False), ("jax",), 8, 2, loads=False),
+    "ours-single": engine(3, 1, chunk=1, workers=1),
+    "ours": engine(80),
+    "ours-float32": engine(80, precision="float32"),
+    "floor": side.floor(FLOPS, np.float64),
 }
 
 
 if __name__ == "__main__":
-    sys.exit(main(Benchmark(__file__, __doc__, images, CONTESTANTS, LEARNED, training_flops())))
+    sys.exit(side.main(side.Benchmark(__file__, __doc__, images, CONTESTANTS, LEARNED, FLOPS)))

@@ -7,29 +7,14 @@ gradient descent at rate 0.01 (0.003 from step 750), 1000 images cycled in fixed
 of sd 0.1 cut at 2 sd, biases 0.1, float32; then the accuracy on the 10,000 test images.
 """
 
-import functools
 import itertools
-import os
-import shutil
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cache, partial
 
 import numpy as np
-from side_by_side import (
-    OMP,
-    Benchmark,
-    Contestant,
-    Measure,
-    Missing,
-    SeededTrain,
-    cores,
-    engine,
-    floor,
-    in_processes,
-    main,
-    timed,
-)
+import side_by_side as side
+from side_by_side import Contestant, Measure, Problem, SeededTrain
 
 SIZES = (784, 100, 100, 100, 10)
 SHAPES = tuple(itertools.pairwise(SIZES))
@@ -37,24 +22,16 @@ BATCH, STEPS, DROP = 50, 1000, 750  # the rate falls at step DROP, counted from 
 RATE, LATE_RATE = 0.01, 0.003
 SD, BIAS = 0.1, 0.1
 FIRST_IMAGE, IMAGES = 5000, 1000  # of the training file
+FLOPS = side.dense_flops(SIZES, BATCH, STEPS)
 LEARNED = (0.84, 0.90)  # test accuracy of each network; 0.879 +- 0.003 when the recipe is followed
 
 
 # --- the recipe ---
 
 
-class Problem(NamedTuple):
-    """Images float32 (N, 784), 0 to 1, and labels int32 (N,)."""
-
-    x: np.ndarray
-    y: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-
-
-@functools.cache
+@cache
 def problem() -> Problem:
-    """Give the recipe's training images and the test images."""
+    """Give the recipe's training images and the test images, float32 (N, 784), 0 to 1; labels int32 (N,)."""
     from lib import data
 
     m = data.load()
@@ -71,15 +48,6 @@ def starts() -> list[int]:
 def rate(step: int) -> float:
     """Learning rate at a step, counted from 0."""
     return RATE if step < DROP else LATE_RATE
-
-
-def training_flops() -> int:
-    """Floating-point operations in the matrix products of one network's training.
-
-    2 B D H for each layer's forward product and for its weight gradient, and for its input gradient in all
-    layers but the first. All else (biases, tanh, softmax, the update, the test images) is left out.
-    """
-    return STEPS * sum(2 * BATCH * d * h * (2 if layer == 0 else 3) for layer, (d, h) in enumerate(SHAPES))
 
 
 # --- the contestants; each start_ function runs in a process of its own ---
@@ -102,12 +70,8 @@ def run_ours(networks: int) -> Sequence[float]:
 
     stage = staged.Stage(3, ((DROP, RATE), (STEPS - DROP, LATE_RATE)))
     recipe = staged.recipe([stage], images=(FIRST_IMAGE, IMAGES), sizes=SIZES, sd=SD, bias=BIAS, batch=BATCH)
-    results = engine(staged.job, recipe, networks, ensemble.CHUNK)
+    results = side.engine(staged.job, recipe, networks, ensemble.CHUNK)
     return staged.unpack(results["correct"]).mean(axis=1)
-
-
-def start_ours() -> Measure:
-    return timed(run_ours)
 
 
 def start_keras_fit() -> Measure:
@@ -118,8 +82,7 @@ def start_keras_fit() -> Measure:
     import keras
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(len(cores()))
-    tf.config.threading.set_inter_op_parallelism_threads(len(cores()))
+    side.tensorflow_threads(len(side.cores()))
     p = problem()
     # with a plain integer seed, Keras would draw the same numbers for every layer and every network
     normal = keras.initializers.TruncatedNormal(stddev=SD, seed=keras.random.SeedGenerator(0))
@@ -138,19 +101,13 @@ def start_keras_fit() -> Measure:
     cycle = tf.data.Dataset.from_tensor_slices((p.x, p.y)).batch(BATCH, drop_remainder=True).cache()
     steps = cycle.repeat(STEPS // len(starts())).prefetch(8)
 
-    def train(networks: int) -> list[float]:
-        accuracies = []
-        for _ in range(networks):
-            for layer in model.layers:
-                layer.kernel.assign(normal(layer.kernel.shape))
-                layer.bias.assign(np.full(layer.bias.shape, BIAS, np.float32))
-            model.optimizer.iterations.assign(0)
-            model.fit(steps, epochs=1, verbose=0)
-            scores = model.predict(p.x_test, batch_size=len(p.x_test), verbose=0)
-            accuracies.append(np.mean(scores.argmax(axis=1) == p.y_test))
-        return accuracies
+    def renew():
+        for layer in model.layers:
+            layer.kernel.assign(normal(layer.kernel.shape))
+            layer.bias.assign(np.full(layer.bias.shape, BIAS, np.float32))
+        model.optimizer.iterations.assign(0)
 
-    return timed(train)
+    return side.keras_fit(model, renew, p, steps)
 
 
 def start_tf1_session() -> Measure:
@@ -179,18 +136,15 @@ def start_tf1_session() -> Measure:
     one_thread = tf1.ConfigProto(inter_op_parallelism_threads=1, intra_op_parallelism_threads=1)
     session = tf1.Session(config=one_thread)
 
-    def train(networks: int) -> list[float]:
-        accuracies = []
-        for _ in range(networks):
-            session.run(draw)
-            for i in range(STEPS):
-                start = (BATCH * i) % IMAGES
-                end = start + BATCH
-                session.run(step, {x: p.x[start:end], y_: hot[start:end], lr: rate(i)})
-            accuracies.append(session.run(accuracy, {x: p.x_test, y_: hot_test}))
-        return accuracies
+    def one() -> list[float]:
+        session.run(draw)
+        for i in range(STEPS):
+            start = (BATCH * i) % IMAGES
+            end = start + BATCH
+            session.run(step, {x: p.x[start:end], y_: hot[start:end], lr: rate(i)})
+        return [session.run(accuracy, {x: p.x_test, y_: hot_test})]
 
-    return timed(train)
+    return side.timed(side.repeated(one))
 
 
 def start_torch(compiled: bool) -> Measure:
@@ -203,10 +157,10 @@ def start_torch(compiled: bool) -> Measure:
     from torch.func import grad, vmap
     from torch.nn import functional
 
-    if compiled and not any(shutil.which(c) for c in (os.environ.get("CXX", "g++"), "clang++")):
-        raise Missing("a C++ compiler")
+    if compiled:
+        side.want_compiler()
     chunk = 8 if compiled else 16
-    torch.set_num_threads(len(cores()))
+    torch.set_num_threads(len(side.cores()))
     torch.manual_seed(0)
     p = problem()
     x, x_test = torch.from_numpy(p.x), torch.from_numpy(p.x_test)
@@ -214,7 +168,7 @@ def start_torch(compiled: bool) -> Measure:
     batches = [(x[s : s + BATCH], y[s : s + BATCH]) for s in starts()]
 
     def draw():
-        normal = functools.partial(torch.nn.init.trunc_normal_, std=SD, a=-2 * SD, b=2 * SD)
+        normal = partial(torch.nn.init.trunc_normal_, std=SD, a=-2 * SD, b=2 * SD)
         biases = [torch.full((chunk, h), BIAS) for _, h in SHAPES]
         return [normal(torch.empty(chunk, h, d)) for d, h in SHAPES], biases
 
@@ -243,20 +197,22 @@ def start_torch(compiled: bool) -> Measure:
     accuracy = vmap(lambda weights: (logits(weights, x_test).argmax(1) == y_test).float().mean())
 
     @torch.no_grad()
-    def train(networks: int) -> list[float]:
-        accuracies = []
-        while len(accuracies) < networks:
-            weights = draw()
-            for i in range(STEPS):
-                weights = step(weights, *batches[i % len(batches)], rates[i])
-            accuracies += accuracy(weights).tolist()
-        return accuracies
+    def train_chunk() -> list[float]:
+        weights = draw()
+        for i in range(STEPS):
+            weights = step(weights, *batches[i % len(batches)], rates[i])
+        return accuracy(weights).tolist()
 
-    return timed(train)
+    return side.timed(side.repeated(train_chunk))
 
 
 def jax_training(chunk: int) -> SeededTrain:
     """Give a function of a seed and a number of networks that trains them in chunks, by compiled code."""
+    # Tried: chunks of 1, 2, 4, 8, 16, 32, 50 (0.31, 0.36, 0.32, 0.23, 0.22, 0.25, 0.25 s per network). No
+    # difference beyond noise: a batch by slice, by index into (20, 50, 784) or by gathered rows; first
+    # layers side by side in memory; the loop inside vmap; XLA's options for fast math, 512-bit vectors,
+    # oneDNN and XNNPACK. On one core a chunk of 1 is the fastest: 0.30 s per network, against 0.34, 0.31,
+    # 0.31 and 0.31 in chunks of 2, 4, 8 and 16.
     import jax
     from jax import lax
     from jax import numpy as jnp
@@ -299,31 +255,19 @@ def jax_training(chunk: int) -> SeededTrain:
     return train
 
 
-def start_jax_vmap() -> Measure:
-    # Tried: chunks of 1, 2, 4, 8, 16, 32, 50 (0.31, 0.36, 0.32, 0.23, 0.22, 0.25, 0.25 s per network). No
-    # difference beyond noise: a batch by slice, by index into (20, 50, 784) or by gathered rows; first
-    # layers side by side in memory; the loop inside vmap; XLA's options for fast math, 512-bit vectors,
-    # oneDNN and XNNPACK.
-    return timed(functools.partial(jax_training(chunk=16), 0))
-
-
-def start_jax_processes() -> Measure:
-    # On one core a chunk of 1 is the fastest: 0.30 s per network, against 0.34, 0.31, 0.31 and 0.31 in
-    # chunks of 2, 4, 8 and 16.
-    return in_processes(functools.partial(jax_training, chunk=1))
-
-
 CONTESTANTS = {
     "keras-fit": Contestant(start_keras_fit, ("tensorflow", "keras"), 3),
     "tf1-session": Contestant(start_tf1_session, ("tensorflow",), 3),
-    "torch-vmap": Contestant(functools.partial(start_torch, False), ("torch",), 16, 1, OMP),
-    "torch-compiled": Contestant(functools.partial(start_torch, True), ("torch",), 8, 1, OMP),
-    "jax-vmap": Contestant(start_jax_vmap, ("jax",), 32),
-    "jax-processes": Contestant(start_jax_processes, ("jax",), 32),
-    "ours": Contestant(start_ours, ("lib.questions.staged", "lib.ensembles.ensemble"), 64, 0),
-    "floor": floor(training_flops(), np.float32),
+    "torch-vmap": Contestant(partial(start_torch, False), ("torch",), 16, 1, side.OMP),
+    "torch-compiled": Contestant(partial(start_torch, True), ("torch",), 8, 1, side.OMP),
+    "jax-vmap": Contestant(side.alone(jax_training, 16), ("jax",), 32),
+    "jax-processes": Contestant(side.in_processes(jax_training, 1), ("jax",), 32),
+    "ours": Contestant(
+        partial(side.timed, run_ours), ("lib.questions.staged", "lib.ensembles.ensemble"), 64, 0
+    ),
+    "floor": side.floor(FLOPS, np.float32),
 }
 
 
 if __name__ == "__main__":
-    sys.exit(main(Benchmark(__file__, __doc__, problem, CONTESTANTS, LEARNED, training_flops())))
+    sys.exit(side.main(side.Benchmark(__file__, __doc__, problem, CONTESTANTS, LEARNED, FLOPS)))

@@ -10,28 +10,14 @@ weights uniform as Glorot and Bengio draw them, biases 0, float32; then the accu
 number 50,000 of the training file. ``BATCH=2`` in the environment makes it batches of 2 and a rate of 0.01.
 """
 
-import functools
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from functools import cache, partial
 
 import numpy as np
-from side_by_side import (
-    OMP,
-    Benchmark,
-    Contestant,
-    Measure,
-    Missing,
-    SeededTrain,
-    cores,
-    engine,
-    floor,
-    in_processes,
-    main,
-    timed,
-)
+import side_by_side as side
+from side_by_side import Contestant, Measure, Problem, SeededTrain
 
 CHANNELS, DENSE, CLASSES = (8, 16), 64, 10
 KERNELS = ((3, 3, 1, 8), (3, 3, 8, 16), (400, 64), (64, 10))  # of each layer, inputs before outputs
@@ -50,16 +36,7 @@ LEARNED = (0.80, 0.96)
 # --- the recipe ---
 
 
-class Problem(NamedTuple):
-    """Images float32 (N, 26, 26), 0 to 1, and labels int32 (N,); those judged on are called test."""
-
-    x: np.ndarray
-    y: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-
-
-@functools.cache
+@cache
 def images() -> list[tuple[np.ndarray, np.ndarray]]:
     """Give the training images and the ones judged on, float32 (N, 784), with their labels."""
     from lib import data
@@ -70,7 +47,10 @@ def images() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def problem() -> Problem:
-    """Give the images as far as the network sees them, which saves time wherever it makes a difference."""
+    """Give the images as far as the network sees them, which saves time wherever it makes a difference.
+
+    Images float32 (N, 26, 26), 0 to 1, and labels int32 (N,).
+    """
     return Problem(
         *(
             np.ascontiguousarray(a.reshape(-1, 28, 28)[:, :SIDE, :SIDE]) if a.ndim == 2 else a
@@ -138,7 +118,7 @@ def training_flops() -> int:
 # --- the contestants; each start_ function runs in a process of its own ---
 
 
-@functools.cache
+@cache
 def _cut():
     from lib import convnets
 
@@ -167,18 +147,17 @@ def start_ours(chunk: int = CHUNK, workers: int | None = None) -> Measure:
     check_drawn([(w.numpy()[:, :-1], w.numpy()[:, -1]) for w in drawn])
 
     def train(networks: int) -> list[float]:
-        found = engine(plateau_after_lr_jump.job, {"rate": RATE}, networks, chunk, workers)
+        found = side.engine(plateau_after_lr_jump.job, {"rate": RATE}, networks, chunk, workers)
         return (found["accuracy"] / 100).tolist()
 
-    return timed(train)
+    return side.timed(train)
 
 
 def start_keras_fit() -> Measure:
     import keras
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(len(cores()))
-    tf.config.threading.set_inter_op_parallelism_threads(len(cores()))
+    side.tensorflow_threads(len(side.cores()))
     tf.random.set_seed(0)
     p, rng = problem(), np.random.default_rng(0)
     layers = keras.layers
@@ -194,33 +173,27 @@ def start_keras_fit() -> Measure:
         steps_per_execution=STEPS,
         jit_compile=False,
     )
-    x, x_test = (a[..., None] for a in (p.x, p.x_test))
-    shuffled = tf.data.Dataset.from_tensor_slices((x, p.y)).shuffle(IMAGES, reshuffle_each_iteration=True)
+    p = p._replace(x=p.x[..., None], x_test=p.x_test[..., None])
+    shuffled = tf.data.Dataset.from_tensor_slices((p.x, p.y)).shuffle(IMAGES, reshuffle_each_iteration=True)
     steps = shuffled.batch(BATCH, drop_remainder=True).repeat(EPOCHS).prefetch(8)
 
-    def train(networks: int) -> list[float]:
-        accuracies = []
-        for _ in range(networks):
-            model.set_weights([a for layer in draw(rng) for a in layer])
-            model.fit(steps, epochs=1, verbose=0)
-            scores = model.predict(x_test, batch_size=len(x_test), verbose=0)
-            accuracies.append(np.mean(scores.argmax(axis=1) == p.y_test))
-        return accuracies
+    def renew():
+        model.set_weights([a for layer in draw(rng) for a in layer])
 
-    return timed(train)
+    return side.keras_fit(model, renew, p, steps)
 
 
-def loop_training(xla: bool, threads: int = 1) -> SeededTrain:
+def loop_training(xla: bool) -> SeededTrain:
     """Give a function of a seed and a number of networks that trains them one by one in a graph's loop.
+
+    It has one thread for each operation.
 
     Args:
         xla: Whether XLA compiles it.
-        threads: For each operation.
     """
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    side.tensorflow_threads(1)
     x, y, x_test, y_test = (tf.constant(a) for a in problem())
 
     def plain(net, x):
@@ -261,16 +234,12 @@ def loop_training(xla: bool, threads: int = 1) -> SeededTrain:
         right = tf.argmax(outputs(net, x_test), axis=1, output_type=tf.int32) == y_test
         return tf.reduce_mean(tf.cast(right, tf.float32))
 
-    def train(seed: int, networks: int) -> list[float]:
-        rng = np.random.default_rng(seed)
-        accuracies = []
-        for _ in range(networks):
-            net = outputs_first(draw(rng)) if xla else draw(rng)
-            net = tf.nest.map_structure(tf.constant, net)
-            accuracies.append(float(train_one(net, tf.constant(batches(rng)))))
-        return accuracies
+    def one(rng: np.random.Generator) -> list[float]:
+        net = outputs_first(draw(rng)) if xla else draw(rng)
+        net = tf.nest.map_structure(tf.constant, net)
+        return [float(train_one(net, tf.constant(batches(rng))))]
 
-    return train
+    return side.seeded(one)
 
 
 def outputs_first(net: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -278,22 +247,6 @@ def outputs_first(net: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.nda
     members = net[0][1].shape[:-1]
     matrices = [w.reshape(*members, -1, w.shape[-1]).swapaxes(-1, -2) for w, _ in net]
     return [(np.ascontiguousarray(w), b) for w, (_, b) in zip(matrices, net, strict=True)]
-
-
-def start_xla_loop() -> Measure:
-    return timed(functools.partial(loop_training(True), 0))
-
-
-def start_plain_loop() -> Measure:
-    return timed(functools.partial(loop_training(False), 0))
-
-
-def start_xla_processes() -> Measure:
-    return in_processes(functools.partial(loop_training, True))
-
-
-def start_plain_processes() -> Measure:
-    return in_processes(functools.partial(loop_training, False))
 
 
 def jax_training(chunk: int | None) -> SeededTrain:
@@ -337,23 +290,9 @@ def jax_training(chunk: int | None) -> SeededTrain:
         nets, _ = lax.scan(lambda nets, i: (update(nets, p.x[i], p.y[i]), None), nets, order)
         return accuracy(nets, p) if chunk is None else lax.map(lambda net: accuracy(net, p), nets)
 
-    def train(seed: int, networks: int) -> list[float]:
-        rng = np.random.default_rng(seed)
-        accuracies = []
-        while len(accuracies) < networks:
-            found = train_chunk(outputs_first(draw(rng, *members)), batches(rng), p)
-            accuracies += np.atleast_1d(found).tolist()
-        return accuracies
-
-    return train
-
-
-def start_jax(chunk: int | None) -> Measure:
-    return timed(functools.partial(jax_training(chunk), 0))
-
-
-def start_jax_processes() -> Measure:
-    return in_processes(functools.partial(jax_training, None))
+    return side.seeded(
+        lambda rng: np.atleast_1d(train_chunk(outputs_first(draw(rng, *members)), batches(rng), p))
+    )
 
 
 def torch_model():
@@ -381,31 +320,19 @@ def torch_training(threads: int = 1) -> SeededTrain:
     parameters = list(model.parameters())
     optimiser = torch.optim.SGD(parameters, RATE, fused=True)
 
-    def train(seed: int, networks: int) -> list[float]:
-        rng = np.random.default_rng(seed)
-        accuracies = []
-        for _ in range(networks):
-            with torch.no_grad():
-                for parameter, a in zip(parameters, (a for layer in draw(rng) for a in layer), strict=True):
-                    parameter.copy_(torch.from_numpy(a.T))
-            for i in torch.from_numpy(batches(rng)):
-                loss = functional.cross_entropy(model(x[i]), y[i])
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-            with torch.no_grad():
-                accuracies.append((model(x_test).argmax(1) == y_test).float().mean().item())
-        return accuracies
+    def one(rng: np.random.Generator) -> list[float]:
+        with torch.no_grad():
+            for parameter, a in zip(parameters, (a for layer in draw(rng) for a in layer), strict=True):
+                parameter.copy_(torch.from_numpy(a.T))
+        for i in torch.from_numpy(batches(rng)):
+            loss = functional.cross_entropy(model(x[i]), y[i])
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+        with torch.no_grad():
+            return [(model(x_test).argmax(1) == y_test).float().mean().item()]
 
-    return train
-
-
-def start_torch_single() -> Measure:
-    return timed(functools.partial(torch_training(len(cores())), 0))
-
-
-def start_torch_processes() -> Measure:
-    return in_processes(torch_training)
+    return side.seeded(one)
 
 
 def start_torch_vmap(compiled: bool) -> Measure:
@@ -413,10 +340,10 @@ def start_torch_vmap(compiled: bool) -> Measure:
     from torch.func import functional_call, grad, vmap
     from torch.nn import functional
 
-    if compiled and not any(shutil.which(c) for c in (os.environ.get("CXX", "g++"), "clang++")):
-        raise Missing("a C++ compiler")
+    if compiled:
+        side.want_compiler()
     chunk = 8
-    torch.set_num_threads(len(cores()))
+    torch.set_num_threads(len(side.cores()))
     p, rng = problem(), np.random.default_rng(0)
     x, x_test = torch.from_numpy(p.x), torch.from_numpy(p.x_test)
     y, y_test = torch.from_numpy(p.y).long(), torch.from_numpy(p.y_test).long()
@@ -456,58 +383,51 @@ def start_torch_vmap(compiled: bool) -> Measure:
     accuracy = vmap(lambda net: (outputs(net, x_test).argmax(1) == y_test).float().mean())
 
     @torch.no_grad()
-    def train(networks: int) -> list[float]:
-        accuracies = []
-        while len(accuracies) < networks:
-            drawn = draw(rng, chunk)
-            if compiled:
-                drawn = outputs_first(drawn)
-            else:  # axes behind the members' turned round
-                drawn = [(w.transpose(0, *range(w.ndim - 1, 0, -1)), b) for w, b in drawn]
-            net = tuple(torch.from_numpy(np.ascontiguousarray(a)) for layer in drawn for a in layer)
-            for i in torch.from_numpy(batches(rng)):
-                net = step(net, x[i], y[i])
-            accuracies += accuracy(net).tolist()
-        return accuracies
+    def train_chunk() -> list[float]:
+        drawn = draw(rng, chunk)
+        if compiled:
+            drawn = outputs_first(drawn)
+        else:  # axes behind the members' turned round
+            drawn = [(w.transpose(0, *range(w.ndim - 1, 0, -1)), b) for w, b in drawn]
+        net = tuple(torch.from_numpy(np.ascontiguousarray(a)) for layer in drawn for a in layer)
+        for i in torch.from_numpy(batches(rng)):
+            net = step(net, x[i], y[i])
+        return accuracy(net).tolist()
 
-    return timed(train)
+    return side.timed(side.repeated(train_chunk))
 
 
 ENGINE = ("lib.convnets", "lib.ensembles.ensemble")
 
 CONTESTANTS = {
     "keras-fit": Contestant(start_keras_fit, ("tensorflow", "keras"), 4),
-    "plain-loop": Contestant(start_plain_loop, ("tensorflow",), 4),
-    "plain-processes": Contestant(start_plain_processes, ("tensorflow",), 8, loads=False),
-    "xla-loop": Contestant(start_xla_loop, ("tensorflow",), 8),
-    "xla-processes": Contestant(start_xla_processes, ("tensorflow",), 16, loads=False),
-    "torch-single": Contestant(start_torch_single, ("torch",), 4, threads=OMP),
-    "torch-processes": Contestant(start_torch_processes, ("torch",), 8, loads=False),
-    "torch-vmap": Contestant(functools.partial(start_torch_vmap, False), ("torch",), 8, threads=OMP),
-    "torch-compiled": Contestant(functools.partial(start_torch_vmap, True), ("torch",), 8, threads=OMP),
-    "jax-single": Contestant(functools.partial(start_jax, None), ("jax",), 8),
-    "jax-vmap": Contestant(functools.partial(start_jax, 8), ("jax",), 16),
-    "jax-processes": Contestant(start_jax_processes, ("jax",), 16, loads=False),
-    "ours-single": Contestant(functools.partial(start_ours, 1, 1), ENGINE, 4),
+    "plain-loop": Contestant(side.alone(loop_training, False), ("tensorflow",), 4),
+    "plain-processes": Contestant(side.in_processes(loop_training, False), ("tensorflow",), 8, loads=False),
+    "xla-loop": Contestant(side.alone(loop_training, True), ("tensorflow",), 8),
+    "xla-processes": Contestant(side.in_processes(loop_training, True), ("tensorflow",), 16, loads=False),
+    "torch-single": Contestant(
+        side.alone(torch_training, len(side.cores())), ("torch",), 4, threads=side.OMP
+    ),
+    "torch-processes": Contestant(side.in_processes(torch_training), ("torch",), 8, loads=False),
+    "torch-vmap": Contestant(partial(start_torch_vmap, False), ("torch",), 8, threads=side.OMP),
+    "torch-compiled": Contestant(partial(start_torch_vmap, True), ("torch",), 8, threads=side.OMP),
+    "jax-single": Contestant(side.alone(jax_training, None), ("jax",), 8),
+    "jax-vmap": Contestant(side.alone(jax_training, 8), ("jax",), 16),
+    "jax-processes": Contestant(side.in_processes(jax_training, None), ("jax",), 16, loads=False),
+    "ours-single": Contestant(partial(start_ours, 1, 1), ENGINE, 4),
     "ours": Contestant(start_ours, ENGINE, 32, 0),
-    "floor": floor(training_flops(), np.float32),
+    "floor": side.floor(training_flops(), np.float32),
 }
 
 
 # --- the second table ---
 
 
-def per_step(records: Mapping[str, dict]) -> str:
-    """Set networks trained in a minute and milliseconds for a step of one network as a table, by medians."""
-    width = max(map(len, records))
-    lines = [f"{'contestant':{width}}  networks per minute  ms per step"]
-    for name, record in records.items():
-        if record["status"] == "measured":
-            seconds = record["seconds_per_network"]["median"]
-            lines.append(f"{name:{width}}  {60 / seconds:<19.0f}  {1000 * seconds / STEPS:.3f}")
-    return "\n".join(lines)
+def per_step(name: str, seconds: float) -> dict[str, str]:
+    """Networks trained in a minute, and milliseconds for a step of one network."""
+    return {"networks per minute": f"{60 / seconds:.0f}", "ms per step": f"{1000 * seconds / STEPS:.3f}"}
 
 
 if __name__ == "__main__":
-    benchmark = Benchmark(__file__, __doc__, images, CONTESTANTS, LEARNED, training_flops(), per_step)
-    sys.exit(main(benchmark))
+    benchmark = side.Benchmark(__file__, __doc__, images, CONTESTANTS, LEARNED, training_flops(), per_step)
+    sys.exit(side.main(benchmark))

@@ -7,10 +7,12 @@ says what is timed, and how.
 import argparse
 import functools
 import importlib
+import itertools
 import json
 import multiprocessing
 import os
 import platform
+import shutil
 import signal
 import statistics
 import subprocess
@@ -24,6 +26,8 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
+
+from lib.ensembles.machine import cores
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -69,7 +73,7 @@ class Benchmark(NamedTuple):
         contestants: By name. The ratios are to the one called 'ours'; 'floor' needs no images.
         learned: Range of the test accuracy of each network when the recipe is followed.
         flops: Floating-point operations in the matrix products of one network's training.
-        second: Makes a second table of what was measured.
+        second: What a second table says of a contestant, from its name and median seconds per network.
     """
 
     file: str
@@ -78,17 +82,29 @@ class Benchmark(NamedTuple):
     contestants: Mapping[str, Contestant]
     learned: tuple[float, float]
     flops: int
-    second: Callable[[Mapping[str, dict]], str] | None = None
+    second: Callable[[str, float], dict[str, str]] | None = None
 
 
 # --- for the contestants ---
 
 
-def cores() -> list[int]:
-    """Numbers of the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+class Problem(NamedTuple):
+    """Training images and their labels, and those judged on, which are called test."""
+
+    x: np.ndarray
+    y: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def dense_flops(sizes: Sequence[int], batch: int, steps: int) -> int:
+    """Floating-point operations in the matrix products of one dense network's training.
+
+    2 B D H for each layer's forward product and for its weight gradient, and for its input gradient in all
+    layers but the first. All else (biases, activations, the update, the images judged on) is left out.
+    """
+    layers = enumerate(itertools.pairwise(sizes))
+    return steps * sum(2 * batch * d * h * (2 if layer == 0 else 3) for layer, (d, h) in layers)
 
 
 def timed(train: Train) -> Measure:
@@ -103,6 +119,57 @@ def timed(train: Train) -> Measure:
         return seconds / len(accuracies), accuracies
 
     return measure
+
+
+def repeated(some: Callable[[], Sequence[float]]) -> Train:
+    """Train as many networks as asked, or more, by calls that train some each."""
+
+    def train(networks: int) -> list[float]:
+        accuracies: list[float] = []
+        while len(accuracies) < networks:
+            accuracies.extend(some())
+        return accuracies
+
+    return train
+
+
+def seeded(some: Callable[[np.random.Generator], Sequence[float]]) -> SeededTrain:
+    """The same, where all that is random comes from a generator that the seed starts."""
+    return lambda seed, networks: repeated(functools.partial(some, np.random.default_rng(seed)))(networks)
+
+
+def keras_fit(model, renew: Callable[[], object], p: Problem, *fitted, **options) -> Measure:
+    """Train networks one by one with Keras.
+
+    Args:
+        model: Compiled.
+        renew: Draws its weights anew.
+        p: Has the images judged on.
+        *fitted: What ``model.fit`` is called with.
+        **options: Likewise.
+    """
+
+    def one() -> list[float]:
+        renew()
+        model.fit(*fitted, verbose=0, **options)
+        scores = model.predict(p.x_test, batch_size=len(p.x_test), verbose=0)
+        return [np.mean(scores.argmax(axis=1) == p.y_test)]
+
+    return timed(repeated(one))
+
+
+def tensorflow_threads(number: int) -> None:
+    """Have TensorFlow use so many threads; before it does anything."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(number)
+    tf.config.threading.set_inter_op_parallelism_threads(number)
+
+
+def want_compiler() -> None:
+    """Raise `Missing` where there is no C++ compiler for ``torch.compile``."""
+    if not any(shutil.which(c) for c in (os.environ.get("CXX", "g++"), "clang++")):
+        raise Missing("a C++ compiler")
 
 
 def engine(
@@ -138,17 +205,26 @@ def _run_process(seed: int, networks: int) -> Sequence[float]:
     return _train(seed, networks)
 
 
-def in_processes(start: Callable[[], SeededTrain]) -> Measure:
-    """Train in one process per core, each pinned to its core, with what ``start`` gives there."""
-    context = multiprocessing.get_context("spawn")
-    pools = [ProcessPoolExecutor(1, context, _start_process, (core, start)) for core in cores()]
+def alone(training: Callable[..., SeededTrain], *how) -> Callable[[], Measure]:
+    """Trains in the contestant's own process, by a training made as told; the same networks at each call."""
+    return lambda: timed(functools.partial(training(*how), 0))
 
-    def train(networks: int) -> list[float]:
-        share = -(-networks // len(pools))
-        runs = [pool.submit(_run_process, seed, share) for seed, pool in enumerate(pools)]
-        return [a for run in runs for a in run.result()]
 
-    return timed(train)
+def in_processes(training: Callable[..., SeededTrain], *how) -> Callable[[], Measure]:
+    """Trains in one process per core, each pinned to its core, by trainings that are made there."""
+
+    def start() -> Measure:
+        context, made = multiprocessing.get_context("spawn"), functools.partial(training, *how)
+        pools = [ProcessPoolExecutor(1, context, _start_process, (core, made)) for core in cores()]
+
+        def train(networks: int) -> list[float]:
+            share = -(-networks // len(pools))
+            runs = [pool.submit(_run_process, seed, share) for seed, pool in enumerate(pools)]
+            return [a for run in runs for a in run.result()]
+
+        return timed(train)
+
+    return start
 
 
 def floor(flops: int, dtype: type) -> Contestant:
@@ -380,8 +456,13 @@ def table(records: dict[str, dict]) -> str:
                 "-" if accuracy is None else f"{accuracy['mean']:.4f}",
             )
         )
+    return in_columns(rows)
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as lines of text in columns."""
     full = [row for row in rows if row[2]]  # the others hold a message, as wide as it likes
-    widths = [max(len(row[i]) for row in (full if i else rows)) for i in range(len(head))]
+    widths = [max(len(row[i]) for row in (full if i else rows)) for i in range(len(rows[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)
 
@@ -449,7 +530,6 @@ def main(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
 
     if args.only != ["floor"]:
         try:
-            sys.path.insert(0, str(ROOT))
             from book import fetch
 
             fetch.fetch()  # where needed, and here, so that a failure is told once
@@ -473,8 +553,10 @@ def main(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
         "contestants": records,
     }
     print(table(records))
-    if benchmark.second:
-        print(f"\n{benchmark.second(records)}")
+    medians = {n: r["seconds_per_network"]["median"] for n, r in records.items() if r["status"] == "measured"}
+    if benchmark.second and medians:
+        rows = [{"contestant": name} | benchmark.second(name, medians[name]) for name in medians]
+        print("\n" + in_columns([[*rows[0]], *([*row.values()] for row in rows)]))
     say(f"{time.perf_counter() - begin:.0f} s in all, {len(cores())} cores")
     if args.json:
         part = args.json.with_name(args.json.name + ".part")

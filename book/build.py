@@ -82,7 +82,7 @@ def run_chapters(
         What failed, one text for each chapter that did.
     """
     wanted, names = chapters(root, only), [chapter.name for chapter in chapters(root)]
-    recorded = record.read(root / record.TIMINGS).get(scale, {})
+    recorded = record.read(root / record.TIMINGS)[0].get(scale, {})
     faults, todo = {}, {}
     for chapter in wanted:
         title = f"chapter {names.index(chapter.name) + 1} of {len(names)}, {chapter.name} ({scale})"
@@ -223,7 +223,7 @@ def recover(place: Path) -> None:
 
 def changed_verdicts(root: Path, notebooks: Sequence[Any]) -> list[str]:
     """Verdicts that are not the recorded ones, counted and as a table; empty when all are."""
-    changed = record.changes(record.read(root / record.VERDICTS), record.verdicts(notebooks))
+    changed = record.changes(record.read(root / record.VERDICTS)[0], record.verdicts(notebooks))
     rows = [(chapter, claim, was or "(new)", now or "(gone)") for chapter, claim, was, now in changed]
     table = record.table(rows, ("chapter", "claim", "recorded", "now"))
     return [f"{len(rows)} verdict(s) differ from {record.VERDICTS}:", table] if rows else []
@@ -316,7 +316,7 @@ def keep_record(root: Path, say: Say = say, scale: str = "full") -> int:
         except run.RunError as error:
             say(f"nothing was recorded, the chapters at scale {scale} are not all current:\n{error}")
             return 1
-        timings, made = record.read(root / record.TIMINGS), record.read_provenance(root / record.TIMINGS)
+        timings, made = record.read(root / record.TIMINGS)
         for chapter, notebook in zip(chapters(root), notebooks, strict=True):
             if seconds := record.timings(notebook):
                 timings.setdefault(scale, {})[chapter.name] = seconds
@@ -329,7 +329,7 @@ def keep_record(root: Path, say: Say = say, scale: str = "full") -> int:
             record.write(root / record.VERDICTS, record.verdicts(notebooks), record.provenance(notebooks))
             for chapter, notebook in zip(chapters(root), notebooks, strict=True):
                 if (picture := record.cover(notebook)) is not None:
-                    run.write(root / f"results/{chapter.name}.svg", picture)
+                    store.put(root / f"results/{chapter.name}.svg", picture.encode())
     say(f"recorded in {record.VERDICTS + ' and ' if scale == 'full' else ''}{record.TIMINGS}")
     return 0
 

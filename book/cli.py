@@ -129,10 +129,10 @@ def _own(root: Path, chapter: contents.Chapter, given: dict[str, str], out: Path
 
     values = params.check(params.schema(chapter.path), given)
     own = root / "_build" / "executed" / "custom"
-    digest = run.digest({name: values[name] for name in given})
+    digest = store.digest({name: values[name] for name in given})
     place = (out or own / f"{chapter.name}-{digest[:8]}.ipynb").absolute()
     store.check_writable(place, store.folder())
-    recorded = record.read(root / record.TIMINGS).get("full", {})
+    recorded = record.read(root / record.TIMINGS)[0].get("full", {})
     if seconds := build.lasts(chapter.path, recorded):
         click.echo(f"{chapter.name}: at its own parameters it takes about {clock(seconds)}")
     with contextlib.nullcontext() if out else run.lock(root, click.echo):

@@ -254,7 +254,7 @@ class History(_Board):
         if scale_now() != "full":
             return self.read("A preview is compared with nothing.")
         place = Path(self.env.app.srcdir) / record.VERDICTS
-        recorded, made, sections = record.read(place), record.read_provenance(place), []
+        (recorded, made), sections = record.read(place), []
         for chapter, notebook, stamp in _stamps(self.env.app):
             ((name, now),) = record.verdicts([notebook]).items()
             before = recorded.get(name, {})

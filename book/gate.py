@@ -6,7 +6,6 @@ that failed, cells that never ran, figures without a description.
 """
 
 import ast
-import hashlib
 import json
 import re
 import tempfile
@@ -19,6 +18,7 @@ import nbformat
 
 from book import markup
 from book.markup import Markup
+from lib.ensembles import store
 from lib.page import claims, explore
 from lib.page.figures import DATA_MIME
 from lib.page.provenance import STAMP_FIELDS, STAMP_MIME
@@ -111,7 +111,7 @@ def _seal(notebook: Notebook, note: Mapping[str, Any]) -> str:
     content["metadata"].pop(RUN_METADATA, None)
     for part in (content, *content["cells"]):
         part["metadata"].pop("papermill", None)  # times
-    return hashlib.sha256(json.dumps([note, content], sort_keys=True).encode()).hexdigest()
+    return store.digest([note, content])
 
 
 def notebook_faults(notebook: Notebook, roots: Iterable[Path] = (), key: str | None = None) -> list[str]:

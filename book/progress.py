@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self, TextIO
 
@@ -84,7 +84,6 @@ class Progress:
         title: str,
         recorded: Mapping[str, float] | None = None,
         stream: TextIO | None = None,
-        now: Callable[[], float] = time.monotonic,
         bar: bool = True,
     ) -> None:
         """Prepare to show a run.
@@ -93,21 +92,20 @@ class Progress:
             title: what is being run, e.g. ``chapter 1 of 5, greedy_layerwise_training``.
             recorded: seconds of each cell in an earlier run.
             stream: where to write; stderr if None.
-            now: clock in seconds.
             bar: whether a terminal shows a bar; several runs at once share it in lines.
         """
-        self._title, self._recorded, self._now = title, recorded or {}, now
+        self._title, self._recorded = title, recorded or {}
         self._stream = stream or sys.stderr
         self._bar = bar and self._stream.isatty()
         self._cells: list[str] = []
-        self._at, self._start, self._cell_start = 0, now(), now()
+        self._at, self._start, self._cell_start = 0, time.monotonic(), time.monotonic()
         self._file: Path | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
         """Start to show."""
-        self._start = self._cell_start = self._now()
+        self._start = self._cell_start = time.monotonic()
         self._thread.start()
         return self
 
@@ -115,8 +113,8 @@ class Progress:
         """Stop, and leave one line that says how it ended."""
         self._end.set()
         self._thread.join()
-        how = "done" if kind is None else "stopped"
-        print(f"{self._title}: {how} after {clock(self._now() - self._start)}", file=self._stream, flush=True)
+        how, took = "done" if kind is None else "stopped", clock(time.monotonic() - self._start)
+        print(f"{self._title}: {how} after {took}", file=self._stream, flush=True)
 
     def cells(self, ids: Sequence[str], file: Path | None = None) -> None:
         """Tell which cells will run, and in which file the engine reports its chunks."""
@@ -125,11 +123,11 @@ class Progress:
     def cell(self, name: str) -> None:
         """Tell that a cell starts."""
         if name in self._cells:
-            self._at, self._cell_start = self._cells.index(name), self._now()
+            self._at, self._cell_start = self._cells.index(name), time.monotonic()
 
     def line(self) -> str:
         """Where the run stands, in one line."""
-        now = self._now()
+        now = time.monotonic()
         here = now - self._cell_start
         left = time_left(self._recorded, self._cells, self._at, now - self._start - here, here)
         cell = f"cell {min(self._at + 1, len(self._cells))} of {len(self._cells)}"

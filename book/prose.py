@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
+from markdown_it.tree import SyntaxTreeNode
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 
@@ -108,20 +108,17 @@ def _parser() -> MarkdownIt:
     return create_md_parser(MdParserConfig(enable_extensions=extensions), RendererHTML)
 
 
-def _inline(tokens: list[Token]) -> str:
+def _inline(nodes: list[SyntaxTreeNode]) -> str:
     """Plain text of a paragraph: values, sources and whatever else is no prose as placeholders."""
     parts = []
-    for token in tokens:
-        if token.type == "text":
-            parts.append(token.content)
-        elif token.type == "myst_role":
-            parts.append(SOURCE if token.meta["name"].startswith("cite") else OTHER)
-        elif token.type == "link_open" and re.match(r"https?:", str(token.attrs.get("href", ""))):
-            parts.append(SOURCE)
-        elif token.type == "image":
-            parts.append(_inline(token.children or []))
+    for node in nodes:
+        if node.type == "text":
+            parts.append(node.content)
+        elif node.type == "myst_role":
+            parts.append(SOURCE if node.meta["name"].startswith("cite") else OTHER)
         else:
-            parts.append(_INLINE.get(token.type, ""))
+            source = node.type == "link" and re.match(r"https?:", str(node.attrs.get("href", "")))
+            parts.append(SOURCE * bool(source) + _INLINE.get(node.type, "") + _inline(node.children))
     return "".join(parts)
 
 
@@ -131,24 +128,19 @@ def paragraphs(markdown: str) -> Iterator[str]:
     Yields:
         Plain text with placeholders.
     """
-    quoted, row = 0, None
-    for token in _parser().parse(markdown):
-        quoted += {"blockquote_open": 1, "blockquote_close": -1}.get(token.type, 0)
-        if token.type == "tr_open":
-            row = []
-        elif token.type == "tr_close":
-            yield " | ".join(row)
-            row = None
-        elif token.type == "inline" and not quoted:
-            text = _inline(token.children or [])
-            if row is None:
-                yield text
-            else:
-                row.append(text)
-        elif token.type == "colon_fence":  # an admonition, a card: its text is prose, its options are not
-            kept = [line for line in token.content.splitlines() if not re.match(r":[\w-]+:", line)]
-            yield re.sub(r"\{[\w-]+\}", "", token.info).strip(" :")
+    todo = [SyntaxTreeNode(_parser().parse(markdown))]
+    while todo:
+        node = todo.pop()
+        if node.type == "inline":
+            yield _inline(node.children)
+        elif node.type == "tr":
+            yield " | ".join(_inline(part.children) for part in node.walk() if part.type == "inline")
+        elif node.type == "colon_fence":  # an admonition, a card: its text is prose, its options are not
+            kept = [line for line in node.content.splitlines() if not re.match(r":[\w-]+:", line)]
+            yield re.sub(r"\{[\w-]+\}", "", node.info).strip(" :")
             yield from paragraphs("\n".join(kept))
+        elif node.type != "blockquote":
+            todo += reversed(node.children)
 
 
 def sentences(text: str) -> list[str]:
@@ -235,12 +227,13 @@ def stated(path: Path) -> set[float]:
     return found
 
 
-def texts(path: Path) -> list[Text]:
+def texts(path: Path) -> Iterator[Text]:
     """All prose of a Markdown page or a notebook, in pieces, in order."""
     if path.suffix != ".ipynb":
         source = path.read_text("utf-8")
-        return [Text("page", text, text, _excused(source)) for text in paragraphs(source)]
-    found, asks = [], True
+        yield from (Text("page", text, text, _excused(source)) for text in paragraphs(source))
+        return
+    asks = True
     for cell in run.load(path).cells:
         given, markdown = frozenset(cell.metadata.get("given", ())), cell.cell_type == "markdown"
         pieces = [cell.source] if markdown else []
@@ -249,14 +242,13 @@ def texts(path: Path) -> list[Text]:
             asks = asks and not [*_calls(cell, "expected")]
         for piece in pieces:
             both = (paragraphs(_filled(piece)), paragraphs(_filled(piece, OTHER)))
-            found += [Text(cell.id, *two, given, asks and markdown) for two in zip(*both, strict=True)]
-    return found
+            yield from (Text(cell.id, *two, given, asks and markdown) for two in zip(*both, strict=True))
 
 
 # ---- findings --------------------------------------------------------------------------------------------
 
 
-def typed_numbers(path: Path, known: set[float], quoted: set[float]) -> list[Finding]:
+def typed_numbers(path: Path, known: set[float], quoted: set[float]) -> Iterator[Finding]:
     """Numbers in prose that neither come from the run nor are given by something else than it.
 
     A citation excuses the numbers of its sentence unless that gives values of the run as well: there it could
@@ -267,7 +259,6 @@ def typed_numbers(path: Path, known: set[float], quoted: set[float]) -> list[Fin
         known: defaults of the chapter's parameters, or of all chapters.
         quoted: numbers of claims, stated before the run.
     """
-    found = []
     for place, text, _, given, _ in texts(path):
         for sentence in sentences(text):
             if SOURCE in sentence and VALUE not in sentence:
@@ -285,36 +276,31 @@ def typed_numbers(path: Path, known: set[float], quoted: set[float]) -> list[Fin
                 )
                 pool = quoted - DATA if measured else quoted | DATA | known
                 if match[0] not in given and value not in pool:
-                    found.append(Finding(path.name, place, match[0], sentence))
-    return found
+                    yield Finding(path.name, place, match[0], sentence)
 
 
-def empty_fields(path: Path) -> list[Finding]:
+def empty_fields(path: Path) -> Iterator[Finding]:
     """Fields and conditions of a chapter that no run can change: ``{{0.2}}``, ``[ahead]{{True}}``."""
-    found = []
     for cell in _code(path):
         for text in _pieces(cell):
             for field in FIELD.finditer(text):
                 try:
                     tree = parsed(field["field"] or field["condition"])
                 except SyntaxError as error:
-                    found.append(Finding(path.name, cell.id, field[0], str(error)))
+                    yield Finding(path.name, cell.id, field[0], str(error))
                     continue
                 if field["condition"] == "None" or not any(isinstance(n, ast.Name) for n in ast.walk(tree)):
-                    found.append(Finding(path.name, cell.id, field[0], "no run can change it"))
-    return found
+                    yield Finding(path.name, cell.id, field[0], "no run can change it")
 
 
-def loose_words(path: Path) -> list[Finding]:
+def loose_words(path: Path) -> Iterator[Finding]:
     """Words of a chapter that compare and that nothing holds to the run."""
-    found = []
     for place, _, loose, given, asks in texts(path):
         for sentence in sentences(loose):
             if asks or SOURCE in sentence or sentence.endswith("?"):
                 continue
             words = (match[0] for match in _COMPARES.finditer(sentence))
-            found += [Finding(path.name, place, w, sentence) for w in words if w.lower() not in given]
-    return found
+            yield from (Finding(path.name, place, w, sentence) for w in words if w.lower() not in given)
 
 
 def raw_text(path: Path) -> list[Finding]:
@@ -347,23 +333,24 @@ def mute_alts(path: Path) -> list[Finding]:
     ]
 
 
-def findings(root: Path) -> list[Finding]:
+def findings(root: Path) -> Iterator[Finding]:
     """All findings in the pages of a project's book and in its README."""
-    known, quoted, found = set(), set(), []
+    known, quoted = set(), set()
     for _, path in contents.chapters(root):
         own = defaults(path), stated(path)
-        found += typed_numbers(path, *own) + empty_fields(path) + raw_text(path)
-        found += loose_words(path) + mute_alts(path) + lost_defaults(root, path)
+        yield from typed_numbers(path, *own)
+        for judge in (empty_fields, raw_text, loose_words, mute_alts):
+            yield from judge(path)
+        yield from lost_defaults(root, path)
         known, quoted = known | own[0], quoted | own[1]
     for path in (*(path for _, path in contents.pages(root)), root / "README.md"):
         if path.suffix == ".md" and path.is_file():
-            found += typed_numbers(path, known, quoted)
-    return found
+            yield from typed_numbers(path, known, quoted)
 
 
 def main(root: Path = contents.ROOT) -> int:
     """The command line; returns the exit status."""
-    found = findings(root)
+    found = [*findings(root)]
     print(*found, f"{len(found)} finding(s) in prose", sep="\n")
     return 1 if found else 0
 

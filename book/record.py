@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from book import gate, run
+from lib.ensembles import store
 
 VERDICTS = "results/verdicts.json"
 TIMINGS = "results/timings.json"
@@ -81,28 +82,20 @@ def cover(notebook: gate.Notebook) -> str | None:
     return f"{''.join(figure['data'][gate.SVG_MIME]).rstrip()}\n<!-- {made.replace('--', '- -')} -->\n"
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A recorded file without its provenance, empty when there is none; ValueError when it is not JSON."""
-    return {name: value for name, value in _file(path).items() if name != PROVENANCE}
-
-
-def read_provenance(path: Path) -> dict[str, Any]:
-    """The provenance of a recorded file, empty when there is none."""
-    return _file(path).get(PROVENANCE, {})
-
-
-def _file(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A recorded file and its provenance, both empty when there is none; ValueError when it is not JSON."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8")) if path.exists() else {}
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
+    made = content.pop(PROVENANCE, {})
+    return content, made
 
 
 def write(path: Path, content: Mapping[str, Any], made: Mapping[str, Any]) -> None:
     """Write a recorded file, with what made it, whole or not at all."""
-    run.write(path, json.dumps({**content, PROVENANCE: made}, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps({**content, PROVENANCE: made}, indent=1, ensure_ascii=False) + "\n"
+    store.put(path, text.encode())
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple]:

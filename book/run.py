@@ -9,8 +9,6 @@ what failed is kept beside it as ``<chapter>.failed.ipynb``.
 import contextlib
 import errno
 import fcntl
-import hashlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -74,12 +72,7 @@ def content_keys(
     reached = sources.modules([plain(text) for _, kind, text, _ in cells if kind == "code"], root, "", root)
     files = {name: sources.meaning(path.read_bytes()) for name, path in reached.items()}
     made_by = machine.environment(machine.pinned(root), anywhere)
-    return [digest([cells, files, dict(values), CONTENT_SHA256, made_by]) for values in runs]
-
-
-def digest(content: Any) -> str:
-    """SHA-256 of plain data, in hexadecimal digits."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return [store.digest([cells, files, dict(values), CONTENT_SHA256, made_by]) for values in runs]
 
 
 def load(notebook: Path) -> nbformat.NotebookNode:
@@ -208,7 +201,7 @@ def run(
         for private in ("input_path", "output_path"):
             executed.metadata.papermill.pop(private, None)
         gate.seal(executed, {"key": key})
-        write(out, nbformat.writes(executed))
+        store.put(out, nbformat.writes(executed).encode())
         return executed
     except Exception as error:
         kept = ""
@@ -235,24 +228,6 @@ def reason(error: BaseException, folder: str = "its folder") -> str:
 
 def _relative(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        OSError: when it cannot be written; what was there before is then still there.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -203,25 +203,21 @@ def read_executed(app: Sphinx, docname: str, source: list[str]) -> None:
                 source[0] = latex.printed(source[0])
 
 
-def mark_preview(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
-    """Says at the top of every page of a preview, and in its title, that it is one."""
+def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
+    """Says what is to be said on every page, when all others have said theirs.
+
+    A preview says at its top, and in its title, that it is one. Each entry of a bibliography is an item of
+    its list; docutils gives it a role no longer in use. Browsers fetch and run what is the book's own, and
+    nothing else; that stands first in the page's head.
+    """
+    body = context.get("body")
     if scale_now() == "preview":
         context["title"] = f"PREVIEW: {context.get('title', '')}"
-        if context.get("body"):
-            line = f'<p class="{gate.PREVIEW_CLASS}"><strong>{_PREVIEW}</strong></p>'
-            context["body"] = f"{line}\n{context['body']}"
-
-
-def state_policy(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
-    """Has browsers fetch and run for a page what is the book's own, and nothing else; first in its head."""
+        body = body and f'<p class="{gate.PREVIEW_CLASS}"><strong>{_PREVIEW}</strong></p>\n{body}'
+    if body:
+        context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')
     stated = f'<meta http-equiv="Content-Security-Policy" content="{markup.policy(pagename)}">'
     context["metatags"] = f"{stated}\n{context.get('metatags', '')}"
-
-
-def name_references(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
-    """Makes each entry of a bibliography an item of its list; docutils gives it a role no longer in use."""
-    if context.get("body"):
-        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def write_files(app: Sphinx, error: Exception | None) -> None:
@@ -268,8 +264,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # every page is read again: what it shows may have changed while its file has not
     app.connect("env-get-outdated", lambda app, env, *_: sorted(env.found_docs))
     app.connect("source-read", read_executed)
-    app.connect("html-page-context", mark_preview)
-    app.connect("html-page-context", name_references)
-    app.connect("html-page-context", state_policy, priority=900)  # before what others put there
+    app.connect("html-page-context", finish_page, priority=900)
     app.connect("build-finished", write_files, priority=900)  # after the index that only sends on
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from book import run
-from lib.ensembles import machine
+from lib.ensembles import machine, store
 
 MARK = ".made.json"
 _NAMED = ("_config.yml", "_toc.yml", "CITATION.cff", "results/verdicts.json", *machine.REQUIREMENTS)
@@ -20,10 +19,8 @@ _VARIABLES = ("SGD_BOOK_URL", "SGD_BOOK_REPOSITORY")
 
 
 def _hash(files: Iterable[Path], root: Path, *texts: str) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(set(files)):
-        digest.update(f"{path.relative_to(root)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return hashlib.sha256("\0".join([digest.hexdigest(), *texts]).encode()).hexdigest()
+    hashes = {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return store.digest([hashes, texts])
 
 
 def sources(root: Path, pages: Iterable[Path]) -> str:
@@ -39,17 +36,17 @@ def sources(root: Path, pages: Iterable[Path]) -> str:
     return _hash(files, root, sys.version, *(os.environ.get(name, "") for name in _VARIABLES))
 
 
-def _note(html: Path, made_from: str) -> str:
+def _note(html: Path, made_from: str) -> bytes:
     pages = (path for path in html.rglob("*") if path.is_file() and path != html / MARK)
-    return json.dumps({"from": made_from, "pages": _hash(pages, html)}) + "\n"
+    return json.dumps({"from": made_from, "pages": _hash(pages, html)}).encode() + b"\n"
 
 
 def mark(html: Path, made_from: str) -> None:
     """Note in a folder of new pages what they were made from, as ``sources`` gave it before they were."""
-    run.write(html / MARK, _note(html, made_from))
+    store.put(html / MARK, _note(html, made_from))
 
 
 def current(html: Path, made_from: str) -> bool:
     """Whether a folder holds, unchanged, the pages made from the same sources."""
     noted = html / MARK
-    return noted.is_file() and noted.read_bytes() == _note(html, made_from).encode()
+    return noted.is_file() and noted.read_bytes() == _note(html, made_from)

@@ -1,7 +1,6 @@
 """What came out of a sweep: a table of all runs as CSV and JSON, and a page of its own with a figure."""
 
 import base64
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from matplotlib import pyplot as plt
 from book import gate
 from lib import stats
 from lib.page import claims
-from lib.page.figures import FAINT
+from lib.page.figures import FAINT, svg
 
 _FEW = 6  # values of a parameter, at most, for a colour or a panel each
 _TOLD = 12  # runs that the figure's description lists one by one
@@ -165,20 +164,18 @@ def figure(measure: str, units: Mapping[str, str], runs: Sequence[Record]) -> tu
     if full:
         options |= {"kind": "line", "estimator": "median", "errorbar": ("pi", 100), "err_style": "bars"}
         options |= {"marker": "o", "linestyle": "-" if _numeric(along) else "", "err_kws": {"capsize": 3}}
-    with plt.rc_context({"svg.hashsalt": "sweep", "svg.fonttype": "path"}):  # the same bytes each time
-        sns.set_theme(style="ticks", palette="colorblind")
-        grid = sns.relplot(pd.DataFrame(rows), y=label, height=3.9, aspect=1.3, **options)
-        if _numeric(along) and along[0] > 0 and along[-1] / along[0] >= _LOG_SPAN:
-            grid.set(xscale="log")
-        for ax in grid.axes.flat if claim else ():
-            bottom, top = ax.get_ylim()
-            low = bottom if claim["low"] is None else claim["low"]
-            high = top if claim["high"] is None else claim["high"]
-            if low <= top and high >= bottom:
-                ax.axhspan(max(low, bottom), min(high, top), color=FAINT, alpha=0.2, linewidth=0, zorder=0)
-            ax.set_ylim(bottom, top)
-        drawing = io.BytesIO()
-        grid.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")
+    sns.set_theme(style="ticks", palette="colorblind")
+    grid = sns.relplot(pd.DataFrame(rows), y=label, height=3.9, aspect=1.3, **options)
+    if _numeric(along) and along[0] > 0 and along[-1] / along[0] >= _LOG_SPAN:
+        grid.set(xscale="log")
+    for ax in grid.axes.flat if claim else ():
+        bottom, top = ax.get_ylim()
+        low = bottom if claim["low"] is None else claim["low"]
+        high = top if claim["high"] is None else claim["high"]
+        if low <= top and high >= bottom:
+            ax.axhspan(max(low, bottom), min(high, top), color=FAINT, alpha=0.2, linewidth=0, zorder=0)
+        ax.set_ylim(bottom, top)
+    drawing = svg(grid.figure, "sweep")
     plt.close(grid.figure)
     ways = {"x": "Along", "hue": "a colour for each", "col": "a panel for each", "size": "a size for each"}
     bars = full and any(low < high for _, (_, low, high) in points)
@@ -189,7 +186,7 @@ def figure(measure: str, units: Mapping[str, str], runs: Sequence[Record]) -> tu
     caption += " Grey: what the claim accepts." if claim else ""
     caption += f" Not drawn: {', '.join(order[3:])}." if order[3:] else ""
     caption += f" {missing} run(s) have no value." if missing else ""
-    return drawing.getvalue().decode(), caption, _alt(label, points, list(units), missing)
+    return drawing, caption, _alt(label, points, list(units), missing)
 
 
 def _levels(values: Sequence[Any]) -> list[Any]:

@@ -200,7 +200,7 @@ def plan(notebook: Path, scale: str, fixed: Mapping[str, Any], sets: Sequence[Ma
             for line in lines[1:] or lines:  # the first of several only counts them
                 faults.setdefault(line.strip(), []).append(number)
             continue
-        name = run.digest(values)[:12]
+        name = store.digest(values)[:12]
         runs.setdefault(name, Run(len(runs) + 1, {key: values[key] for key in given}, values, name))
     if faults:
         lines = [f"the sweep of {notebook.stem} is refused, nothing was run"]
@@ -224,7 +224,7 @@ def check_measure(plan: Plan, measure: str, root: Path) -> None:
     Raises:
         ValueError: listing what there is.
     """
-    there = dict.fromkeys(record.read(root / record.VERDICTS).get(plan.notebook.stem, {}))
+    there = dict.fromkeys(record.read(root / record.VERDICTS)[0].get(plan.notebook.stem, {}))
     for copy in root.glob(f"_build/executed/*/{plan.notebook.stem}.ipynb"):
         with contextlib.suppress(OSError, ValueError, KeyError):
             there |= dict.fromkeys(summary.measures(json.loads(copy.read_text("utf-8"))))
@@ -326,7 +326,7 @@ class Results:
         notebook = nbformat.reads(result["notebook"] or self.plan.text, as_version=4)
         about = {"key": self.keys[one.name], "seconds": round(result["seconds"], 1)}
         gate.seal(notebook, about | ({"failed": failed} if failed else {}))
-        run.write(self.path(one, bool(failed)), nbformat.writes(notebook))
+        store.put(self.path(one, bool(failed)), nbformat.writes(notebook).encode())
         if not failed:
             self.path(one, failed=True).unlink(missing_ok=True)
         self._take(one, notebook)
@@ -337,7 +337,7 @@ class Results:
         made |= {"swept": self.plan.swept, "measure": self.measure}
         forms = {"results.json": summary.as_json, "results.csv": summary.as_csv, "index.html": summary.html}
         for name, form in forms.items():
-            run.write(self.out / name, form(made, list(self.records.values())))
+            store.put(self.out / name, form(made, list(self.records.values())).encode())
 
 
 # ---- many runs -------------------------------------------------------------------------------------------
@@ -445,7 +445,7 @@ def estimate(results: Results, root: Path, workers: int) -> tuple[float | None, 
         judged by, or what to do where there is nothing to judge by.
     """
     name, scale = results.plan.notebook.stem, results.plan.scale
-    recorded, at = record.read(root / record.TIMINGS), _SCALES.index(scale)
+    (recorded, _), at = record.read(root / record.TIMINGS), _SCALES.index(scale)
     nearest, bound = (scale, *_SCALES[at + 1 :], *reversed(_SCALES[:at])), "about"
     other = next((other for other in nearest if recorded.get(other, {}).get(name)), None)
     if took := results.seconds():
@@ -524,7 +524,8 @@ def command(
     work = plan(path, scale, dict(fixed), sets)
     if measure:
         check_measure(work, measure, root)
-    folder = out or root / "_build/sweeps" / f"{path.stem}-{run.digest([one.given for one in work.runs])[:8]}"
+    name = f"{path.stem}-{store.digest([one.given for one in work.runs])[:8]}"
+    folder = out or root / "_build/sweeps" / name
     if not dry_run:
         store.check_writable(folder)
     results = Results(work, folder.resolve(), root, measure)

@@ -9,7 +9,6 @@ set before that.
 """
 
 import functools
-import hashlib
 import logging
 import re
 import threading
@@ -55,7 +54,7 @@ def facts(packages: tuple[str, ...]) -> dict[str, str]:
 def _library() -> str:
     files = sorted((store.ROOT / "lib").rglob("*.py"))
     found = [[path.relative_to(store.ROOT).as_posix(), sources.meaning(path.read_bytes())] for path in files]
-    return hashlib.sha256(repr(found).encode()).hexdigest()
+    return store.digest(found)
 
 
 @functools.cache

@@ -15,13 +15,12 @@ import io
 import json
 import os
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,7 +50,7 @@ class Chunk(NamedTuple):
     @property
     def digest(self) -> str:
         """Of the two: 64 hexadecimal digits."""
-        return _sha256(json.dumps(self))
+        return digest(self)
 
     @property
     def path(self) -> Path:
@@ -65,8 +64,9 @@ def folder() -> Path:
     return Path(os.environ.get("SGD_BOOK_CHUNKS") or home / "_build" / "chunks")
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def digest(content: Any) -> str:
+    """SHA-256 of plain data, in hexadecimal digits; TypeError where JSON cannot hold it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def code(job: Callable) -> str:
@@ -80,7 +80,7 @@ def code(job: Callable) -> str:
         Changed: The file of a module says something else than when this process imported it.
     """
     modules = hashes(job)
-    return _sha256(json.dumps([job.__qualname__, modules, machine.environment()], sort_keys=True))
+    return digest([job.__qualname__, modules, machine.environment()])
 
 
 def hashes(job: Callable) -> dict[str, str]:
@@ -136,10 +136,9 @@ def key(code: str, config: Mapping, chunk: int, before: Chunk | None = None) -> 
     """
     own = {name: value for name, value in config.items() if name != "after"}
     try:
-        text = json.dumps([code, own, chunk, before and before.digest], sort_keys=True)
+        return digest([code, own, chunk, before and before.digest])
     except TypeError as e:
         raise ValueError(f"config must be plain data, what JSON can hold: {e}") from None
-    return _sha256(text)
 
 
 REMEDY = (  # where the project itself cannot be written
@@ -158,6 +157,30 @@ def check_writable(*folders: Path) -> None:
         there = next(p for p in (place, *place.absolute().parents) if p.exists())
         if not os.access(there, os.W_OK):
             raise PermissionError(f"{there} cannot be written. {REMEDY}")
+
+
+def put(path: Path, content: bytes, lasting: bool = True) -> None:
+    """Write a file whole or not at all.
+
+    Args:
+        path: Of the file; its folder is made.
+        content: Of the file.
+        lasting: Whether to wait until it is on the disk.
+
+    Raises:
+        OSError: It cannot be written; what was there before is then still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            if lasting:
+                os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 _written: set[Path] = set()  # by this process
@@ -206,13 +229,7 @@ def write(chunk: Chunk, result: Mapping[str, np.ndarray]) -> None:
         archive.comment = json.dumps(chunk).encode()[-65535:]
     content = buffer.getvalue()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with ExitStack() as at_last:
-            at_last.callback(Path(temporary).unlink, missing_ok=True)  # there where something went wrong
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
-            os.replace(temporary, path)
+        put(path, hashlib.sha256(content).digest() + content, lasting=False)  # a damaged one is seen
         _written.add(path)
     except OSError as e:
         why = f"{e.strerror}: cannot keep finished chunks there (SGD_BOOK_CHUNKS names another folder)"

@@ -327,20 +327,17 @@ def _entry(claim: Claim, found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: getattr(claim, name) for name in _STATED} | found | told
 
 
-def against(verdict: str, expected: str) -> str:
-    """What to add to a verdict: that it was expected if it is not the usual one, or what was expected."""
-    if verdict in (expected, "out of range"):
-        return ", as expected" if verdict == "fails" else ""
-    return f", expected: {expected}"
-
-
 AFTER = "changed after a look at these seeds"
 
 
 def note(entry: Mapping[str, Any]) -> str:
     """What to add to the verdict of a claim of a record: what was expected, what is missing, and marks."""
-    told = against(entry["verdict"], entry["expected"])
-    if entry["verdict"] == "undecided":
+    verdict, expected = entry["verdict"], entry["expected"]
+    # that it was expected is said where that is not the usual
+    told = ", as expected" if verdict == "fails" else ""
+    if verdict not in (expected, "out of range"):
+        told = f", expected: {expected}"
+    if verdict == "undecided":
         enough = _needed(entry)
         told += f"; about n = {enough:,} would decide it" if enough else "; no n would decide it here"
     return told + f"; {AFTER}" * bool(entry["seen"])

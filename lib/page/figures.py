@@ -72,18 +72,19 @@ def columns(data: pd.DataFrame | Mapping[str, Iterable]) -> dict[str, Any]:
 
 def _picture(fig: Figure, name: str) -> str:
     """A figure as SVG, the same for the same figure; what is heavy in it is drawn in pixels."""
-    drawing = _svg(fig, name)
+    drawing = svg(fig, name)
     if len(drawing) > _SVG_LIMIT:
         for artist in fig.findobj(lambda artist: _points(artist) > _MANY):
             artist.set_rasterized(True)
             paint = artist.get_color() if isinstance(artist, Line2D) else artist.get_facecolor()
             if len(paint) and to_rgba_array(paint)[:, :3].max() < _INKY:
                 artist.set_color(FAINT)  # pixels take no theme: this is seen on a light and on a dark page
-        drawing = _svg(fig, name)
+        drawing = svg(fig, name)
     return drawing
 
 
-def _svg(fig: Figure, name: str) -> str:
+def svg(fig: Figure, name: str) -> str:
+    """A figure as SVG, the same for the same figure and name."""
     drawing = io.BytesIO()
     # no date, no version; the name as salt, so that two drawings share no element id
     with plt.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):

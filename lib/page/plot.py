@@ -94,23 +94,21 @@ def forest(
     return _rows(ax, [row[0] for row in rows], 1.1)  # a row's room on top for what a line means
 
 
-def lines(ax: Axes, x: Sequence, series: Mapping[str, Sequence[tuple]], named: bool = True) -> Axes:
+def lines(ax: Axes, x: Sequence, series: Mapping[str, Sequence[tuple]]) -> Axes:
     """Lines of estimates with their intervals, each named at its left end.
 
     Args:
         ax: Where to draw.
         x: Positions, shared by all.
         series: By name, an estimate or (value, low, high) at each position.
-        named: Whether to write the names; one of several panels will do.
     """
     top = max(series, key=lambda name: series[name][0][0])
     for color, (name, estimates) in zip(PALETTE, series.items(), strict=False):
         value, low, high = np.array([estimate[:3] for estimate in estimates]).T
         ax.errorbar(range(len(x)), value, [value - low, high - value], fmt="o-", color=color, capsize=3)
-        if named:
-            # clear of the line's first piece, over which it stands
-            place, side = (max(high[:2]), (-4, 5)) if name == top else (min(low[:2]), (-4, -15))
-            _beside(ax, name, (0, place), side, color, va="baseline")
+        # clear of the line's first piece, over which it stands
+        place, side = (max(high[:2]), (-4, 5)) if name == top else (min(low[:2]), (-4, -15))
+        _beside(ax, name, (0, place), side, color, va="baseline")
     ax.set_xticks(range(len(x)), x)
     ax.set_xlim(-0.3, len(x) - 0.7)
     ax.margins(y=0.2)

@@ -16,7 +16,7 @@ import pytest
 import toy_book
 
 from book import build, cli, contents, gate, latex, markup, record, run, sphinx_book, standing
-from lib.ensembles import machine, places
+from lib.ensembles import machine, places, store
 from lib.page.text import TEXT_MIME
 
 
@@ -80,7 +80,7 @@ def good(project, executed_twice):
     """The same with a good book published."""
     root, built, extra = project
     for name, text in executed_twice.items():
-        run.write(root / "_build" / "executed" / "full" / f"{name}.ipynb", text)
+        store.put(root / "_build" / "executed" / "full" / f"{name}.ipynb", text.encode())
     assert build.keep_record(root, lambda _: None) == 0
     assert build.build(root, "full", lambda _: None) == 0
     return root, built, extra
@@ -245,7 +245,7 @@ def test_recorded_files_hold_verdicts_and_seconds(built):
     verdicts = {"toy": {"mean": mean | {"would_hold": "−100 to 4", "would_fail": "above 4"}}}
     recorded = json.loads((built / "results" / "verdicts.json").read_text())
     made = recorded.pop("provenance")
-    assert recorded == verdicts == record.read(built / "results" / "verdicts.json")
+    assert recorded == verdicts == record.read(built / "results" / "verdicts.json")[0]
     assert set(made["toy"]) == set(gate.STAMP_FIELDS)
     timings = json.loads((built / "results" / "timings.json").read_text())
     assert "cell-1" in timings["full"]["toy"] and "title" not in timings["full"]["toy"]
@@ -488,13 +488,13 @@ def test_a_preview_asks_for_no_verdict_and_its_times_are_recorded_alone(project)
 
 def test_times_are_not_taken_from_a_run_that_took_kept_work(good):
     root, _, _ = good
-    before = record.read(root / record.TIMINGS)["full"]
+    before = record.read(root / record.TIMINGS)[0]["full"]
     for name, kept in (("toy", 3), ("second", 0)):
         edit(root, name, in_output(gate.STAMP_MIME, chunks={"computed": 0, "kept": kept}))
         edit(root, name, lambda copy: copy.cells[2].metadata["papermill"].update(duration=1e4), seal=True)
     said = []
     assert build.keep_record(root, said.append) == 0
-    after = record.read(root / record.TIMINGS)["full"]
+    after = record.read(root / record.TIMINGS)[0]["full"]
     assert after["toy"] == before["toy"] and max(after["second"].values()) == 1e4
     assert [text for text in said if "times are not recorded" in text][0].startswith("toy: ")
 

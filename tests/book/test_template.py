@@ -67,7 +67,7 @@ def test_a_new_chapter_runs_is_built_and_is_recorded(project):
     assert build.run_chapters(project, "full", say=said.append) == []
     assert build.keep_record(project, said.append) == 0
     assert build.build(project, "full", said.append) == 0, "\n".join(said)
-    verdicts = record.read(project / record.VERDICTS)[NAME]
+    verdicts = record.read(project / record.VERDICTS)[0][NAME]
     assert {name: claim["verdict"] for name, claim in verdicts.items()} == {"faster": "holds"}
     page = (project / "_build" / "html" / "chapters" / f"{NAME}.html").read_text("utf-8")
     assert 'aria-label="Two points with intervals.' in page and "The answer" in page

@@ -29,7 +29,7 @@ def test_what_is_heavy_becomes_pixels_without_a_ground_and_the_rest_stays_drawn(
     fig, ax = plt.subplots(figsize=(5, 3))
     HEAVY[kind](ax)
     ax.plot([0, 1], color="red")
-    assert len(figures._svg(fig, "fig-a")) > 500_000
+    assert len(figures.svg(fig, "fig-a")) > 500_000
     svg = figures._picture(fig, "fig-a")
     assert len(svg) < 500_000 and svg.count("<image") == 1 and svg.count("stroke: #ff0000") == 1
     pixels = pixels_of(svg)

@@ -195,9 +195,6 @@ def test_lines_have_their_values_intervals_and_names(ax, kind):
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0.1", "1", "10"]
     left, right = ax.get_xlim()
     assert left < 0 and right > 2
-    ax.clear()
-    plot.lines(ax, [1, 2, 3], SERIES, named=False)
-    assert texts(ax) == [] and len(ax.containers) == 2
 
 
 def test_an_interval_that_does_not_hold_its_value_is_refused(ax):
