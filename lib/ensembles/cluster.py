@@ -104,7 +104,7 @@ class Cluster(places.Place):
 
         Raises:
             ValueError: The address is none.
-            places.Lost: Dask is not installed, no scheduler answers within ten seconds, or a worker differs;
+            places.Lost: Dask is not installed, no scheduler answers within some seconds, or a worker differs;
                 every difference of every worker is listed.
         """
         check_address("scheduler", address)

@@ -70,8 +70,8 @@ def diagnose(
     The first that fits: not finite; a loss that has learned, if no output is lost for all images, for its
     class then never comes back; most of a layer of rectifiers, or an output, off for all images; a layer of
     sigmoids or tanhs, or an output, that is all but shut; rate times sharpness above 2; rate times sharpness
-    below `TINY`, or a loss that would take more than `SLOW` updates to fall,
-    and not for a decay that takes all weights away. A network that was never trained is healthy if none fits.
+    below `TINY`, or a loss that would take more than `SLOW` updates to fall, and not for a decay that takes
+    all weights away. A network that was never trained is healthy if none fits.
 
     Args:
         found: Symptoms of M networks.

@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from scipy.optimize import isotonic_regression
 
 from lib import stats
 from lib.page.figures import FAINT, INK
@@ -108,7 +109,7 @@ def lines(ax: Axes, x: Sequence, series: Mapping[str, Sequence[tuple]]) -> Axes:
         ax.errorbar(range(len(x)), value, [value - low, high - value], fmt="o-", color=color, capsize=3)
         # clear of the line's first piece, over which it stands
         place, side = (max(high[:2]), (-4, 5)) if name == top else (min(low[:2]), (-4, -15))
-        _beside(ax, name, (0, place), side, color, va="baseline")
+        _beside(ax, name, (0, place), side, color, va="baseline", fontsize=9)
     ax.set_xticks(range(len(x)), x)
     ax.set_xlim(-0.3, len(x) - 0.7)
     ax.margins(y=0.2)
@@ -130,11 +131,14 @@ def ends(ax: Axes, x: float, labels: Sequence[tuple[float, str, object]], size: 
     else:
         layout.execute(ax.figure)
     points = 72 / ax.figure.dpi
-    free = -np.inf  # in points, above the label below
-    for value, text, color in sorted(labels, key=lambda label: label[0]):
-        place = ax.transData.transform((x, value))[1] * points
-        free = max(place, free + 1.25 * size)
-        _beside(ax, text, (x, value), (5, free - place), color, fontsize=size, annotation_clip=False)
+    labels = sorted((label for label in labels if np.isfinite(label[0])), key=lambda label: label[0])
+    if labels:
+        places = np.array([ax.transData.transform((x, value))[1] * points for value, *_ in labels])
+        steps = 1.25 * size * np.arange(len(labels))
+        # as near to their places as can be, and none below the axes
+        free = np.maximum(isotonic_regression(places - steps).x, ax.bbox.y0 * points) + steps
+        for (value, text, color), up in zip(labels, free - places, strict=True):
+            _beside(ax, text, (x, value), (5, up), color, fontsize=size, annotation_clip=False)
     return ax
 
 

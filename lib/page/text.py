@@ -179,6 +179,8 @@ def _value(field: str, known: Mapping[str, Any], words: list, values: dict[str, 
         shown = format(value, spec)
     except (TypeError, ValueError) as error:
         raise TextError(f"{{{{{field}}}}}: {type(error).__name__}: {error}") from error
+    if isinstance(value, numbers.Real):
+        shown = shown.replace("-", "−")  # as estimates and tables write it
     if estimate:
         values[expression] = [plain(expression, v) for v in value[:4]]
     elif isinstance(value, numbers.Real):

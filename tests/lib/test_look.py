@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from lib import data
 from lib.backend import tf
@@ -25,10 +26,20 @@ def seeded():
     keras.utils.set_random_seed(0)
 
 
-def made(*steps, shape=(8, 8, 1), loss="sparse_categorical_crossentropy", optimiser=None):
+def made(*steps, shape=(8, 8, 1), loss="sparse_categorical_crossentropy", optimiser=None, **options):
     model = keras.Sequential([keras.Input(shape), *steps])
-    model.compile(optimiser or keras.optimizers.SGD(0.1), loss)
+    model.compile(optimiser or keras.optimizers.SGD(0.1), loss, **options)
     return model
+
+
+class Own(L.Layer):
+    """A last layer of the reader's own."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], 4))
+
+    def call(self, x):
+        return keras.ops.softmax(x @ self.kernel)
 
 
 def small(hidden="relu", output="softmax", **options):
@@ -110,7 +121,7 @@ def test_weights_are_drawn_by_the_seed_alone():
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras with NumPy 2
 def test_files_of_models(tmp_path):
     path = tmp_path / "mine.keras"
-    small().save(path)
+    small(optimiser="adam").save(path)  # never trained, of which Keras warns
     assert kerasmodels.text(kerasmodels.load(path)) == kerasmodels.text(kerasmodels.load(path))
     assert look(str(path), *some(), rate=np.float32(0.1)).diagnosis == "healthy"
     keras.Sequential([keras.Input((3,)), L.Lambda(lambda x: 2 * x)]).save(path)
@@ -172,11 +183,11 @@ def own(rate, hidden="relu", output="softmax", spread=None, **options):
 
 @pytest.fixture
 def unchanged():
-    """Takes models whose weights a test must leave as they are."""
+    """Takes models that a test must leave as they are: weights, and what they draw at random."""
     taken = []
-    yield lambda model: taken.append((model, model.get_weights()))
+    yield lambda model: taken.append((model, [v.numpy() for v in model.variables]))
     for model, before in taken:
-        for a, b in zip(before, model.get_weights(), strict=True):
+        for a, b in zip(before, model.variables, strict=True):
             np.testing.assert_array_equal(a, b)
 
 
@@ -245,6 +256,66 @@ def test_the_loss_of_an_uncompiled_model_of_any_layers_is_that_of_its_logits():
     np.testing.assert_allclose(found.loss, wanted, rtol=1e-5)
 
 
+def named():
+    x = keras.Input((8, 8, 1), name="a")
+    return keras.Model({"a": x}, {"b": L.Dense(4, "softmax")(L.Flatten()(x))})
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: keras.Sequential([keras.Input((8, 8, 1)), L.GaussianNoise(0.1), small()]),
+        lambda: keras.Sequential([small(), L.Reshape((4,)), L.Dropout(0.1)]),
+        lambda: keras.Sequential([keras.Input((8, 8, 1)), L.Flatten(), L.Dense(4, tf.nn.softmax)]),
+        lambda: keras.Sequential([keras.Input((8, 8, 1)), L.Flatten(), Own()]),
+        named,
+    ],
+)
+def test_outputs_are_told_wherever_their_softmax_stands(model):
+    (x, y), model = some(), model()
+    loss = keras.losses.SparseCategoricalCrossentropy()
+    inner = keras.optimizers.SGD(0.1)
+    model.compile(keras.optimizers.LossScaleOptimizer(inner), loss)
+    report = look(model, x, y)
+    z = model(x) if isinstance(model, keras.Sequential) else model({"a": x})["b"]
+    wanted = float(loss(y, z))
+    assert report.diagnosis == "healthy" and report.rate == pytest.approx(0.1)
+    assert report.found.loss[0] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_of_two_classes_a_part_can_be_learned_too(images):
+    x, y = images
+    model = flattening(L.Dense(1, "sigmoid"), loss="binary_crossentropy")
+    model.fit(x, y > 4, epochs=4, verbose=0)
+    report = look(model, x, y > 4)
+    assert report.diagnosis == "none of these" and report.remedies()[0].startswith("more epochs")
+    always = flattening(L.Dense(2, "softmax", kernel_initializer="zeros"))
+    always.layers[-1].bias.assign([3.0, 0.0])  # right wherever the class is the frequent one
+    assert not look(always, x, y == 0).says().startswith("It learns")
+
+
+@pytest.mark.parametrize("hidden", [L.ReLU(6.0), keras.Sequential([L.ReLU()])])
+def test_dead_units_that_are_not_seen_are_told_by_the_gradient(images, hidden):
+    x, y = images
+    model = flattening(
+        L.Dense(9, bias_initializer=keras.initializers.Constant(-1e3)), hidden, L.Dense(10, "softmax")
+    )
+    model.fit(x, y, epochs=3, verbose=0)
+    report = look(model, x, y)
+    assert (
+        report.diagnosis == "dead units" and f"{model.layers[1].name}: the gradient is zero" in report.why()
+    )
+
+
+@pytest.mark.parametrize("scaled", [lambda x: x / 255, keras.Sequential([L.Rescaling(1 / 255)])])
+def test_images_that_the_model_scales_are_not_to_be_scaled_again(images, scaled):
+    x = keras.Input((28, 28, 1))
+    model = keras.Model(x, L.Dense(10, "softmax")(L.Flatten()(scaled(x))))
+    model.compile(keras.optimizers.SGD(1e-9), "sparse_categorical_crossentropy")
+    report = look(model, 255 * images[0], images[1])
+    assert report.diagnosis == "step too small" and "x / " not in " ".join(report.remedies())
+
+
 def test_a_model_of_a_class_of_its_own_is_opened(images):
     x, y = images
 
@@ -253,7 +324,7 @@ def test_a_model_of_a_class_of_its_own_is_opened(images):
             super().__init__()
             self.last = L.Dense(10, "softmax")
 
-        def call(self, x):
+        def call(self, x, training):
             return self.last(L.Flatten()(x))
 
     model = Own()
@@ -267,8 +338,10 @@ def test_a_model_of_a_class_of_its_own_is_opened(images):
 
 def test_running_means_that_lag_are_seen(images, unchanged):
     x, y = images
-    steps = L.Dense(30, "relu"), L.BatchNormalization(momentum=0.9999), L.Dense(10, "softmax")
-    model = flattening(*steps, loss="categorical_crossentropy", optimiser=keras.optimizers.Adam(0.02))
+    steps = L.Dense(30, "relu"), L.BatchNormalization(momentum=0.9999), L.Dropout(0.1)
+    model = flattening(
+        *steps, L.Dense(10, "softmax"), loss="categorical_crossentropy", optimiser=keras.optimizers.Adam(0.02)
+    )
     model.layers[2].moving_mean.assign(np.full(30, 5.0))
     model.fit(x, np.eye(10)[y], epochs=3, verbose=0)
     unchanged(model)
@@ -360,6 +433,10 @@ def test_what_is_not_known_or_needless_is_not_told(images):
         (lambda x, y: (x, np.full((30, 4), 0.25)), "not one 1 and else 0"),
         (lambda x, y: (x, y + 0.5), "y must hold whole numbers"),
         (lambda x, y: (x, 0 * y), "more than one class, got 0 alone"),
+        (lambda x, y: (tf.data.Dataset.from_tensor_slices((x, y)),), "x must be an array, got .*Dataset"),
+        (lambda x, y: (csr_matrix(x.reshape(30, -1)), y), r"x must be an array, got csr_matrix; x.toarray"),
+        (lambda x, y: ([x[0], x[0, 1:]], y[:2]), "rows of different shapes"),
+        (lambda x, y: (x, 10 * y), "Regression is not looked at"),
     ],
 )
 def test_bad_data_is_refused(change, said):
@@ -379,7 +456,13 @@ def test_bad_data_is_refused(change, said):
             "take the activation of the last layer away",
         ),
         (lambda: made(L.Flatten(), L.Dense(1, "softmax")), "one output, on which softmax is always 1"),
-        (lambda: made(L.Conv2D(4, 3)), "wanted one row of numbers"),
+        (lambda: made(L.Conv2D(4, 3)), "wanted one row of numbers.*Flatten"),
+        (lambda: made(L.Dense(5), L.Dense(4, "softmax"), shape=(8, 8)), "wanted one row.*Flatten"),
+        (lambda: small(loss=keras.losses.CategoricalCrossentropy(reduction="sum")), "reduction"),
+        (lambda: small(loss=keras.losses.SparseCategoricalCrossentropy(ignore_class=0)), "ignore_class"),
+        (lambda: small(loss_weights=3.0), "loss_weights=3.0; leave them out"),
+        (lambda: small(loss=keras.losses.MeanSquaredError), "the loss of the model cannot be read"),
+        (lambda: keras.Sequential([keras.Input((8, 8, 1)), L.Flatten(), Own()]), "must be compiled"),
         (lambda: made(L.Flatten(), L.Dense(4, "softmax", trainable=False)), "no weights that are trained"),
     ],
 )

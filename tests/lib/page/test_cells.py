@@ -40,7 +40,7 @@ def seen(outputs):
 def test_the_answer_of_the_last_cell_goes_to_the_place_of_the_first(run):
     (place,) = run(START)
     assert "stands here when all cells have run" in place.data["text/markdown"]
-    for x, said in ((1, "**[up]** by 1"), (-1, "**~~up~~ _(not so in this run)_** by -1")):
+    for x, said in ((1, "**[up]** by 1"), (-1, "**~~up~~ _(not so in this run)_** by −1")):
         run(f"x = {x}")
         said = said.replace("[up]", "up")
         (told,) = run("%%answer\n**[up]{{x > 0}}** by {{x}},\n\n* see {numref}`fig-a`\n")
@@ -58,7 +58,7 @@ def test_a_text_follows_the_names_of_the_notebook(run):
     outputs = run(START, "gain = 0.25", "%%text\nIt [grew]{{gain > 0}} by {{gain:.1f}}: {numref}`fig-b`.")
     assert seen(outputs) == "It grew by 0.2: figure *b*.\n" and not outputs[0].update
     assert outputs[0].data[TEXT_MIME]["myst"] == "It grew by 0.2: {numref}`fig-b`.\n"
-    assert seen(run("gain = -1", "%%text\nby {{gain}}")) == "by -1\n"
+    assert seen(run("gain = -1", "%%text\nby {{gain}}")) == "by −1\n"
     with pytest.raises(ValueError, match=r"^{{lost}}: NameError: name 'lost' is not defined$"):
         run("%%text\n{{lost}}")
 

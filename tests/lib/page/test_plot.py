@@ -286,9 +286,19 @@ def test_names_at_the_ends_of_lines_keep_their_order_and_do_not_touch(ax, scale)
     for value, text, color in labels:
         [found] = [t for t in ax.texts if t.get_text() == text]
         assert found.xy == (10, value) and same_color(found.get_color(), color)
-    for text, value in (("far", 50), ("lower", 10)):  # who is not in the way stays beside the line
-        middle = (boxes[text].y0 + boxes[text].y1) / 2
-        assert middle == pytest.approx(ax.transData.transform((10, value))[1], abs=2)
+    places = {text: ax.transData.transform((10, value))[1] for value, text, _ in labels}
+    off = {text: (box.y0 + box.y1) / 2 - places[text] for text, box in boxes.items()}
+    assert off["far"] == pytest.approx(0, abs=2)  # who is not in the way stays beside the line
+    assert off["upper"] == pytest.approx(-off["lower"], abs=2) and off["upper"] > 3  # the others part
+
+
+def test_names_at_the_foot_of_the_axes_stay_above_it_and_no_number_has_no_name(ax):
+    ax.set(xlim=(0, 1), ylim=(0, 100))
+    plot.ends(ax, 1, [(0, "one", "k"), (0, "two", "k"), (np.nan, "none", "k"), (np.inf, "beyond", "k")])
+    ax.figure.draw_without_rendering()
+    assert [t.get_text() for t in ax.texts] == ["one", "two"]
+    middles = [(box.y0 + box.y1) / 2 for box in (t.get_window_extent() for t in ax.texts)]
+    assert middles[0] == pytest.approx(ax.bbox.y0, abs=2)
 
 
 def test_ends_are_named_on_a_figure_without_a_layout_of_its_own():
