@@ -119,7 +119,8 @@ def notebook_faults(notebook: Notebook, roots: Iterable[Path] = (), key: str | N
 
     Args:
         notebook: executed notebook as nested dicts.
-        roots: folders of this machine whose paths may stand in no output.
+        roots: folders of this machine whose paths may stand in no output, but for those that whoever ran it
+            gave as parameters.
         key: content key the notebook must carry; None when it is not yet stamped with one.
 
     Returns:
@@ -131,9 +132,9 @@ def notebook_faults(notebook: Notebook, roots: Iterable[Path] = (), key: str | N
         faults.append("not current: text, library, parameters, data, requirements or Python changed")
     elif key is not None and not sealed(notebook):
         faults.append("not current: it is not as it was when it had run, or has no seal")
-    private = _private(roots)
+    private, given = _private(roots), _given(notebook)
     for cell in notebook["cells"]:
-        faults += [f"cell {cell.get('id', '?')}: {fault}" for fault in _cell_faults(cell, private)]
+        faults += [f"cell {cell.get('id', '?')}: {fault}" for fault in _cell_faults(cell, private, given)]
     stated = records(notebook, CLAIMS_MIME)
     if len(stated) != 1:
         faults.append(f"{len(stated)} claims records, wanted one")
@@ -142,8 +143,7 @@ def notebook_faults(notebook: Notebook, roots: Iterable[Path] = (), key: str | N
             claims.validate(record)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             faults.append(f"claims record: {str(error) or type(error).__name__}")
-    tags = {tag for cell in notebook["cells"] for tag in cell.get("metadata", {}).get("tags", ())}
-    if "injected-parameters" not in tags:  # a reader's own parameters may leave one state
+    if not given:  # a reader's own parameters may leave one state
         faults += [
             f"cell {name}: explorable figure with nothing to move"
             for name, output in outputs(notebook)
@@ -194,7 +194,13 @@ def _private(roots: Iterable[Path]) -> re.Pattern[str]:
     return re.compile("|".join([_PATHS, *(rf"{_START}{re.escape(p)}(?![\w-])" for p in sorted(known))]))
 
 
-def _cell_faults(cell: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[str]:
+def _given(notebook: Notebook) -> str:
+    """The text by which parameters were given; a copy at the defaults has none."""
+    tagged = (c for c in notebook["cells"] if "injected-parameters" in c.get("metadata", {}).get("tags", ()))
+    return "\n".join("".join(cell["source"]) for cell in tagged)
+
+
+def _cell_faults(cell: Mapping[str, Any], private: re.Pattern[str], given: str) -> Iterable[str]:
     metadata, source = cell.get("metadata", {}), "".join(cell["source"])
     if any("papermill-error" in tag for tag in metadata.get("tags", ())):
         yield "error banner of papermill"
@@ -211,7 +217,7 @@ def _cell_faults(cell: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[
     elif status != "completed":
         yield f"did not complete (status {status})"
     for output in cell.get("outputs", ()):
-        yield from _output_faults(output, private)
+        yield from _output_faults(output, private, given)
 
 
 def told(source: str) -> str | None:
@@ -240,7 +246,7 @@ def _texts(content: Any) -> Iterable[str]:
         yield from (text for part in content for text in _texts(part))
 
 
-def _output_faults(output: Mapping[str, Any], private: re.Pattern[str]) -> Iterable[str]:
+def _output_faults(output: Mapping[str, Any], private: re.Pattern[str], given: str) -> Iterable[str]:
     kind, data = output["output_type"], output.get("data", {})
     if kind == "error":
         yield f"raised {output.get('ename')}: {str(output.get('evalue'))[:200]}"
@@ -252,8 +258,9 @@ def _output_faults(output: Mapping[str, Any], private: re.Pattern[str]) -> Itera
     texts = list(_texts(output))
     if (size := sum(map(len, texts))) > _LARGEST:
         yield f"output of {size / 1e6:.1f} million characters, wanted {_LARGEST / 1e6:g} at most"
-    if found := private.search("\n".join(texts)):
-        yield f"output holds a path of this machine: {found[0]}"
+    paths = (found[0] for found in private.finditer("\n".join(texts)))
+    if path := next((path for path in paths if path not in given), None):
+        yield f"output holds a path of this machine: {path}"
     for mime in {"text/html", "text/markdown"} & set(data):
         yield from (f"{mime}: {fault}" for fault in Markup("".join(data[mime])).faults)
     if SVG_MIME in data:

@@ -154,6 +154,18 @@ def test_a_path_of_any_machine_is_found():
         assert fault.startswith(f"cell cell-1: output holds a path of this machine: {path}"), text
 
 
+def test_a_path_that_was_given_as_a_parameter_may_be_shown_and_no_other():
+    notebook = executed()
+    add(PRINT, output("stream", text="label='/opt/stud/i.npz'"))(notebook)
+    injected = nbformat.v4.new_code_cell("# Parameters\nlabel = '/opt/stud/i.npz'\n", execution_count=1)
+    injected.metadata.update(tags=["injected-parameters"], papermill={"status": "completed"})
+    assert "/opt/stud" in " ".join(gate.notebook_faults(notebook)), "at the defaults"
+    notebook.cells.insert(SETUP, injected)
+    assert gate.notebook_faults(notebook) == []
+    notebook.cells[PRINT + 1].outputs.append(output("stream", text="/opt/other/i.npz"))
+    assert "/opt/other" in " ".join(gate.notebook_faults(notebook))
+
+
 LIKE_PATHS = (
     *("3/4 of 10", "https://x.org/home/a", "a/tmp/b", "see /homework", "and/or", "/work", "1/data/3"),
     *("https://x.org/opt/a", "../data/x", r"f:\mathbb{R} \to x", "at /html/x"),
