@@ -127,6 +127,7 @@ def _own(root: Path, chapter: contents.Chapter, given: dict[str, str], out: Path
     from lib.ensembles import store
     from lib.page import params
 
+    given = run.from_here(chapter.path, given, root)
     values = params.check(params.schema(chapter.path), given)
     own = root / "_build" / "executed" / "custom"
     digest = store.digest({name: values[name] for name in given})

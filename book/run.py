@@ -136,6 +136,18 @@ def is_current(copy: Copy, root: Path) -> bool:
 # ---- running ---------------------------------------------------------------------------------------------
 
 
+def from_here(notebook: Path, given: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Parameters as given, those that name a file here by its whole path: the kernel stands in ``root``.
+
+    Only a parameter whose unit says so may be a path; what has no ending is a name.
+    """
+    paths = {param.name for param in params.schema(notebook) if "path" in param.unit.split()}
+    if Path.cwd() == Path(root).resolve():
+        paths.clear()
+    files = {name: str(given[name]) for name in paths & {*given} if Path(str(given[name])).suffix}
+    return {**given, **{name: os.path.abspath(file) for name, file in files.items() if os.path.isfile(file)}}
+
+
 def timed(cell: Mapping[str, Any]) -> str:
     """Id under which a cell's duration is recorded; empty for cells that take no time (text, injected)."""
     own = cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", ())

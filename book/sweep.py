@@ -521,7 +521,8 @@ def command(
         cluster.check_address("--scheduler", scheduler)
     path, scale = chapter(name, root), "preview" if preview else "smoke" if smoke else "full"
     sets = grid(axes) if axes else listed(file) if file else sample(specs, runs, seed or 0)
-    work = plan(path, scale, dict(fixed), sets)
+    common, *sets = (run.from_here(path, each, root) for each in (dict(fixed), *sets))
+    work = plan(path, scale, common, sets)
     if measure:
         check_measure(work, measure, root)
     name = f"{path.stem}-{store.digest([one.given for one in work.runs])[:8]}"

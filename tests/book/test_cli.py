@@ -184,6 +184,17 @@ def test_each_set_of_parameters_has_a_copy_of_its_own(project, ran, capsys):
     assert f"executed copy: {os.path.relpath(places[0])}" in capsys.readouterr().out
 
 
+def test_a_file_in_the_folder_of_who_asks_is_found_from_the_project(project, ran, monkeypatch):
+    toy = project / "chapters" / "toy.ipynb"
+    toy.write_text(toy.read_text().replace("[text]", "[name or path]"))
+    (project.parent / "my.npz").touch()
+    (project.parent / "toy").touch()
+    monkeypatch.chdir(project.parent)
+    for name in ("my.npz", "no.npz", "toy"):
+        assert cli.main(["run", "toy", "-p", "label", name], project) == 0
+    assert [given["label"] for *_, given in ran] == [str(project.parent / "my.npz"), "no.npz", "toy"]
+
+
 def test_a_run_says_first_how_long_it_takes(project, ran, capsys):
     (project / "results").mkdir()
     cells = {"parameters": 1.0, "cell-0": 60.0, "cell-1": 30.0}

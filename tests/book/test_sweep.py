@@ -247,6 +247,18 @@ def test_a_dry_run_shows_runs_and_time_and_writes_nothing(project, capsys, timin
     assert not (project / "_build").exists()
 
 
+def test_files_in_the_folder_of_who_asks_are_found_from_the_project(project, tmp_path, monkeypatch):
+    path = project / "chapters" / "toy.ipynb"
+    path.write_text(path.read_text().replace("[text]", "[path]"))
+    (tmp_path / "a.npz").touch()
+    monkeypatch.chdir(tmp_path)
+    plan, runs = sweep.plan, []
+    monkeypatch.setattr(sweep, "plan", lambda *a: runs.extend(plan(*a).runs) or plan(*a))
+    for words in (["--grid", "label=a.npz,b.npz"], [*GRID, "-p", "label", "a.npz"]):
+        assert cli.main(["sweep", "toy", *words, "--dry-run"], project) == 0
+    assert [one.values["label"] for one in runs] == [f"{tmp_path}/a.npz", "b.npz", f"{tmp_path}/a.npz"]
+
+
 def test_the_time_of_runs_of_equal_length():
     assert [sweep.lasts(n, 4, 10.0) for n in (0, 1, 4, 5, 8, 9)] == [0, 10, 10, 20, 20, 30]
 
