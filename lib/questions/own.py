@@ -122,8 +122,9 @@ class Setting:
         """
         have = _load(self.images)
         count = min(self.count or len(have.y_train), len(have.y_train))
-        must((self.count or 0) <= count, "count", f"at most the {count} training images", self.count)
-        must(self.batch <= count, "batch", f"at most the {count} training images", self.batch)
+        most = f"at most the {count} training images"
+        must((self.count or 0) <= count, "count", f"{most}, or 0 for all", self.count)
+        must(self.batch <= count, "batch", most, self.batch)
         if self.epochs * (count // self.batch) <= plateaus.LAST:
             raise ValueError(f"epochs must be more: {count // self.batch} updates each are too few to judge")
         self.known()

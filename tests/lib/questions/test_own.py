@@ -112,7 +112,7 @@ def test_a_readers_images(tmp_path):
         ({"hidden": "softmax"}, "hidden must be one of"),
         ({"init": "normal"}, "sd must stand with init 'normal'"),
         ({"changes": (1,)}, "rates must be as many as changes"),
-        ({"count": 10**6}, "count must be at most the 1300"),
+        ({"count": 10**6}, "count must be at most the 1300 training images, or 0 for all, got"),
         ({"batch": 65}, "batch must be at most the 64"),
         ({"batch": 64}, "epochs must be more"),
         ({"output": "tanh"}, "loss 'cross-entropy' takes outputs of"),
