@@ -105,8 +105,8 @@ def run(
     wanted = contents.chapters(root, chapters)
     if out and out.suffix != ".ipynb":
         raise ValueError(f"--out: got {os.fspath(out)!r}, wanted a file that ends in .ipynb")
-    if out and out.resolve().is_relative_to((root / "chapters").resolve()):
-        raise ValueError(f"--out: {os.fspath(out)!r} is among the chapters, wanted a place elsewhere")
+    if out:
+        contents.check_elsewhere(root, "--out", out)
     _check(root)
     if given:
         if len(chapters) != 1:
@@ -205,6 +205,7 @@ def copy(root: Path, chapter: str, place: Path | None) -> None:
     """Copy CHAPTER to PLACE (mine/CHAPTER.ipynb) to work on; git does not look into mine/."""
     (found,) = contents.chapters(root, [chapter])
     place = place or root / "mine" / found.path.name
+    contents.check_elsewhere(root, "PLACE", place)
     if place.exists():
         raise ValueError(f"{place} exists: name another place, or take it away")
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -60,6 +60,12 @@ def chapters(root: Path, names: Sequence[str] = ()) -> list[Chapter]:
     return [chapter for chapter in every if not names or chapter.name in names]
 
 
+def check_elsewhere(root: Path, option: str, place: Path) -> None:
+    """Refuse to write among the chapters; ValueError that names the option that asked for it."""
+    if place.resolve().is_relative_to((root / "chapters").resolve()):
+        raise ValueError(f"{option}: {os.fspath(place)!r} is among the chapters, wanted a place elsewhere")
+
+
 def html_folder(root: Path, scale: str) -> Path:
     """Where the built pages of a scale are published."""
     return root / "_build" / "html" if scale == "full" else root / "_build" / scale / "html"

@@ -519,6 +519,8 @@ def command(
         raise ValueError("--workers: wanted none with --scheduler, which has its own")
     if scheduler:
         cluster.check_address("--scheduler", scheduler)
+    if out:
+        contents.check_elsewhere(root, "--out", out)
     path, scale = chapter(name, root), "preview" if preview else "smoke" if smoke else "full"
     sets = grid(axes) if axes else listed(file) if file else sample(specs, runs, seed or 0)
     common, *sets = (run.from_here(path, each, root) for each in (dict(fixed), *sets))

@@ -78,6 +78,7 @@ def test_help_and_refusals_import_nothing_heavy_and_a_dry_run_no_tensorflow(proj
         ("run toy --out x.ipynb", "--out wants parameters: -p NAME VALUE"),
         ("run toy -p size 3 --out x.txt", "--out: got 'x.txt', wanted a file that ends in .ipynb"),
         ("run toy -p size 3 --out CHAPTER", "is among the chapters"),
+        ("copy toy CHAPTER.ipynb", "is among the chapters"),
         ("run toy -p size 3 -p size 4", "-p size is given more than once"),
         ("run -p size 3", "-p wants one chapter: toy, second"),
         ("run toy second -p size 3", "-p wants one chapter: toy, second"),

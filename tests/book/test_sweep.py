@@ -188,6 +188,7 @@ GRID = ["--grid", "size=1"]
         ([*GRID, "--scheduler", "host"], "--scheduler: got 'host', wanted an address like tcp://host:8786"),
         ([*GRID, "--scheduler", "host", "--dry-run"], "wanted an address like tcp://host:8786"),
         ([*GRID, "--measure", "squares"], "measure: got 'squares'"),
+        ([*GRID, "--out", "chapters"], "--out: 'chapters' is among the chapters"),
         ([*GRID, "--out", __file__], "is a file"),
         ([*GRID, "--out", __file__, "--dry-run"], "is a file"),
     ],
