@@ -261,7 +261,7 @@ CONTESTANTS = {
     "torch-vmap": Contestant(partial(start_torch, False), ("torch",), 16, 1, side.OMP),
     "torch-compiled": Contestant(partial(start_torch, True), ("torch",), 8, 1, side.OMP),
     "jax-vmap": Contestant(side.alone(jax_training, 16), ("jax",), 32),
-    "jax-processes": Contestant(side.in_processes(jax_training, 1), ("jax",), 32),
+    "jax-processes": Contestant(side.in_processes(jax_training, 1), ("jax",), 32, loads=False),
     "ours": Contestant(
         partial(side.timed, run_ours), ("lib.questions.staged", "lib.ensembles.ensemble"), 64, 0
     ),

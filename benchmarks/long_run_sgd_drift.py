@@ -182,7 +182,7 @@ CONTESTANTS = {
     "numpy-loop": Contestant(start_numpy, ("scipy.stats",), 2, 1, ONE),
     "jax-single": Contestant(side.alone(jax_training, 1), JAX, 4),
     "jax-vmap": Contestant(side.alone(jax_training, TOGETHER), JAX, 12),
-    "jax-processes": Contestant(side.in_processes(jax_training, TOGETHER), JAX, 24, 12),
+    "jax-processes": Contestant(side.in_processes(jax_training, TOGETHER), JAX, 24, 12, loads=False),
     "ours-single": Contestant(
         partial(side.timed, partial(ours, together=1, workers=1)), ENGINE, 4, 1, side.OMP
     ),
