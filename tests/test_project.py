@@ -456,7 +456,10 @@ ANSWERS = {  # words of the README, by chapter, and the claims that let it say s
         "Clip the gradient, or take a lower rate": ("clipping short-steps wait", ""),
     },
     "long_run_sgd_drift": {
-        "it falls on, and most of the way, as far as that was followed, is plain descent": ("descent-slow descent-fast", "cost"),
+        "it falls on, and most of the way, as far as that was followed, is plain descent": (
+            "descent-slow descent-fast",
+            "cost",
+        ),
         "With strong decay it stands still": ("cost-strong", ""),
         "farther than to the nearest copy": ("", "local"),
         "without a barrier on the straight line": ("", "discrete"),
