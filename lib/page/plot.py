@@ -81,7 +81,9 @@ def forest(
         side = PALETTE[0] if low > 0 else PALETTE[1] if high < 0 else FAINT
         color = side if colors is None else colors[y]
         if value < inside[0]:
-            ax.text(inside[0], y, f"\u25c2 {value:.3g}", color=color, va="center", ha="left")
+            ax.text(
+                inside[0], y, f"\u25c2 {value:.3g}".replace("-", "−"), color=color, va="center", ha="left"
+            )
         elif value > inside[1]:
             ax.text(inside[1], y, f"{value:.3g} \u25b8", color=color, va="center", ha="right")
         else:
@@ -135,8 +137,8 @@ def ends(ax: Axes, x: float, labels: Sequence[tuple[float, str, object]], size: 
     if labels:
         places = np.array([ax.transData.transform((x, value))[1] * points for value, *_ in labels])
         steps = 1.25 * size * np.arange(len(labels))
-        # as near to their places as can be, and none below the axes
-        free = np.maximum(isotonic_regression(places - steps).x, ax.bbox.y0 * points) + steps
+        # as near to their places as can be, and clear of the foot of the axes
+        free = np.maximum(isotonic_regression(places - steps).x, ax.bbox.y0 * points + 0.7 * size) + steps
         for (value, text, color), up in zip(labels, free - places, strict=True):
             _beside(ax, text, (x, value), (5, up), color, fontsize=size, annotation_clip=False)
     return ax

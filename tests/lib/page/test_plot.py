@@ -162,7 +162,7 @@ def test_a_value_beyond_the_limits_is_written_at_that_end(ax):
     assert len(ax.lines) == 6 + 1, "only the values inside are drawn"
     far, low = ax.texts
     assert far.get_position() == (4, 3) and "123" in far.get_text()
-    assert low.get_position() == (-4, 4) and "-55.5" in low.get_text()
+    assert low.get_position() == (-4, 4) and "−55.5" in low.get_text()
     assert (far.get_ha(), low.get_ha()) == ("right", "left")
     assert [label.get_text() for label in ax.get_yticklabels()][3:] == ["far", "low"]
 
@@ -297,8 +297,7 @@ def test_names_at_the_foot_of_the_axes_stay_above_it_and_no_number_has_no_name(a
     plot.ends(ax, 1, [(0, "one", "k"), (0, "two", "k"), (np.nan, "none", "k"), (np.inf, "beyond", "k")])
     ax.figure.draw_without_rendering()
     assert [t.get_text() for t in ax.texts] == ["one", "two"]
-    middles = [(box.y0 + box.y1) / 2 for box in (t.get_window_extent() for t in ax.texts)]
-    assert middles[0] == pytest.approx(ax.bbox.y0, abs=2)
+    assert min(text.get_window_extent().y0 for text in ax.texts) >= ax.bbox.y0
 
 
 def test_ends_are_named_on_a_figure_without_a_layout_of_its_own():
