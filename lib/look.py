@@ -404,7 +404,7 @@ def look(
     try:
         compiled = model.get_compile_config()
     except Exception as e:  # whatever the reader's own code raises
-        said = " ".join(str(e).split())[:200]
+        said = kerasmodels.in_short(e)
         raise ModelError(f"the optimiser or the loss of the model cannot be read: {said}") from None
     if not getattr(model, "inputs", None):
         model = _opened(model, x)
@@ -463,7 +463,7 @@ def _opened(model: Any, x: Any) -> Any:
         given = {"training": None} if training and training.default is training.empty else {}
         return tf.keras.Model(image, model.call(image, **given))
     except Exception as e:  # whatever the reader's own code raises
-        said = " ".join(str(e).split())[:200]
+        said = kerasmodels.in_short(e)
         raise ModelError(
             f"{type(model).__name__} cannot be opened on images as in x: {said}; its call must be of "
             "layers of Keras and keras.ops"
@@ -474,7 +474,7 @@ def _text(model: Any, compiled: dict | None) -> str:
     try:
         return json.dumps(json.loads(model.to_json()) | {"compile_config": compiled})
     except (NotImplementedError, TypeError) as e:
-        raise kerasmodels.UnknownError(" ".join(str(e).split())[:200]) from None
+        raise kerasmodels.UnknownError(kerasmodels.in_short(e)) from None
 
 
 def _running(watched: kerasmodels.Watched, x: np.ndarray, y: np.ndarray, found: Symptoms) -> str:

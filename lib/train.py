@@ -397,7 +397,19 @@ PIECE = 1000  # examples at a time: their activations then stay in the cache
 
 
 def back(layers, z, target, hidden, loss):
-    """From the first layer's pre-activations: what each later layer multiplies, and dL/dz of each layer."""
+    """From the first layer's pre-activations: what each later layer multiplies, and dL/dz of each layer.
+
+    Args:
+        layers: L tensors (M, n_in + 1, n_out), of which the first is not looked at.
+        z: Pre-activations of the first layer (M, N, n).
+        target: (N, K) or (M, N, K).
+        hidden: Activation of the hidden units, in `lib.nets.ACTIVATIONS`.
+        loss: Name in `LOSSES`.
+
+    Returns:
+        L - 1 inputs of the later layers, with a column of ones (M, N, n + 1); L gradients (M, N, n) of each
+        example's loss at the pre-activations.
+    """
     values, below = [], []
     for w in layers[1:]:
         values.append(nets.ACTIVATIONS[hidden](z))

@@ -29,6 +29,11 @@ class ModelError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
+def in_short(error: Exception) -> str:
+    """What an error of Keras or of the reader's own code says, in one line of 200 letters at most."""
+    return " ".join(str(error).split())[:200]
+
+
 class UnknownError(ModelError):
     """A model with something in it that `lib.own.sequential` does not know; Keras itself can train it."""
 
@@ -101,7 +106,7 @@ def load(path: str | Path) -> Any:
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
             return tf.keras.models.load_model(path, safe_mode=True)
     except Exception as e:  # what Keras raises for files of all kinds is no closed list
-        raise ModelError(f"{path}: no Keras model: {' '.join(str(e).split())[:200]}") from None
+        raise ModelError(f"{path}: no Keras model: {in_short(e)}") from None
 
 
 def _foreign(config: Any) -> Iterator[str]:
@@ -129,7 +134,7 @@ def text(model: Any) -> str:
     try:
         found = json.loads(model.to_json())
     except Exception as e:
-        raise ModelError(f"the model has no architecture to take: {' '.join(str(e).split())[:200]}") from None
+        raise ModelError(f"the model has no architecture to take: {in_short(e)}") from None
     if not found.get("compile_config"):
         raise ModelError("the model must be compiled, so that its optimiser and loss are known; it is not")
     return json.dumps(found, sort_keys=True)
@@ -336,11 +341,8 @@ def _judged(loss: str | dict, output: str, outputs: int) -> tuple[str, float, st
             "classes give it activation='sigmoid' and the loss 'binary_crossentropy'; for more, one for each"
         )
     if config.get("from_logits"):
-        if output not in (
-            "linear",
-            fits,
-            UNTOLD,
-        ):  # where it fits, Keras takes the logits before it by itself
+        # where it fits, Keras takes the logits before it by itself
+        if output not in ("linear", fits, UNTOLD):
             raise ModelError(
                 f"the loss takes its outputs for logits (from_logits=True), but they are {output}: take the "
                 "activation of the last layer away"
@@ -424,7 +426,7 @@ def _outlined(model: Any, compiled: Mapping | None) -> tuple[Known, list, str | 
     found, before = [], "input"
     for layer in model.layers:
         before = layer.name if layer.trainable_variables else before
-        if type(layer).__name__ in _UNITS or "Conv" in type(layer).__name__:
+        if _has_unit(layer):
             with suppress(AttributeError, ValueError):  # used twice, or never in a row
                 found.append((_name(layer), before, layer.output))
     found = [each for each in found if each[0] != "linear"]
@@ -449,6 +451,11 @@ def _outlined(model: Any, compiled: Mapping | None) -> tuple[Known, list, str | 
     return Known(net, *_rule((compiled or {}).get("optimizer"), 0.0, False)), values, loss
 
 
+def _has_unit(layer: Any) -> bool:
+    """Whether a layer is or has an activation that can be told."""
+    return type(layer).__name__ in _UNITS or "Conv" in type(layer).__name__
+
+
 def _name(layer: Any) -> str:
     """Name of a layer's activation, as here, or else as in Keras."""
     kind, config = type(layer).__name__, layer.get_config()
@@ -466,10 +473,9 @@ def _made(model: Any) -> tuple[Any, str]:
         source = layer.input
     if getattr(layer, "layers", None):
         return source, _made(layer)[1]
-    kind = type(layer)
-    if isinstance(layer, tf.keras.layers.Layer) and kind.__module__.startswith("keras."):
-        return source, _name(layer) if kind.__name__ in _UNITS or "Conv" in kind.__name__ else "linear"
-    name = kind.__name__.lower()  # of keras.ops
+    if isinstance(layer, tf.keras.layers.Layer) and type(layer).__module__.startswith("keras."):
+        return source, _name(layer) if _has_unit(layer) else "linear"
+    name = type(layer).__name__.lower()  # of keras.ops
     return source, name if name in sequential.ACTIVATIONS else UNTOLD
 
 

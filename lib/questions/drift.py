@@ -235,9 +235,9 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
     must(len(seeds) == CHUNK, "seeds", f"{CHUNK} at once", len(seeds))
     setting = Setting.of(config)
     inputs, targets = images.taught(0, setting.images, 255)
-    parts = {  # the training images last: of them it is told which units are on
-        "validation": images.judged((50_000, setting.validation), 255),
+    parts = {
         "train": (inputs.part(slice(LOOK)), targets[:LOOK].argmax(axis=1)),
+        "validation": images.judged((50_000, setting.validation), 255),
     }
     arms, [seed] = setting.arms, seeds
     if before is None:
@@ -273,4 +273,6 @@ def job(config: Mapping, seeds: Sequence[int], before: Mapping | None = None) ->
         *hidden, z = nets.forward(layers, x, "relu")
         loss, error = losses(z, y, setting.loss)
         result |= {f"{name}_loss": loss[None], f"{name}_error": error[None]}
-    return result | {f"live{k}": tf.reduce_any(h > 0, axis=1).numpy()[None] for k, h in enumerate(hidden)}
+        if name == "train":
+            result |= {f"live{k}": tf.reduce_any(h > 0, axis=1).numpy()[None] for k, h in enumerate(hidden)}
+    return result
